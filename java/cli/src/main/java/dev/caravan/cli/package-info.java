@@ -1,0 +1,4 @@
+/**
+ * The command line: one class a verb.
+ */
+package dev.caravan.cli;

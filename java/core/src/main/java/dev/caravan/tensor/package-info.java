@@ -1,0 +1,4 @@
+/**
+ * Tensors: an address on a device with a dtype and a shape.
+ */
+package dev.caravan.tensor;

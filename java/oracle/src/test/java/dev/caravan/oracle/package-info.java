@@ -1,0 +1,4 @@
+/**
+ * Compares ops, blocks and models with PyTorch as an independent oracle.
+ */
+package dev.caravan.oracle;
