@@ -1,0 +1,163 @@
+// Vectors of floats as wide as the instruction set that this source is compiled for: 8 lanes for
+// x86-64-v3, 16 for v4. Storage is float or bfloat16; arithmetic is float. Only for src/cpu, inside
+// namespace caravan::CARAVAN_ISA.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "caravan/caravan.h"
+
+#ifndef CARAVAN_ISA
+#error "compiled once for each instruction set: CARAVAN_ISA is v3 or v4"
+#endif
+
+namespace caravan {
+namespace CARAVAN_ISA {
+
+// bfloat16: the upper half of a float.
+struct bf16 {
+    uint16_t bits;
+};
+
+inline float to_float(float value) { return value; }
+
+inline float to_float(bf16 value) {
+    const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
+    float result;
+    std::memcpy(&result, &bits, sizeof result);
+    return result;
+}
+
+template <typename T>
+T from_float(float value);
+
+template <>
+inline float from_float<float>(float value) {
+    return value;
+}
+
+// Rounds to nearest, ties to even; a NaN stays one.
+template <>
+inline bf16 from_float<bf16>(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    if (value != value) return {static_cast<uint16_t>((bits >> 16) | 0x40)};
+    return {static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
+}
+
+#if defined(__AVX512F__)
+inline constexpr int kLanes = 16;
+#else
+inline constexpr int kLanes = 8;
+#endif
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef int32_t VecI __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t VecU __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t VecH __attribute__((vector_size(kLanes * 2)));
+
+inline Vec broadcast(float value) { return value - Vec{}; }
+
+inline Vec load(const float* from) {
+    Vec value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+}
+
+inline Vec load(const bf16* from) {
+    VecH half;
+    std::memcpy(&half, from, sizeof half);
+    return reinterpret_cast<Vec>(__builtin_convertvector(half, VecU) << 16);
+}
+
+inline void store(float* to, Vec value) { std::memcpy(to, &value, sizeof value); }
+
+inline void store(bf16* to, Vec value) {
+    const VecU bits = reinterpret_cast<VecU>(value);
+    const VecU rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const VecU quiet = (bits >> 16) | 0x40;
+    const VecU chosen = value != value ? quiet : rounded;
+    const VecH half = __builtin_convertvector(chosen, VecH);
+    std::memcpy(to, &half, sizeof half);
+}
+
+// The first n < kLanes elements; the other lanes are `fill`, and are not stored.
+template <typename T>
+inline Vec load_part(const T* from, int64_t n, float fill = 0.0f) {
+    Vec value = broadcast(fill);
+    for (int64_t i = 0; i < n; ++i) value[i] = to_float(from[i]);
+    return value;
+}
+
+template <typename T>
+inline void store_part(T* to, Vec value, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) to[i] = from_float<T>(value[i]);
+}
+
+inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
+inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+
+// Sums and maxima over lanes in a fixed order (halves folded onto each other).
+inline float reduce_add(Vec value) {
+    float lanes[kLanes];
+    store(lanes, value);
+    for (int width = kLanes / 2; width > 0; width /= 2) {
+        for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+    }
+    return lanes[0];
+}
+
+inline float reduce_max(Vec value) {
+    float lanes[kLanes];
+    store(lanes, value);
+    for (int width = kLanes / 2; width > 0; width /= 2) {
+        for (int i = 0; i < width; ++i) {
+            lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+        }
+    }
+    return lanes[0];
+}
+
+// exp(x) within 2 units in the last place; 0 below -87.33 and exp(88.37) above that.
+// x = n ln 2 + r with |r| <= ln 2 / 2, n ln 2 taken off in two parts so that r is exact; exp(r) by the
+// minimax polynomial of Moshier's Cephes library (expf).
+inline Vec exp(Vec x) {
+    const VecI tiny = x < broadcast(-87.33f);
+    x = min(max(x, broadcast(-87.33f)), broadcast(88.37f));
+    const Vec magic = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+    const Vec n = (x * 1.44269504f + magic) - magic;
+    Vec r = x - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    Vec p = broadcast(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const VecI exponent = (__builtin_convertvector(n, VecI) + 127) << 23;
+    const Vec result = p * reinterpret_cast<Vec>(exponent);
+    return tiny ? Vec{} : result;
+}
+
+// Calls body(type tag) with float or bf16 for the storage type of a tensor; the tag is a null pointer
+// of that type, so `using T = std::remove_pointer_t<decltype(tag)>` names it.
+template <typename Body>
+inline void with_storage(int32_t dtype, Body&& body) {
+    if (dtype == CARAVAN_BF16) {
+        body(static_cast<bf16*>(nullptr));
+    } else {
+        body(static_cast<float*>(nullptr));
+    }
+}
+
+template <typename T>
+inline T* data(const caravan_tensor& tensor) {
+    return static_cast<T*>(tensor.data);
+}
+
+}  // namespace CARAVAN_ISA
+}  // namespace caravan
