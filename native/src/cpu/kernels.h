@@ -11,7 +11,8 @@
 
 namespace caravan {
 
-#define CARAVAN_DECLARE_KERNEL(name, Args) void name(Pool& pool, const Args& args);
+#define CARAVAN_DECLARE_KERNEL(name, Args) \
+    __attribute__((weak)) void name(Pool& pool, const Args& args);
 namespace v3 {
 CARAVAN_CPU_KERNELS(CARAVAN_DECLARE_KERNEL)
 }
