@@ -1,0 +1,79 @@
+package dev.caravan.model;
+
+import java.util.List;
+import java.util.OptionalInt;
+
+/**
+ * Every dimension and choice of a LLaMA-family decoder (LLaMA 1 to 3, Mistral, Qwen2, Qwen3). The
+ * model function reads nothing else.
+ *
+ * @param modelType Hugging Face's name of the family: llama, mistral, qwen2 or qwen3
+ * @param vocab rows of the embedding
+ * @param dModel width of the residual stream
+ * @param layers number of blocks
+ * @param heads query heads
+ * @param kvHeads key and value heads; divides heads
+ * @param headDim width of one head; even
+ * @param ffn width of the SwiGLU feed-forward layer
+ * @param eps added to the mean square in every RMSNorm
+ * @param tied whether the output projection is the embedding itself
+ * @param qkvBias whether the q, k and v projections have a bias
+ * @param oBias whether the attention output projection has a bias
+ * @param mlpBias whether gate, up and down have a bias
+ * @param qkNorm whether q and k are RMS-normalised per head before the rotary embedding (Qwen3)
+ * @param slidingWindow per layer: the number of tokens that a query sees, itself included; 0 = all
+ * @param ropeTheta base of the rotary frequencies
+ * @param ropeScaling how the frequencies are stretched
+ * @param maxPosition longest sequence that the model is meant for, in tokens
+ * @param initializerRange standard deviation of randomly initialised matrices
+ * @param bosId token that begins a text, where there is one
+ * @param eosIds tokens that end a text; may be empty
+ */
+public record LlamaConfig(
+    String modelType,
+    int vocab,
+    int dModel,
+    int layers,
+    int heads,
+    int kvHeads,
+    int headDim,
+    int ffn,
+    double eps,
+    boolean tied,
+    boolean qkvBias,
+    boolean oBias,
+    boolean mlpBias,
+    boolean qkNorm,
+    List<Integer> slidingWindow,
+    double ropeTheta,
+    RopeScaling ropeScaling,
+    int maxPosition,
+    double initializerRange,
+    OptionalInt bosId,
+    List<Integer> eosIds) {
+
+  /** Copies the lists and checks that there is one sliding window per layer. */
+  public LlamaConfig {
+    slidingWindow = List.copyOf(slidingWindow);
+    eosIds = List.copyOf(eosIds);
+    if (slidingWindow.size() != layers) {
+      throw new IllegalArgumentException(
+          "slidingWindow: got " + slidingWindow.size() + " entries for " + layers + " layers");
+    }
+  }
+
+  /** Width of all query heads together. */
+  public int qDim() {
+    return heads * headDim;
+  }
+
+  /** Width of all key heads together, which is that of all value heads. */
+  public int kvDim() {
+    return kvHeads * headDim;
+  }
+
+  /** The sliding window of one layer, in tokens; 0 where it sees everything before it. */
+  public int slidingWindow(int layer) {
+    return slidingWindow.get(layer);
+  }
+}

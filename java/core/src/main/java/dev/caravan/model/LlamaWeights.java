@@ -1,0 +1,146 @@
+package dev.caravan.model;
+
+import dev.caravan.data.UserError;
+import dev.caravan.model.WeightSpec.Init;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The parameters of a LLaMA-family model under the names that Hugging Face gives them, in the order
+ * in which the model uses them.
+ */
+public final class LlamaWeights {
+  /** Token embedding, [vocab, dModel]; also the output projection where the config ties them. */
+  public static final String EMBEDDING = "model.embed_tokens.weight";
+
+  /** Gain of the last RMSNorm, [dModel]. */
+  public static final String FINAL_NORM = "model.norm.weight";
+
+  /** Output projection, [vocab, dModel]; absent where the config ties it to the embedding. */
+  public static final String OUTPUT = "lm_head.weight";
+
+  /** Parts of a block, for {@link #weight} and {@link #bias}. */
+  public static final String ATTENTION_NORM = "input_layernorm";
+
+  public static final String Q = "self_attn.q_proj";
+  public static final String K = "self_attn.k_proj";
+  public static final String V = "self_attn.v_proj";
+  public static final String O = "self_attn.o_proj";
+  public static final String Q_NORM = "self_attn.q_norm";
+  public static final String K_NORM = "self_attn.k_norm";
+  public static final String FFN_NORM = "post_attention_layernorm";
+  public static final String GATE = "mlp.gate_proj";
+  public static final String UP = "mlp.up_proj";
+  public static final String DOWN = "mlp.down_proj";
+
+  private static final int NAMED_IN_ERROR = 3;
+
+  private LlamaWeights() {}
+
+  /** Name of a block's weight: {@code weight(3, Q)} is model.layers.3.self_attn.q_proj.weight. */
+  public static String weight(int layer, String part) {
+    return "model.layers." + layer + "." + part + ".weight";
+  }
+
+  /** Name of a block's bias. */
+  public static String bias(int layer, String part) {
+    return "model.layers." + layer + "." + part + ".bias";
+  }
+
+  /** Every parameter of the model. A tied output projection is not one of them. */
+  public static List<WeightSpec> specs(LlamaConfig c) {
+    List<WeightSpec> specs = new ArrayList<>();
+    long d = c.dModel();
+    specs.add(new WeightSpec(EMBEDDING, List.of((long) c.vocab(), d), Init.NORMAL));
+    for (int layer = 0; layer < c.layers(); layer++) {
+      norm(specs, layer, ATTENTION_NORM, d);
+      linear(specs, layer, Q, c.qDim(), d, c.qkvBias());
+      linear(specs, layer, K, c.kvDim(), d, c.qkvBias());
+      linear(specs, layer, V, c.kvDim(), d, c.qkvBias());
+      if (c.qkNorm()) {
+        norm(specs, layer, Q_NORM, c.headDim());
+        norm(specs, layer, K_NORM, c.headDim());
+      }
+      linear(specs, layer, O, d, c.qDim(), c.oBias());
+      norm(specs, layer, FFN_NORM, d);
+      linear(specs, layer, GATE, c.ffn(), d, c.mlpBias());
+      linear(specs, layer, UP, c.ffn(), d, c.mlpBias());
+      linear(specs, layer, DOWN, d, c.ffn(), c.mlpBias());
+    }
+    specs.add(new WeightSpec(FINAL_NORM, List.of(d), Init.ONES));
+    if (!c.tied()) {
+      specs.add(new WeightSpec(OUTPUT, List.of((long) c.vocab(), d), Init.NORMAL));
+    }
+    return specs;
+  }
+
+  /**
+   * Checks that a checkpoint holds exactly the parameters of the model. Rotary buffers, which old
+   * files carry, and an output projection beside a tied embedding are let through; neither is used.
+   *
+   * @param config the model
+   * @param found shape of every tensor in the checkpoint, by name
+   * @param where the checkpoint, for the error
+   * @throws UserError naming what is wrongly shaped, missing or not part of the model
+   */
+  public static void check(LlamaConfig config, Map<String, List<Long>> found, String where) {
+    Map<String, List<Long>> rest = new LinkedHashMap<>(found);
+    List<String> missing = new ArrayList<>();
+    for (WeightSpec spec : specs(config)) {
+      List<Long> shape = rest.remove(spec.name());
+      if (shape == null) {
+        missing.add(spec.name());
+      } else if (!shape.equals(spec.shape())) {
+        throw new UserError(
+            where
+                + ": tensor "
+                + spec.name()
+                + ": got shape "
+                + shape
+                + ", config.json needs "
+                + spec.shape());
+      }
+    }
+    if (!missing.isEmpty()) {
+      throw new UserError(where + ": " + count(missing) + " missing: " + some(missing));
+    }
+    rest.keySet().removeIf(name -> name.endsWith(".rotary_emb.inv_freq"));
+    if (config.tied()) {
+      rest.remove(OUTPUT);
+    }
+    if (!rest.isEmpty()) {
+      List<String> extra = List.copyOf(rest.keySet());
+      throw new UserError(
+          where
+              + ": "
+              + count(extra)
+              + " not part of a "
+              + config.modelType()
+              + " model with this config.json: "
+              + some(extra));
+    }
+  }
+
+  private static String count(List<String> names) {
+    return names.size() == 1 ? "1 tensor is" : names.size() + " tensors are";
+  }
+
+  private static String some(List<String> names) {
+    String first = String.join(", ", names.subList(0, Math.min(NAMED_IN_ERROR, names.size())));
+    return names.size() > NAMED_IN_ERROR ? first + ", ..." : first;
+  }
+
+  private static void norm(List<WeightSpec> specs, int layer, String part, long width) {
+    specs.add(new WeightSpec(weight(layer, part), List.of(width), Init.ONES));
+  }
+
+  private static void linear(
+      List<WeightSpec> specs, int layer, String part, long out, long in, boolean bias) {
+    specs.add(new WeightSpec(weight(layer, part), List.of(out, in), Init.NORMAL));
+    if (bias) {
+      specs.add(new WeightSpec(bias(layer, part), List.of(out), Init.ZEROS));
+    }
+  }
+}
