@@ -1,8 +1,9 @@
 package dev.caravan.data;
 
 /**
- * A failure that the user caused and can mend: bad input, a bad setting, a missing file. The message is the one clear line
- * that is shown (what is wrong, where, what to do); the command line maps it to exit code 2 and prints no stack trace.
+ * A failure that the user caused and can mend: bad input, a bad setting, a missing file. The
+ * message is the one clear line that is shown (what is wrong, where, what to do); the command line
+ * maps it to exit code 2 and prints no stack trace.
  */
 public final class UserError extends RuntimeException {
   private static final long serialVersionUID = 1L;
