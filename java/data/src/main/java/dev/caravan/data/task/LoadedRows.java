@@ -1,0 +1,11 @@
+package dev.caravan.data.task;
+
+import dev.caravan.data.RowStore;
+
+/**
+ * Rows and the account of how they came about.
+ *
+ * @param rows in the order of files and lines
+ * @param report what was cut or left out
+ */
+public record LoadedRows(RowStore rows, TruncationReport report) {}

@@ -1,0 +1,55 @@
+package dev.caravan.data.task;
+
+import dev.caravan.data.RowStore;
+import dev.caravan.data.UserError;
+import dev.caravan.data.source.DataFiles;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+
+/** Loads files into tokenized rows in memory. */
+public final class RowLoader {
+  private RowLoader() {}
+
+  /**
+   * Loads files of the {@code tokens} format, {@code {"input_ids": [...], "labels": [...]}} a line.
+   *
+   * @param paths files, folders or globs
+   * @throws UserError for a file that is missing or empty, a malformed line, a token id beyond the
+   *     vocabulary, a row that is too long, or when no row has a target and the purpose is training
+   */
+  public static LoadedRows loadTokens(Collection<String> paths, RowLimits limits, Purpose purpose) {
+    RowStore.Builder rows = new RowStore.Builder();
+    List<TruncationReport.FileCounts> counts = new ArrayList<>();
+    TokensLoader loader = new TokensLoader(limits, purpose);
+    for (Path file : DataFiles.resolve(paths)) {
+      counts.add(loader.load(file, rows));
+    }
+    return finish(rows, new TruncationReport(counts), purpose);
+  }
+
+  private static LoadedRows finish(
+      RowStore.Builder rows, TruncationReport report, Purpose purpose) {
+    String files =
+        report.files().size() == 1
+            ? report.files().get(0).file()
+            : report.files().size() + " files";
+    TruncationReport.FileCounts total = report.total();
+    if (total.read() == 0) {
+      throw new UserError(files + ": no rows; the data set is empty");
+    }
+    if (total.kept() == 0 && purpose == Purpose.TRAIN) {
+      throw new UserError(
+          files
+              + ": none of "
+              + total.read()
+              + " rows is left to train on: "
+              + total.emptyTarget()
+              + " have no target, "
+              + total.cutTarget()
+              + " lost it to truncation");
+    }
+    return new LoadedRows(rows.build(), report);
+  }
+}
