@@ -25,7 +25,7 @@ function(caravan_isa_objects OUT)
       COMMAND
         ${CMAKE_COMMAND} -DCXX=${CMAKE_CXX_COMPILER} -DOBJCOPY=${CMAKE_OBJCOPY}
         -DOBJDUMP=${CMAKE_OBJDUMP} -DISA=${isa} -DOUT=${object}
-        "-DOBJECTS=$<TARGET_OBJECTS:caravan_cpu_${isa}>" -P ${CARAVAN_ISA_SCRIPT}
+        "-DOBJECTS=$<JOIN:$<TARGET_OBJECTS:caravan_cpu_${isa}>,|>" -P ${CARAVAN_ISA_SCRIPT}
       DEPENDS $<TARGET_OBJECTS:caravan_cpu_${isa}> ${CARAVAN_ISA_SCRIPT}
       COMMENT "Linking the ${isa} kernels"
       VERBATIM COMMAND_EXPAND_LISTS)

@@ -1,4 +1,6 @@
-# Run by Isa.cmake at build time: links OBJECTS into OUT and hides all names in it but those of its set.
+# Run by Isa.cmake at build time: links OBJECTS (with | between them) into OUT and hides all names in it
+# but those of its set.
+string(REPLACE "|" ";" OBJECTS "${OBJECTS}")
 execute_process(
   COMMAND ${CXX} -r -nostdlib -Wl,--force-group-allocation -o ${OUT} ${OBJECTS}
   COMMAND_ERROR_IS_FATAL ANY)
