@@ -7,12 +7,13 @@
 #include "core/pool.h"
 
 // name of the kernel, type of its argument struct
-#define CARAVAN_CPU_KERNELS(X) X(add_forward, caravan_add_args)
+#define CARAVAN_CPU_KERNELS(X)       \
+    X(add_forward, caravan_add_args) \
+    X(matmul_forward, caravan_matmul_args)
 
 namespace caravan {
 
-#define CARAVAN_DECLARE_KERNEL(name, Args) \
-    __attribute__((weak)) void name(Pool& pool, const Args& args);
+#define CARAVAN_DECLARE_KERNEL(name, Args) void name(Pool& pool, const Args& args);
 namespace v3 {
 CARAVAN_CPU_KERNELS(CARAVAN_DECLARE_KERNEL)
 }

@@ -1,0 +1,243 @@
+// c = alpha op(a) op(b) + beta c. The pool cuts c into tiles, and each tile is one call of the host's
+// single-threaded sgemm: tile borders follow from the shapes, so the bits do not depend on the number
+// of threads. bfloat16 is widened tile by tile into the scratch of the thread. Products with few rows
+// have kernels of their own (matmul_rows.h).
+#include <algorithm>
+#include <type_traits>
+
+#include "cpu/kernels.h"
+#include "cpu/matmul_rows.h"
+#include "cpu/simd.h"
+
+namespace caravan {
+namespace CARAVAN_ISA {
+namespace {
+
+constexpr int kRowMajor = 101, kNoTranspose = 111, kTranspose = 112;
+constexpr int64_t kScratchFloats = CARAVAN_CPU_SCRATCH_BYTES / 4;
+
+struct Product {
+    caravan_tensor a, b, c;
+    bool transpose_a, transpose_b;
+    int64_t m, n, k;
+    float alpha, beta;
+};
+
+// The stride of a single row is free, and may be anything.
+int64_t row_stride(const caravan_tensor& matrix) {
+    return std::max<int64_t>(matrix.shape[0] > 1 ? matrix.stride[0] : matrix.shape[1], 1);
+}
+
+int64_t ceil_div(int64_t value, int64_t by) { return (value + by - 1) / by; }
+
+// ------------------------------------------------------------------ tiles
+
+constexpr int64_t kTileArea = kScratchFloats / 4;  // largest tile of c, elements
+constexpr int64_t kTileSides = 6144;               // largest rows + columns: bounds the widened operands
+constexpr int64_t kAlign = 16;                     // tile borders, elements
+
+struct Tiles {
+    int64_t rows, columns;        // of one tile
+    int64_t row_tiles, col_tiles;  // how many
+};
+
+// A grid of powers of two that minimises arithmetic + packing, times what an uneven last round of tasks
+// costs. A BLAS packs the rows and columns of each tile; one packed element was measured to cost as much
+// as about 30 multiply-adds at peak rate (OpenBLAS 0.3.31, AVX-512).
+Tiles choose_tiles(int64_t m, int64_t n) {
+    constexpr double kPacking = 30, kUneven = 2;
+    Tiles best = {};
+    double best_cost = 0;
+    for (int64_t i = 1; i == 1 || i <= m / 32; i *= 2) {
+        for (int64_t j = 1; j == 1 || j <= n / 32; j *= 2) {
+            const int64_t rows = ceil_div(ceil_div(m, i), kAlign) * kAlign;
+            const int64_t columns = ceil_div(ceil_div(n, j), kAlign) * kAlign;
+            const bool last = i * 2 > m / 32 && j * 2 > n / 32;
+            if ((rows * columns > kTileArea || rows + columns > kTileSides) && !last) continue;
+            const auto tasks = static_cast<double>(i * j);
+            const auto area = static_cast<double>(rows * columns);
+            const double cost = tasks * (area + kPacking * static_cast<double>(rows + columns)) *
+                                (1 + kUneven / tasks);
+            if (best.rows == 0 || cost < best_cost) {
+                best = {rows, columns, ceil_div(m, rows), ceil_div(n, columns)};
+                best_cost = cost;
+            }
+        }
+    }
+    return best;
+}
+
+// Copies a matrix of bfloat16 into floats with rows `ld_to` apart.
+void widen(const bf16* from, int64_t ld_from, int64_t rows, int64_t columns, float* to,
+           int64_t ld_to) {
+    for (int64_t r = 0; r < rows; ++r) {
+        const bf16* source = from + r * ld_from;
+        float* target = to + r * ld_to;
+        int64_t i = 0;
+        for (; i + kLanes <= columns; i += kLanes) store(target + i, load(source + i));
+        for (; i < columns; ++i) target[i] = to_float(source[i]);
+    }
+}
+
+void narrow(const float* from, int64_t ld_from, int64_t rows, int64_t columns, bf16* to,
+            int64_t ld_to) {
+    for (int64_t r = 0; r < rows; ++r) {
+        const float* source = from + r * ld_from;
+        bf16* target = to + r * ld_to;
+        int64_t i = 0;
+        for (; i + kLanes <= columns; i += kLanes) store(target + i, load(source + i));
+        for (; i < columns; ++i) target[i] = from_float<bf16>(source[i]);
+    }
+}
+
+// One operand as sgemm reads it: where it lies, or a widened copy.
+struct Operand {
+    const float* data;
+    int ld;
+};
+
+// The part of a matrix that begins at (row, column); widened into `scratch` when it is bfloat16.
+Operand operand(const caravan_tensor& matrix, int64_t row, int64_t column, int64_t rows,
+                int64_t columns, float* scratch) {
+    const int64_t ld = row_stride(matrix);
+    const int64_t offset = row * ld + column;
+    if (matrix.dtype == CARAVAN_F32) return {data<float>(matrix) + offset, static_cast<int>(ld)};
+    widen(data<bf16>(matrix) + offset, ld, rows, columns, scratch, columns);
+    return {scratch, static_cast<int>(columns)};
+}
+
+void product_tile(const Product& p, caravan_sgemm sgemm, int64_t row, int64_t column, int64_t rows,
+                  int64_t columns, float* scratch) {
+    const bool widened = p.a.dtype == CARAVAN_BF16 || p.b.dtype == CARAVAN_BF16;
+    const bool narrowed = p.c.dtype == CARAVAN_BF16;
+    const int64_t ldc = row_stride(p.c);
+    float* c = scratch;
+    int64_t ld = columns;
+    if (narrowed) {
+        if (p.beta != 0) widen(data<bf16>(p.c) + row * ldc + column, ldc, rows, columns, c, ld);
+        scratch += (rows * columns + 15) / 16 * 16;
+    } else {
+        c = data<float>(p.c) + row * ldc + column;
+        ld = ldc;
+    }
+
+    // Steps of k as deep as the scratch is, a multiple of 16 so that both copies stay aligned.
+    const int64_t room = kScratchFloats - kTileArea - 16;
+    const int64_t depth = widened ? std::max<int64_t>(room / (rows + columns) / 16 * 16, 16) : p.k;
+    for (int64_t k = 0; k < p.k; k += depth) {
+        const int64_t d = std::min(depth, p.k - k);
+        float* scratch_b = scratch + (rows * d + 15) / 16 * 16;
+        const Operand a = p.transpose_a ? operand(p.a, k, row, d, rows, scratch)
+                                        : operand(p.a, row, k, rows, d, scratch);
+        const Operand b = p.transpose_b ? operand(p.b, column, k, columns, d, scratch_b)
+                                        : operand(p.b, k, column, d, columns, scratch_b);
+        sgemm(kRowMajor, p.transpose_a ? kTranspose : kNoTranspose,
+              p.transpose_b ? kTranspose : kNoTranspose, static_cast<int>(rows),
+              static_cast<int>(columns), static_cast<int>(d), p.alpha, a.data, a.ld, b.data, b.ld,
+              k == 0 ? p.beta : 1.0f, c, static_cast<int>(ld));
+    }
+    if (narrowed) {
+        narrow(c, ld, rows, columns, data<bf16>(p.c) + row * ldc + column, ldc);
+    }
+}
+
+void product_tiles(Pool& pool, const Product& p) {
+    const caravan_sgemm sgemm = cpu_sgemm();
+    const Tiles tiles = choose_tiles(p.m, p.n);
+    pool.run(tiles.row_tiles * tiles.col_tiles, [&](int64_t task, int thread) {
+        const int64_t row = task / tiles.col_tiles * tiles.rows;
+        const int64_t column = task % tiles.col_tiles * tiles.columns;
+        product_tile(p, sgemm, row, column, std::min(tiles.rows, p.m - row),
+                     std::min(tiles.columns, p.n - column),
+                     static_cast<float*>(pool.scratch(thread)));
+    });
+}
+
+// ------------------------------------------------------------------ few rows
+
+constexpr int64_t kFewRowsElements = 65536;  // elements of b a task reads, about
+constexpr int64_t kFewRowsColumns = 8192;    // most columns a task makes, so that its sums fit
+
+template <typename A, typename B>
+void product_few_rows(Pool& pool, const Product& p) {
+    const FewRows<A, B> few = {data<A>(p.a), data<B>(p.b),    p.m, p.n, p.k, row_stride(p.a),
+                               row_stride(p.b)};
+    const int64_t wanted = ceil_div(std::max<int64_t>(kFewRowsElements / p.k, 1), 64) * 64;
+    const int64_t columns = std::min(wanted, kFewRowsColumns);
+    const int64_t ldc = row_stride(p.c);
+    pool.run(ceil_div(p.n, columns), [&](int64_t task, int thread) {
+        const int64_t first = task * columns;
+        const int64_t count = std::min(columns, p.n - first);
+        auto* sums = static_cast<float*>(pool.scratch(thread));
+        few_rows(few, p.transpose_b, first, count, sums);
+        with_storage(p.c.dtype, [&](auto tag) {
+            using C = std::remove_pointer_t<decltype(tag)>;
+            for (int64_t r = 0; r < p.m; ++r) {
+                C* c = data<C>(p.c) + r * ldc + first;
+                const float* sum = sums + r * count;
+                if (p.beta == 0) {
+                    for (int64_t j = 0; j < count; ++j) c[j] = from_float<C>(p.alpha * sum[j]);
+                } else {
+                    for (int64_t j = 0; j < count; ++j) {
+                        c[j] = from_float<C>(p.alpha * sum[j] + p.beta * to_float(c[j]));
+                    }
+                }
+            }
+        });
+    });
+}
+
+void product_few_rows(Pool& pool, const Product& p) {
+    with_storage(p.a.dtype, [&](auto tag_a) {
+        with_storage(p.b.dtype, [&](auto tag_b) {
+            product_few_rows<std::remove_pointer_t<decltype(tag_a)>,
+                             std::remove_pointer_t<decltype(tag_b)>>(pool, p);
+        });
+    });
+}
+
+// ------------------------------------------------------------------ without a product
+
+// c = factor * c over rows [from, to); factor 0 does not read c.
+void scale_rows(Pool& pool, const caravan_tensor& c, int64_t from, int64_t to, float factor) {
+    const int64_t n = c.shape[1];
+    if (from >= to || n == 0 || factor == 1) return;
+    const int64_t ld = row_stride(c);
+    const int64_t rows = std::max<int64_t>(65536 / n, 1);  // a task
+    with_storage(c.dtype, [&](auto tag) {
+        using T = std::remove_pointer_t<decltype(tag)>;
+        pool.run(ceil_div(to - from, rows), [&](int64_t task, int) {
+            const int64_t first = from + task * rows;
+            for (int64_t r = first; r < std::min(first + rows, to); ++r) {
+                T* row = data<T>(c) + r * ld;
+                for (int64_t i = 0; i < n; ++i) {
+                    row[i] = factor == 0 ? T{} : from_float<T>(factor * to_float(row[i]));
+                }
+            }
+        });
+    });
+}
+
+}  // namespace
+
+void matmul_forward(Pool& pool, const caravan_matmul_args& args) {
+    Product p = {args.a,
+                 args.b,
+                 args.c,
+                 args.transpose_a != 0,
+                 args.transpose_b != 0,
+                 args.c.shape[0],
+                 args.c.shape[1],
+                 args.a.shape[args.transpose_a != 0 ? 0 : 1],
+                 args.alpha,
+                 args.beta};
+    if (args.rows.data != nullptr) (p.transpose_a ? p.k : p.m) = *data<int32_t>(args.rows);
+    if (args.beta == 0) scale_rows(pool, args.c, p.m, args.c.shape[0], 0);
+    if (p.m == 0 || p.n == 0) return;
+    if (p.k == 0 || p.alpha == 0) return scale_rows(pool, args.c, 0, p.m, p.beta);
+    if (p.m <= kFewRows && !p.transpose_a) return product_few_rows(pool, p);
+    product_tiles(pool, p);
+}
+
+}  // namespace CARAVAN_ISA
+}  // namespace caravan

@@ -1,0 +1,125 @@
+// Products with few rows of op(a), as decoding makes them: the time goes into reading b, once, so b is
+// streamed and multiplied from registers. In contrast a BLAS packs b first. Only for src/cpu.
+#pragma once
+
+#include <algorithm>
+
+#include "cpu/simd.h"
+
+namespace caravan {
+namespace CARAVAN_ISA {
+
+// Above this many rows the host's BLAS is at least as fast (figures in native/README.md).
+inline constexpr int64_t kFewRows = 8;
+
+// a [m, k] and b in their storage; ld: elements from row to row.
+template <typename A, typename B>
+struct FewRows {
+    const A* a;
+    const B* b;
+    int64_t m, n, k, lda, ldb;
+};
+
+// sums[r][j] = a row r . b row (first + j), for Rows x Columns products at once.
+template <int Rows, int Columns, typename A, typename B>
+inline void dots(const A* a, int64_t lda, const B* b, int64_t ldb, int64_t k, float* sums,
+                 int64_t ld_sums) {
+    Vec sum[Rows][Columns] = {};
+    const auto step = [&](auto load_a, auto load_b) {
+        Vec columns[Columns];
+        for (int j = 0; j < Columns; ++j) columns[j] = load_b(b + j * ldb);
+        for (int r = 0; r < Rows; ++r) {
+            const Vec row = load_a(a + r * lda);
+            for (int j = 0; j < Columns; ++j) sum[r][j] += row * columns[j];
+        }
+    };
+    int64_t i = 0;
+    const auto whole = [&](auto* from) { return load(from + i); };
+    const auto part = [&](auto* from) { return load_part(from + i, k - i); };
+    for (; i + kLanes <= k; i += kLanes) step(whole, whole);
+    if (i < k) step(part, part);
+    for (int r = 0; r < Rows; ++r) {
+        for (int j = 0; j < Columns; ++j) sums[r * ld_sums + j] = reduce_add(sum[r][j]);
+    }
+}
+
+// b stored [n, k]: all rows of a against rows [first, first + count) of b.
+template <int Rows, typename A, typename B>
+void dots_rows(const FewRows<A, B>& p, int64_t row, int64_t first, int64_t count, float* sums) {
+    // Enough accumulators to hide the latency of a multiply-add, few enough to stay in registers.
+    constexpr int kColumns = Rows == 1 ? 8 : Rows == 2 || kLanes == 16 ? 4 : 2;
+    const A* a = p.a + row * p.lda;
+    const B* b = p.b + first * p.ldb;
+    int64_t j = 0;
+    for (; j + kColumns <= count; j += kColumns) {
+        dots<Rows, kColumns>(a, p.lda, b + j * p.ldb, p.ldb, p.k, sums + j, count);
+    }
+    for (; j < count; ++j) dots<Rows, 1>(a, p.lda, b + j * p.ldb, p.ldb, p.k, sums + j, count);
+}
+
+// sums[r][j] over columns of b stored [k, n], for Rows rows and Columns vectors at once.
+template <int Rows, int Columns, typename A, typename B>
+inline void columns(const A* a, int64_t lda, const B* b, int64_t ldb, int64_t k, int64_t count,
+                    float* sums, int64_t ld_sums) {
+    Vec sum[Rows][Columns] = {};
+    const bool whole = count == Columns * kLanes;
+    for (int64_t i = 0; i < k; ++i) {
+        Vec row[Columns];
+        for (int j = 0; j < Columns; ++j) {
+            const B* from = b + i * ldb + j * kLanes;
+            row[j] = whole ? load(from)
+                           : load_part(from, std::clamp<int64_t>(count - j * kLanes, 0, kLanes));
+        }
+        for (int r = 0; r < Rows; ++r) {
+            const Vec factor = broadcast(to_float(a[r * lda + i]));
+            for (int j = 0; j < Columns; ++j) sum[r][j] += factor * row[j];
+        }
+    }
+    for (int r = 0; r < Rows; ++r) {
+        for (int j = 0; j < Columns; ++j) {
+            const int64_t lanes = std::clamp<int64_t>(count - j * kLanes, 0, kLanes);
+            store_part(sums + r * ld_sums + j * kLanes, sum[r][j], lanes);
+        }
+    }
+}
+
+// b stored [k, n]: all rows of a against columns [first, first + count) of b.
+template <int Rows, typename A, typename B>
+void columns_rows(const FewRows<A, B>& p, int64_t row, int64_t first, int64_t count, float* sums) {
+    constexpr int kColumns = Rows <= 2 || kLanes == 16 ? 4 : 2;
+    const A* a = p.a + row * p.lda;
+    const B* b = p.b + first;
+    int64_t j = 0;
+    for (; j < count; j += kColumns * kLanes) {
+        columns<Rows, kColumns>(a, p.lda, b + j, p.ldb, p.k,
+                                std::min<int64_t>(count - j, kColumns * kLanes), sums + j, count);
+    }
+}
+
+// sums [m, count] = op(a) op(b) for columns [first, first + count) of the product.
+template <typename A, typename B>
+void few_rows(const FewRows<A, B>& p, bool transpose_b, int64_t first, int64_t count, float* sums) {
+    for (int64_t row = 0; row < p.m; row += 4) {
+        float* to = sums + row * count;
+        switch (std::min<int64_t>(p.m - row, 4)) {
+            case 1:
+                transpose_b ? dots_rows<1>(p, row, first, count, to)
+                            : columns_rows<1>(p, row, first, count, to);
+                break;
+            case 2:
+                transpose_b ? dots_rows<2>(p, row, first, count, to)
+                            : columns_rows<2>(p, row, first, count, to);
+                break;
+            case 3:
+                transpose_b ? dots_rows<3>(p, row, first, count, to)
+                            : columns_rows<3>(p, row, first, count, to);
+                break;
+            default:
+                transpose_b ? dots_rows<4>(p, row, first, count, to)
+                            : columns_rows<4>(p, row, first, count, to);
+        }
+    }
+}
+
+}  // namespace CARAVAN_ISA
+}  // namespace caravan

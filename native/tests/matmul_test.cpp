@@ -1,0 +1,276 @@
+// matmul against a double reference over storage types, layouts, scales, strides and limits on rows;
+// the same bits for any number of threads; refusals.
+#include <cmath>
+#include <vector>
+
+#include "tests/harness.h"
+#include "tests/reference/matmul.h"
+#include "tests/reference/sgemm.h"
+
+namespace {
+
+using test::Random;
+using test::Stream;
+using test::Tensor;
+
+constexpr int32_t F32 = CARAVAN_F32, BF16 = CARAVAN_BF16;
+
+struct Storage {
+    int32_t a = F32, b = F32, c = F32;
+    int64_t gap = 0;  // elements between rows
+};
+
+// A product with random operands and, unless beta is 0, a random c.
+struct Problem {
+    reference::Matmul how;
+    Storage storage;
+    Tensor a, b, c, rows;
+
+    Problem(const reference::Matmul& how_, const Storage& storage_, Random& random)
+        : how(how_),
+          storage(storage_),
+          a(storage.a, stored(how.transpose_a, how.m, how.k), storage.gap),
+          b(storage.b, stored(how.transpose_b, how.k, how.n), storage.gap),
+          c(storage.c, {how.m, how.n}, storage.gap),
+          rows(CARAVAN_I32, {1}) {
+        a.set(random.normals(a.count()));
+        b.set(random.normals(b.count()));
+        if (how.beta != 0) c.set(random.normals(c.count()));
+        if (how.rows >= 0) rows.set(0, static_cast<double>(how.rows));
+    }
+
+    static std::vector<int64_t> stored(bool transposed, int64_t rows, int64_t columns) {
+        return transposed ? std::vector<int64_t>{columns, rows} : std::vector<int64_t>{rows, columns};
+    }
+
+    caravan_matmul_args args() {
+        caravan_matmul_args args = {};
+        args.size = sizeof args;
+        args.a = a.view();
+        args.b = b.view();
+        args.c = c.view();
+        if (how.rows >= 0) args.rows = rows.view();
+        args.transpose_a = how.transpose_a;
+        args.transpose_b = how.transpose_b;
+        args.alpha = static_cast<float>(how.alpha);
+        args.beta = static_cast<float>(how.beta);
+        return args;
+    }
+
+    std::string name() const {
+        return test::shape_name({how.m, how.n, how.k}) + " " + test::name(storage.a) + " " +
+               test::name(storage.b) + " " + test::name(storage.c) + " transposed " +
+               std::to_string(how.transpose_a) + std::to_string(how.transpose_b) + " alpha " +
+               std::to_string(how.alpha) + " beta " + std::to_string(how.beta) + " gap " +
+               std::to_string(storage.gap) + " rows " + std::to_string(how.rows);
+    }
+};
+
+void check(const reference::Matmul& how, const Storage& storage, Random& random, Stream& stream) {
+    Problem problem(how, storage, random);
+    test::context() = problem.name();
+    const auto a = problem.a.values(), b = problem.b.values(), c = problem.c.values();
+    const auto exact = reference::matmul<double>(how, a, b, c);
+    const auto plain = test::rounded(reference::matmul<float>(how, a, b, c), storage.c);
+
+    // What lies beyond the limit must not be read.
+    const int64_t width = how.transpose_a ? how.m : how.k;
+    for (int64_t i = how.rows * width; how.rows >= 0 && i < problem.a.count(); ++i) {
+        problem.a.set(i, NAN);
+    }
+    const auto args = problem.args();
+    CHECK_OK(caravan_matmul_forward(stream, &args));
+    CHECK_ACCURACY(problem.c.values(), plain, exact);
+    test::context().clear();
+}
+
+void values(Stream& stream) {
+    Random random(1);
+    const Storage storages[] = {
+        {F32, F32, F32}, {BF16, BF16, F32}, {BF16, BF16, BF16}, {F32, BF16, F32}, {BF16, F32, BF16}};
+    const int64_t shapes[][3] = {{1, 1, 1},   {3, 17, 1},   {1, 33, 70},  {2, 100, 3},  {5, 9, 31},
+                                 {8, 65, 64}, {9, 15, 17},  {17, 3, 40},  {31, 33, 16}, {64, 64, 64},
+                                 {65, 63, 5}, {130, 47, 9}, {4, 1, 200},  {7, 300, 20}};
+    for (const auto& s : shapes) {
+        for (Storage storage : storages) {
+            for (int transposed = 0; transposed < 4; ++transposed) {
+                reference::Matmul how = {s[0], s[1], s[2]};
+                how.transpose_a = (transposed & 1) != 0;
+                how.transpose_b = (transposed & 2) != 0;
+                const double which = random.uniform(0, 1);
+                how.alpha = which < 0.5 ? 1 : -0.75;
+                how.beta = which < 0.3 ? 0 : which < 0.6 ? 1 : 0.375;
+                const int64_t limited = how.transpose_a ? how.k : how.m;
+                how.rows = random.below(3) == 0 ? random.below(limited + 1) : -1;
+                storage.gap = 5 * random.below(2);
+                check(how, storage, random, stream);
+            }
+        }
+    }
+}
+
+// Extents of zero, a factor of zero, and every value of the limit on rows.
+void edges(Stream& stream) {
+    Random random(2);
+    for (double beta : {0.0, 1.0, 0.5}) {
+        for (int32_t dtype : {F32, BF16}) {
+            for (const auto& s : {reference::Matmul{4, 5, 0}, {0, 5, 3}, {5, 0, 3}, {0, 0, 0}}) {
+                reference::Matmul how = s;
+                how.beta = beta;
+                check(how, {F32, F32, dtype}, random, stream);
+            }
+            reference::Matmul none = {20, 20, 20};
+            none.alpha = 0;
+            none.beta = beta;
+            check(none, {F32, F32, dtype}, random, stream);
+        }
+    }
+    for (int64_t rows = 0; rows <= 12; ++rows) {
+        for (double beta : {0.0, 1.0}) {
+            for (bool transpose_a : {false, true}) {
+                reference::Matmul how = {12, 20, 12};
+                how.beta = beta;
+                how.rows = rows;
+                how.transpose_a = transpose_a;
+                check(how, {}, random, stream);
+            }
+        }
+    }
+}
+
+// Large enough for several tiles, tasks, and steps through k.
+void threads() {
+    Random random(3);
+    std::vector<std::pair<reference::Matmul, Storage>> cases;
+    for (int transposed = 0; transposed < 4; ++transposed) {
+        for (int32_t dtype : {F32, BF16}) {
+            reference::Matmul how = {260, 300, 40};
+            how.transpose_a = (transposed & 1) != 0;
+            how.transpose_b = (transposed & 2) != 0;
+            how.beta = 0.5;
+            cases.push_back({how, {dtype, dtype, dtype}});
+        }
+    }
+    cases.push_back({{5, 20000, 33, false, true}, {F32, BF16, F32}});
+    cases.push_back({{8, 3000, 50}, {F32, F32, F32}});
+    cases.push_back({{20, 24, 40000, false, true}, {BF16, BF16, BF16}});
+    cases.push_back({{24, 20, 40000, true, false}, {F32, BF16, F32}});
+    Stream two(2);
+    for (const auto& [how, storage] : cases) {
+        check(how, storage, random, two);
+        const Problem before(how, storage, random);
+        test::context() = before.name();
+        test::same_bits_for_threads([&](caravan_stream stream) {
+            Problem problem = before;
+            const auto args = problem.args();
+            CHECK_OK(caravan_matmul_forward(stream, &args));
+            const std::string first = problem.c.bits();
+            Problem again = before;
+            const auto more = again.args();
+            CHECK_OK(caravan_matmul_forward(stream, &more));
+            CHECK(again.c.bits() == first);
+            return first;
+        });
+        test::context().clear();
+    }
+}
+
+// a and c may be column ranges of one buffer, as long as they share no element.
+void slices(Stream& stream) {
+    Random random(4);
+    Tensor buffer(F32, {12, 50}), b(F32, {20, 20});
+    const auto all = random.normals(buffer.count());
+    buffer.set(all);
+    b.set(random.normals(b.count()));
+    const auto slice = [&](int64_t column) {
+        caravan_tensor view = buffer.view();
+        view.data = buffer.as<float>() + column;
+        view.bytes -= column * 4;
+        view.shape[1] = 20;
+        return view;
+    };
+    std::vector<double> a;
+    for (int64_t i = 0; i < 12 * 20; ++i) a.push_back(buffer.get(i / 20 * 50 + i % 20));
+    const auto exact = reference::matmul<double>({12, 20, 20}, a, b.values(), {});
+
+    caravan_matmul_args args = {};
+    args.size = sizeof args;
+    args.a = slice(0);
+    args.b = b.view();
+    args.c = slice(20);
+    args.alpha = 1;
+    CHECK_OK(caravan_matmul_forward(stream, &args));
+    for (int64_t i = 0; i < buffer.count(); ++i) {
+        const int64_t row = i / 50, column = i % 50;
+        const bool written = column >= 20 && column < 40;
+        const double expected =
+            written ? exact[static_cast<size_t>(row * 20 + column - 20)]
+                    : test::rounded(all[static_cast<size_t>(i)], CARAVAN_F32);
+        CHECK_NEAR(buffer.get(i), expected, written ? 1e-5 : 0);
+    }
+    args.c = slice(19);
+    CHECK_REFUSED(caravan_matmul_forward(stream, &args), "matmul_forward", "c: shares memory with a");
+}
+
+void refusals(Stream& stream) {
+    Random random(5);
+    const auto refused = [&](const char* part, auto change) {
+        Problem problem({4, 6, 5}, {}, random);
+        const std::string before = problem.c.bits();
+        auto args = problem.args();
+        change(args);
+        test::context() = part;
+        CHECK_REFUSED(caravan_matmul_forward(stream, &args), "matmul_forward", part);
+        CHECK(problem.c.bits() == before);
+        test::context().clear();
+    };
+    using Args = caravan_matmul_args&;
+    refused("a: got null", [](Args args) { args.a.data = nullptr; });
+    refused("a: got dtype i32", [](Args args) { args.a.dtype = CARAVAN_I32; });
+    refused("a: needs 80 bytes", [](Args args) { args.a.bytes = 79; });
+    refused("b: got shape [5, 6]", [](Args args) { args.transpose_b = 1; });
+    refused("b: got shape [4, 6]", [](Args args) { args.b.shape[0] = 4; });
+    refused("b: got stride 5", [](Args args) { args.b.stride[0] = 5; });
+    refused("c: got shape [4, 5]", [](Args args) { args.c.shape[1] = 5; });
+    refused("c: got last stride 2", [](Args args) { args.c.stride[1] = 2; });
+    refused("c: shares memory with b", [](Args args) { args.c.data = args.b.data; });
+    refused("transpose_a: got 2", [](Args args) { args.transpose_a = 2; });
+    refused("transpose_b: got -1", [](Args args) { args.transpose_b = -1; });
+    refused("a: got stride 4294967296", [](Args args) {
+        args.a.stride[0] = int64_t{1} << 32;
+        args.a.bytes = INT64_MAX;
+    });
+    Tensor rows(CARAVAN_I32, {1}), wide(CARAVAN_I32, {2});
+    rows.set(0, 5);
+    refused("rows: got 5, needs 0 to 4", [&](Args args) { args.rows = rows.view(); });
+    rows.set(0, -1);
+    refused("rows: got -1", [&](Args args) { args.rows = rows.view(); });
+    refused("rows: got shape [2]", [&](Args args) { args.rows = wide.view(); });
+
+    Problem problem({40, 40, 40}, {}, random);
+    const auto args = problem.args();
+    CHECK_REFUSED(caravan_matmul_forward(stream, nullptr), "matmul_forward", "args");
+    CHECK_REFUSED(caravan_matmul_forward(nullptr, &args), "matmul_forward", "stream");
+    int64_t bytes = -1;
+    CHECK_OK(caravan_matmul_workspace(CARAVAN_CPU, &args, &bytes));
+    CHECK_EQUAL(bytes, 0);
+    CHECK_REFUSED(caravan_matmul_workspace(CARAVAN_CPU, &args, nullptr), "matmul_workspace", "bytes");
+    CHECK_REFUSED(caravan_matmul_workspace(7, &args, &bytes), "matmul_workspace", "kind: got 7");
+
+    CHECK_OK(caravan_set_sgemm(nullptr));
+    CHECK_UNSUPPORTED(caravan_matmul_forward(stream, &args), "caravan_set_sgemm");
+    reference::set_sgemm();
+}
+
+}  // namespace
+
+int main() {
+    reference::set_sgemm();
+    Stream stream(2);
+    values(stream);
+    edges(stream);
+    threads();
+    slices(stream);
+    refusals(stream);
+    return test::finish();
+}
