@@ -1,0 +1,48 @@
+package dev.caravan.kernels;
+
+import static dev.caravan.kernels.KernelCall.set;
+import static dev.caravan.kernels.KernelCall.zeroed;
+
+import dev.caravan.kernels.abi.Caravan;
+import dev.caravan.kernels.abi.caravan_embedding_backward_args;
+import dev.caravan.kernels.abi.caravan_embedding_forward_args;
+
+/** Rows of a table by token id. An id outside 0 to V-1 is refused. */
+public final class Embedding {
+  private Embedding() {}
+
+  /**
+   * {@code out[t] = table[ids[t]]}.
+   *
+   * @param ids i32 [T]
+   * @param table float [V, D]
+   * @param out float [T, D] =
+   */
+  public static KernelCall forward(TensorRef ids, TensorRef table, TensorRef out) {
+    caravan_embedding_forward_args args = zeroed(new caravan_embedding_forward_args());
+    set(args.ids(), ids);
+    set(args.table(), table);
+    set(args.out(), out);
+    return KernelCall.of(
+        "embedding_forward", args, stream -> Caravan.caravan_embedding_forward(stream, args));
+  }
+
+  /**
+   * {@code dTable[ids[t]] += dOut[t]}, rows of one id in the order of t.
+   *
+   * @param ids i32 [T]
+   * @param dOut float [T, D]
+   * @param dTable float [V, D] +=
+   * @param rows i32 [1] or null: the leading rows of {@code dOut} that count
+   */
+  public static KernelCall backward(
+      TensorRef ids, TensorRef dOut, TensorRef dTable, TensorRef rows) {
+    caravan_embedding_backward_args args = zeroed(new caravan_embedding_backward_args());
+    set(args.ids(), ids);
+    set(args.d_out(), dOut);
+    set(args.d_table(), dTable);
+    set(args.rows(), rows);
+    return KernelCall.of(
+        "embedding_backward", args, stream -> Caravan.caravan_embedding_backward(stream, args));
+  }
+}

@@ -1,0 +1,79 @@
+package dev.caravan.kernels;
+
+import dev.caravan.kernels.abi.caravan_step_state;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.javacpp.Pointer;
+
+/**
+ * What changes from one optimizer step to the next, in device memory: ops read it there, so that
+ * recorded work can be replayed. Writing and reading allocate no native memory.
+ */
+public final class StepState implements AutoCloseable {
+  /**
+   * What the ops of a step have written.
+   *
+   * @param lossSum negative log-likelihood in nats, summed over all targets
+   * @param gradNorm global norm before clipping
+   * @param clipFactor what gradients were multiplied with
+   * @param finite whether the norm is a finite number; when not, nothing was updated
+   */
+  public record Result(double lossSum, float gradNorm, float clipFactor, boolean finite) {}
+
+  private final Memory device;
+  private final Memory host;
+  private final caravan_step_state staging;
+
+  /** Allocates it on a device. */
+  public StepState(Device device) {
+    Native.load();
+    long bytes = Loader.sizeof(caravan_step_state.class);
+    this.device = Memory.allocate(device, bytes);
+    this.host = Memory.allocate(Device.CPU, bytes);
+    this.staging = new At(host.address());
+  }
+
+  /** The struct at a given address, which it does not own. */
+  private static final class At extends caravan_step_state {
+    At(long address) {
+      super((Pointer) null);
+      this.address = address;
+    }
+  }
+
+  /** How ops are given it: u8, the whole struct. */
+  public TensorRef ref() {
+    return TensorRef.in(device, 0, DType.U8, device.bytes());
+  }
+
+  /**
+   * Begins a step: writes its numbers, clears its results.
+   *
+   * @param step from 1
+   * @param seed of counter-based random numbers
+   * @param lr learning rate
+   * @param inverseTargets 1 / target tokens of the whole step, over micro-batches and ranks
+   * @param clipNorm greatest global gradient norm; 0 for no clipping
+   */
+  public void begin(
+      Stream stream, long step, long seed, float lr, float inverseTargets, float clipNorm) {
+    staging.step(step).seed(seed).lr(lr).inv_targets(inverseTargets).clip_norm(clipNorm);
+    staging.loss_sum(0).grad_norm(0).clip_factor(1).finite(1);
+    stream.copy(device.address(), host.address(), device.bytes());
+    stream.synchronize();
+  }
+
+  /** Waits for the stream and reads the results. */
+  public Result result(Stream stream) {
+    stream.copy(host.address(), device.address(), device.bytes());
+    stream.synchronize();
+    return new Result(
+        staging.loss_sum(), staging.grad_norm(), staging.clip_factor(), staging.finite() != 0);
+  }
+
+  /** Frees it. */
+  @Override
+  public void close() {
+    device.close();
+    host.close();
+  }
+}
