@@ -39,6 +39,23 @@ public class KernelException extends RuntimeException {
     }
   }
 
+  /** The same failure, its message led by where it happened. */
+  public KernelException at(String where) {
+    String message = where + ": " + getMessage();
+    KernelException located =
+        this instanceof InvalidArgument
+            ? new InvalidArgument(message)
+            : this instanceof OutOfMemory
+                ? new OutOfMemory(message)
+                : this instanceof Unsupported
+                    ? new Unsupported(message)
+                    : this instanceof DeviceLost
+                        ? new DeviceLost(message)
+                        : new KernelException(message);
+    located.initCause(this);
+    return located;
+  }
+
   /** The exception of a {@code caravan_status} other than CARAVAN_OK. */
   static KernelException of(int status, String message) {
     switch (status) {

@@ -1,5 +1,6 @@
 package dev.caravan.kernels;
 
+import dev.caravan.kernels.abi.Caravan;
 import dev.caravan.kernels.abi.caravan_step_state;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
@@ -19,17 +20,30 @@ public final class StepState implements AutoCloseable {
    */
   public record Result(double lossSum, float gradNorm, float clipFactor, boolean finite) {}
 
-  private final Memory device;
+  private final TensorRef device;
   private final Memory host;
   private final caravan_step_state staging;
 
-  /** Allocates it on a device. */
-  public StepState(Device device) {
-    Native.load();
-    long bytes = Loader.sizeof(caravan_step_state.class);
-    this.device = Memory.allocate(device, bytes);
-    this.host = Memory.allocate(Device.CPU, bytes);
+  /**
+   * A step state in memory of the caller's.
+   *
+   * @param device u8, at least {@link #bytes} of device memory that outlives it
+   */
+  public StepState(TensorRef device) {
+    if (device.bytes() < bytes()) {
+      throw KernelException.of(
+          Caravan.CARAVAN_INVALID_ARGUMENT,
+          "step state: got %d bytes, needs %d".formatted(device.bytes(), bytes()));
+    }
+    this.device = TensorRef.of(device.address(), DType.U8, bytes());
+    this.host = Memory.allocate(Device.CPU, bytes());
     this.staging = new At(host.address());
+  }
+
+  /** Bytes that a step state takes. */
+  public static long bytes() {
+    Native.load();
+    return Loader.sizeof(caravan_step_state.class);
   }
 
   /** The struct at a given address, which it does not own. */
@@ -42,7 +56,7 @@ public final class StepState implements AutoCloseable {
 
   /** How ops are given it: u8, the whole struct. */
   public TensorRef ref() {
-    return TensorRef.in(device, 0, DType.U8, device.bytes());
+    return device;
   }
 
   /**
@@ -73,7 +87,6 @@ public final class StepState implements AutoCloseable {
   /** Frees it. */
   @Override
   public void close() {
-    device.close();
     host.close();
   }
 }
