@@ -1,0 +1,24 @@
+package dev.caravan.ops;
+
+import dev.caravan.kernels.KernelCall;
+import dev.caravan.kernels.TensorRef;
+import dev.caravan.tensor.Tensor;
+
+/** Addresses of tensors on one device, as the plan laid them out. */
+public interface Addresses {
+  /** The tensor's memory, as its own type. */
+  TensorRef ref(Tensor tensor);
+
+  /** The tensor's memory as a matrix: all axes but the last are rows. */
+  default TensorRef rows(Tensor tensor) {
+    TensorRef whole = ref(tensor);
+    return TensorRef.of(
+        whole.address(), whole.dtype(), tensor.type().rows(), tensor.dim(-1));
+  }
+
+  /** The {@code index}-th temporary of the node being bound; see {@link Op#scratch}. */
+  TensorRef scratch(int index);
+
+  /** The call as a launch, with the workspace that it needs; it lives as long as the bound graph. */
+  Launch launch(KernelCall call);
+}

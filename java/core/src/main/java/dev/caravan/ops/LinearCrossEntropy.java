@@ -1,0 +1,178 @@
+package dev.caravan.ops;
+
+import dev.caravan.kernels.CrossEntropy;
+import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Gather;
+import dev.caravan.kernels.KernelCall;
+import dev.caravan.kernels.MatMul;
+import dev.caravan.kernels.TensorRef;
+import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The output projection with cross-entropy, over rows that carry a target only, in chunks, so that the
+ * logits never exist whole. Inputs: hidden [T, D], weight [V, D], target rows i32 [n], target ids i32
+ * [n], count i32 [1], step state. Output: nll f32 [n], nats, per target.
+ *
+ * <p>Its gradient is made in the forward sweep, chunk by chunk (product, cross-entropy in place, product
+ * to d_hidden, product added to d_weight): three products, nothing kept, nothing computed twice. So in
+ * training {@link Gradient} stands in its place.
+ *
+ * @param chunk rows of a chunk
+ */
+public record LinearCrossEntropy(int chunk) implements Op {
+  private static final int HIDDEN = 0;
+  private static final int WEIGHT = 1;
+  private static final int ROWS = 2;
+  private static final int IDS = 3;
+  private static final int COUNT = 4;
+  private static final int STATE = 5;
+
+  @Override
+  public String name() {
+    return "linear_cross_entropy";
+  }
+
+  @Override
+  public List<TensorType> outputs(List<Tensor> in) {
+    Shapes.need("hidden", in.get(HIDDEN), Shapes.ANY, in.get(WEIGHT).dim(1));
+    Shapes.need("ids", in.get(IDS), in.get(ROWS).dim(0));
+    Shapes.need("count", in.get(COUNT), 1);
+    Shapes.that(chunk >= 1, "got chunks of " + chunk + " rows, needs at least 1");
+    return List.of(TensorType.f32(in.get(IDS).dim(0)));
+  }
+
+  @Override
+  public void backward(Node node, Gradients gradients) {
+    Tensor weight = node.in(WEIGHT);
+    Tensor[] inputs = new Tensor[7];
+    for (int i = 0; i < 6; i++) {
+      inputs[i] = node.in(i);
+    }
+    inputs[6] = gradients.owned(weight);
+    List<Tensor> made = gradients.emit(new Gradient(chunk), inputs);
+    gradients.add(node.in(HIDDEN), made.get(1));
+    gradients.set(weight, made.get(2));
+  }
+
+  @Override
+  public List<TensorType> scratch(Node node) {
+    return chunkScratch(node, chunk, false);
+  }
+
+  @Override
+  public List<Launch> launches(Node node, Addresses memory) {
+    return chunkLaunches(node, memory, chunk, null, null);
+  }
+
+  @Override
+  public long flops(Node node) {
+    return 2 * node.in(ROWS).dim(0) * node.in(WEIGHT).type().elements();
+  }
+
+  /** Temporaries of one chunk: hidden rows, logits, and the gradient of the rows. */
+  private static List<TensorType> chunkScratch(Node node, int chunk, boolean training) {
+    Tensor weight = node.in(WEIGHT);
+    TensorType hidden = new TensorType(node.in(HIDDEN).type().dtype(), chunk, weight.dim(1));
+    TensorType logits = TensorType.f32(chunk, weight.dim(0));
+    return training ? List.of(hidden, logits, hidden) : List.of(hidden, logits);
+  }
+
+  private static List<Launch> chunkLaunches(
+      Node node, Addresses memory, int chunk, TensorRef dHidden, TensorRef dWeight) {
+    TensorRef hidden = memory.scratch(0);
+    TensorRef logits = memory.scratch(1);
+    TensorRef weight = memory.ref(node.in(WEIGHT));
+    TensorRef rows = memory.ref(node.in(ROWS));
+    TensorRef count = memory.ref(node.in(COUNT));
+    boolean training = dHidden != null;
+
+    List<Launch> launches = new ArrayList<>();
+    TensorRef dChunk = training ? memory.scratch(2) : null;
+    if (training) {
+      launches.add((stream, used) -> stream.fill(dHidden.address(), 0, dHidden.bytes()));
+    }
+    for (long first = 0; first < node.in(ROWS).dim(0); first += chunk) {
+      List<KernelCall> calls = new ArrayList<>();
+      calls.add(Gather.forward(memory.ref(node.in(HIDDEN)), rows, count, hidden, first));
+      calls.add(product(hidden, false, weight, true, logits, 0));
+      calls.add(
+          CrossEntropy.forward(
+              logits,
+              memory.ref(node.in(IDS)),
+              count,
+              memory.ref(node.out(0)),
+              memory.ref(node.in(STATE)),
+              first,
+              training));
+      if (training) {
+        calls.add(product(logits, false, weight, false, dChunk, 0));
+        calls.add(product(logits, true, hidden, false, dWeight, 1));
+        calls.add(Gather.backward(dHidden, rows, count, dChunk, first));
+      }
+      for (KernelCall call : calls) {
+        launches.add(whenUsed(memory.launch(call), first));
+      }
+    }
+    return launches;
+  }
+
+  /** A chunk behind the last target is not run at all. */
+  private static Launch whenUsed(Launch launch, long first) {
+    return (stream, used) -> {
+      if (first < used) {
+        launch.run(stream, used);
+      }
+    };
+  }
+
+  private static KernelCall product(
+      TensorRef a,
+      boolean transposeA,
+      TensorRef b,
+      boolean transposeB,
+      TensorRef c,
+      float beta) {
+    return MatMul.forward(a, transposeA, b, transposeB, c, null, 1, beta);
+  }
+
+  /**
+   * The loss with its gradient, divided by the step's target tokens. Inputs: as above, and d_weight f32
+   * [V, D], added to in place. Outputs: nll f32 [n], d_hidden [T, D], d_weight.
+   */
+  public record Gradient(int chunk) implements Op {
+    @Override
+    public String name() {
+      return "linear_cross_entropy_gradient";
+    }
+
+    @Override
+    public List<TensorType> outputs(List<Tensor> in) {
+      return List.of(
+          TensorType.f32(in.get(IDS).dim(0)), in.get(HIDDEN).type(), in.get(6).type());
+    }
+
+    @Override
+    public int inPlace(int output) {
+      return output == 2 ? 6 : NO_ALIAS;
+    }
+
+    @Override
+    public List<TensorType> scratch(Node node) {
+      return chunkScratch(node, chunk, true);
+    }
+
+    @Override
+    public List<Launch> launches(Node node, Addresses memory) {
+      return chunkLaunches(
+          node, memory, chunk, memory.ref(node.out(1)), memory.ref(node.in(6)));
+    }
+
+    @Override
+    public long flops(Node node) {
+      return 6 * node.in(ROWS).dim(0) * node.in(WEIGHT).type().elements();
+    }
+  }
+}
