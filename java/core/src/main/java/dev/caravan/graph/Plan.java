@@ -1,0 +1,223 @@
+package dev.caravan.graph;
+
+import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Device;
+import dev.caravan.kernels.KernelCall;
+import dev.caravan.kernels.TensorRef;
+import dev.caravan.ops.Addresses;
+import dev.caravan.ops.Launch;
+import dev.caravan.ops.Node;
+import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.Tensor.Role;
+import dev.caravan.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Every byte that the graphs of one model need on one device, known before the first is allocated. The
+ * graphs (training, evaluation, ...) share weights and inputs by name, and take turns in one arena.
+ */
+public final class Plan {
+  /**
+   * One graph, ready to be bound.
+   *
+   * @param graph its nodes in order
+   * @param memory where its activations lie
+   * @param scratch temporaries of each node
+   */
+  public record Unit(Graph graph, MemoryPlan memory, List<List<TensorType>> scratch) {}
+
+  private final Map<String, Unit> units = new LinkedHashMap<>();
+  private final FlatLayout weights;
+  private final DType storage;
+  private final boolean trained;
+  private final Map<String, Long> leafOffsets = new LinkedHashMap<>();
+  private final long inputBytes;
+  private final long leafBytes;
+
+  /**
+   * Plans graphs that belong together.
+   *
+   * @param graphs by name; equal leaf names mean equal leaves
+   * @param kind the kind of device, whose kernels say what workspaces they need
+   */
+  public Plan(Map<String, Graph> graphs, Device.Kind kind) {
+    Map<String, Tensor> parameters = new LinkedHashMap<>();
+    Map<String, Tensor> inputs = new LinkedHashMap<>();
+    Map<String, Tensor> leaves = new LinkedHashMap<>();
+    boolean gradients = false;
+    for (Graph graph : graphs.values()) {
+      for (Tensor leaf : graph.leaves()) {
+        switch (leaf.role()) {
+          case PARAMETER -> merge(parameters, leaf);
+          case GRADIENT -> gradients = true;
+          case INPUT -> merge(inputs, leaf);
+          default -> merge(leaves, leaf);
+        }
+      }
+    }
+    weights = new FlatLayout(List.copyOf(parameters.values()));
+    storage = parameters.values().iterator().next().type().dtype();
+    trained = gradients;
+    inputBytes = layOut(inputs, 0);
+    leafBytes = layOut(leaves, inputBytes);
+    graphs.forEach(
+        (name, graph) -> {
+          List<List<TensorType>> scratch = scratch(graph, kind);
+          units.put(name, new Unit(graph, MemoryPlan.of(graph, scratch), scratch));
+        });
+  }
+
+  private long layOut(Map<String, Tensor> tensors, long first) {
+    long next = first;
+    for (Tensor tensor : tensors.values()) {
+      leafOffsets.put(tensor.name(), next);
+      next += MemoryPlan.align(tensor.type().byteSize());
+    }
+    return next;
+  }
+
+  private static void merge(Map<String, Tensor> leaves, Tensor leaf) {
+    Tensor known = leaves.putIfAbsent(leaf.name(), leaf);
+    if (known != null && !known.type().equals(leaf.type())) {
+      throw new IllegalArgumentException(
+          leaf.name() + ": is " + known.type() + " in one graph, " + leaf.type() + " in another");
+    }
+  }
+
+  /** Temporaries of each node; the last is the workspace that its kernels share. */
+  private static List<List<TensorType>> scratch(Graph graph, Device.Kind kind) {
+    List<List<TensorType>> scratch = new ArrayList<>();
+    for (Node node : graph.nodes()) {
+      List<TensorType> types = new ArrayList<>(node.op().scratch(node));
+      Sizing sizing = new Sizing(kind, List.copyOf(types));
+      node.op().launches(node, sizing);
+      if (sizing.workspaceBytes > 0) {
+        types.add(TensorType.bytes(sizing.workspaceBytes));
+      }
+      scratch.add(types);
+    }
+    return scratch;
+  }
+
+  /** The graphs by name. */
+  public Map<String, Unit> units() {
+    return units;
+  }
+
+  /** How the weights lie in their buffer. */
+  public FlatLayout weights() {
+    return weights;
+  }
+
+  /** Dtype of weights and activations. */
+  public DType storage() {
+    return storage;
+  }
+
+  /** Whether any graph makes gradients. */
+  public boolean trained() {
+    return trained;
+  }
+
+  /** Where a leaf that is no weight lies in the leaves' buffer. */
+  public long leafOffset(String name) {
+    Long offset = leafOffsets.get(name);
+    if (offset == null) {
+      throw new IllegalArgumentException("no input is named " + name);
+    }
+    return offset;
+  }
+
+  /** Bytes of the inputs, which lie first among the leaves: one copy uploads them. */
+  public long inputBytes() {
+    return inputBytes;
+  }
+
+  /** Bytes of inputs, constants and state. */
+  public long leafBytes() {
+    return leafBytes;
+  }
+
+  /** Bytes of the arena that all units share. */
+  public long arenaBytes() {
+    return units.values().stream().mapToLong(unit -> unit.memory().arenaBytes()).max().orElse(0);
+  }
+
+  /** The most bytes of activations alive at once, over all units. */
+  public long activationBytes() {
+    return units.values().stream()
+        .mapToLong(unit -> unit.memory().peakActivationBytes())
+        .max()
+        .orElse(0);
+  }
+
+  /** Bytes of the weights, remainders of split float32 masters included when trained. */
+  public long weightBytes() {
+    return weights.elements() * storage.bytes() + remainderBytes();
+  }
+
+  /** Bytes of the lower halves of split float32 masters: bfloat16 weights that are trained. */
+  public long remainderBytes() {
+    return trained && storage == DType.BF16 ? weights.elements() * DType.U16.bytes() : 0;
+  }
+
+  /** Bytes of the gradients. */
+  public long gradientBytes() {
+    return trained ? weights.elements() * DType.F32.bytes() : 0;
+  }
+
+  /** Shapes without addresses: asks each call how large its workspace is, and forgets the call. */
+  private static final class Sizing implements Addresses {
+    /** Not null, aligned, and never touched. */
+    private static final long NOWHERE = MemoryPlan.ALIGNMENT;
+
+    private final Device.Kind kind;
+    private final List<TensorType> scratch;
+    private long workspaceBytes;
+
+    Sizing(Device.Kind kind, List<TensorType> scratch) {
+      this.kind = kind;
+      this.scratch = scratch;
+    }
+
+    @Override
+    public TensorRef ref(Tensor tensor) {
+      return TensorRef.of(NOWHERE, tensor.type().dtype(), tensor.type().shape());
+    }
+
+    @Override
+    public TensorRef scratch(int index) {
+      TensorType type = scratch.get(index);
+      return TensorRef.of(NOWHERE, type.dtype(), type.shape());
+    }
+
+    @Override
+    public Launch launch(KernelCall call) {
+      try (call) {
+        workspaceBytes = Math.max(workspaceBytes, call.workspaceBytes(kind));
+      }
+      return (stream, targets) -> {
+        throw new IllegalStateException("a plan runs nothing");
+      };
+    }
+  }
+
+  /** The root of a tensor that shares memory with a leaf: the leaf itself. */
+  static Map<Tensor, Tensor> roots(Graph graph) {
+    Map<Tensor, Tensor> roots = new LinkedHashMap<>();
+    for (Node node : graph.nodes()) {
+      for (int i = 0; i < node.outputs().size(); i++) {
+        Tensor output = node.out(i);
+        if (output.role() != Role.ACTIVATION) {
+          int alias = Math.max(node.op().inPlace(i), node.op().viewOf(i));
+          Tensor input = node.in(alias);
+          roots.put(output, roots.getOrDefault(input, input));
+        }
+      }
+    }
+    return roots;
+  }
+}
