@@ -1,0 +1,126 @@
+package dev.caravan.model;
+
+import dev.caravan.graph.Autodiff;
+import dev.caravan.graph.Graph;
+import dev.caravan.graph.Recompute;
+import dev.caravan.kernels.DType;
+import dev.caravan.nn.Attend;
+import dev.caravan.nn.CachedAttention;
+import dev.caravan.nn.Inputs;
+import dev.caravan.nn.Layers;
+import dev.caravan.nn.PackedAttention;
+import dev.caravan.nn.Rotary;
+import dev.caravan.ops.Gather;
+import dev.caravan.ops.MatMul;
+import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.Tensor.Role;
+import dev.caravan.tensor.TensorType;
+
+/**
+ * The graphs that are made of a {@link Llama}: for training, for scoring, for generation. All share the
+ * weights by name.
+ *
+ * @param config the model
+ * @param storage dtype of weights and activations
+ * @param positions how many positions the rotary tables hold: the longest sequence
+ */
+public record LlamaGraphs(LlamaConfig config, DType storage, int positions) {
+  /** Names of the inputs of {@link #decode}. */
+  public static final String START = "start";
+
+  /** Where the new tokens begin and end. */
+  public static final String QUERIES = "queries";
+
+  /** Where all tokens begin and end. */
+  public static final String KEYS = "keys";
+
+  /** The row whose logits are wanted. */
+  public static final String LAST_ROW = "last_row";
+
+  /** Always 1: how many rows are wanted. */
+  public static final String ONE = "one";
+
+  /** A graph that ends with the loss, and how many nodes come before it. */
+  private record Loss(Graph graph, Tensor nll) {}
+
+  /**
+   * Loss and gradients of one packed buffer.
+   *
+   * @param tokens rows of the buffer, T
+   * @param documents most documents in it, S
+   * @param chunk target rows for which logits exist at once
+   */
+  public Graph train(int tokens, int documents, int chunk, Recompute.Policy recompute) {
+    Graph forward = loss(tokens, documents, chunk).graph;
+    int forwardNodes = forward.nodes().size() - 1; // the loss itself is made in the backward sweep
+    return Recompute.apply(Autodiff.differentiate(forward), forwardNodes, recompute);
+  }
+
+  /** The loss of every target of one packed buffer; its only result is nll f32 [T]. */
+  public Graph score(int tokens, int documents, int chunk) {
+    Loss loss = loss(tokens, documents, chunk);
+    loss.graph.result(loss.nll);
+    return loss.graph;
+  }
+
+  private Loss loss(int tokens, int documents, int chunk) {
+    Graph graph = new Graph();
+    Inputs in = Inputs.packed(graph, tokens, documents);
+    Layers nn = new Layers(graph, storage, in.tokens());
+    Llama llama =
+        new Llama(
+            config,
+            nn,
+            rotary(graph, in.positions()),
+            new PackedAttention(graph, in.documents()));
+    Tensor hidden_TD = llama.hidden(in.ids());
+    return new Loss(graph, nn.crossEntropy(hidden_TD, llama.output(), in, chunk));
+  }
+
+  /**
+   * Logits of the token after the last of {@code width} new ones, given a cache of those before; its
+   * only result is logits f32 [1, V].
+   *
+   * @param width new tokens at once
+   * @param capacity most tokens of the whole sequence
+   */
+  public Graph decode(int width, int capacity) {
+    Graph graph = new Graph();
+    Tensor ids = input(graph, "ids." + width, width);
+    Tensor rows = input(graph, "tokens." + width, 1);
+    Tensor place = input(graph, "positions." + width, width);
+    Attend attention =
+        new CachedAttention(
+            graph,
+            capacity,
+            input(graph, START, 1),
+            input(graph, QUERIES, 2),
+            input(graph, KEYS, 2));
+    Layers nn = new Layers(graph, storage, rows);
+    Llama llama = new Llama(config, nn, rotary(graph, place), attention);
+    Tensor hidden_TD = llama.hidden(ids);
+    Tensor last_1D =
+        graph.one(
+            new Gather(), hidden_TD, input(graph, LAST_ROW, 1), input(graph, ONE, 1));
+    graph.result(graph.one(MatMul.linear(false, DType.F32), last_1D, llama.output()));
+    return graph;
+  }
+
+  private Rotary rotary(Graph graph, Tensor place) {
+    TensorType table = rotaryType();
+    return new Rotary(
+        graph,
+        place,
+        graph.leaf(Rotary.COS, table, Role.CONSTANT),
+        graph.leaf(Rotary.SIN, table, Role.CONSTANT));
+  }
+
+  /** Type of the rotary tables: [positions, N/2]. */
+  public TensorType rotaryType() {
+    return TensorType.f32(positions, config.headDim() / 2);
+  }
+
+  private static Tensor input(Graph graph, String name, long extent) {
+    return graph.leaf(name, TensorType.i32(extent), Role.INPUT);
+  }
+}

@@ -1,0 +1,2 @@
+/** Model families: configs, weight names, the model functions. */
+package dev.caravan.model;

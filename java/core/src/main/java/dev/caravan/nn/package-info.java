@@ -1,0 +1,2 @@
+/** The words that model functions are written in. */
+package dev.caravan.nn;
