@@ -1,0 +1,2 @@
+/** Optimizers over the flat buffer of all weights. */
+package dev.caravan.optim;
