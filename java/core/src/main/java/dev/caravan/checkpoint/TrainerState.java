@@ -1,0 +1,68 @@
+package dev.caravan.checkpoint;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * Where a run stands: what a checkpoint holds besides tensors. With the weights and the optimizer's
+ * state it decides every later bit of the run.
+ *
+ * @param step optimizer steps done
+ * @param nextExample first example of the next step, as an index into the endless shuffled order
+ * @param optimizerStep updates that the optimizer counts for its bias correction
+ * @param seed of shuffling and mixing
+ * @param counts running totals by name, for example target_tokens
+ * @param configHash of the resolved run without the keys that may change
+ * @param abiVersion of the kernels that made it
+ * @param device that made it, for example cpu
+ * @param threads that made it
+ */
+public record TrainerState(
+    int step,
+    long nextExample,
+    long optimizerStep,
+    long seed,
+    Map<String, Long> counts,
+    String configHash,
+    int abiVersion,
+    String device,
+    int threads) {
+
+  /** Copies the counts. */
+  public TrainerState {
+    counts = Map.copyOf(counts);
+  }
+
+  ObjectNode toJson() {
+    ObjectNode json = JsonNodeFactory.instance.objectNode();
+    json.put("step", step);
+    json.put("next_example", nextExample);
+    json.put("optimizer_step", optimizerStep);
+    json.put("seed", seed);
+    ObjectNode totals = json.putObject("counts");
+    new TreeMap<>(counts).forEach(totals::put);
+    json.put("config_hash", configHash);
+    json.put("abi_version", abiVersion);
+    json.put("device", device);
+    json.put("threads", threads);
+    return json;
+  }
+
+  static TrainerState fromJson(JsonNode json) {
+    Map<String, Long> counts = new TreeMap<>();
+    json.path("counts").properties().forEach(e -> counts.put(e.getKey(), e.getValue().asLong()));
+    return new TrainerState(
+        json.path("step").asInt(),
+        json.path("next_example").asLong(),
+        json.path("optimizer_step").asLong(),
+        json.path("seed").asLong(),
+        counts,
+        json.path("config_hash").asText(),
+        json.path("abi_version").asInt(),
+        json.path("device").asText(),
+        json.path("threads").asInt());
+  }
+}
