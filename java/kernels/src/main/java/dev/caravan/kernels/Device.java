@@ -1,7 +1,7 @@
 package dev.caravan.kernels;
 
 import dev.caravan.kernels.abi.Caravan;
-import org.bytedeco.javacpp.BytePointer;
+import java.nio.charset.StandardCharsets;
 import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.LongPointer;
 
@@ -82,11 +82,15 @@ public record Device(Kind kind, int index) {
 
   private Info info() {
     Native.load();
-    try (BytePointer name = new BytePointer(NAME_BYTES);
-        LongPointer memory = new LongPointer(1)) {
+    byte[] name = new byte[NAME_BYTES];
+    try (LongPointer memory = new LongPointer(1)) {
       Native.check(
           Caravan.caravan_device_info(kind.code(), index, name, NAME_BYTES, memory.address()));
-      return new Info(name.getString(), memory.get());
+      int length = 0;
+      while (name[length] != 0) {
+        length++;
+      }
+      return new Info(new String(name, 0, length, StandardCharsets.UTF_8), memory.get());
     }
   }
 

@@ -69,7 +69,7 @@ public final class Memory implements AutoCloseable {
           "view: got address " + address + ", " + bytes + " bytes");
     }
     Native.load();
-    return new HostView(address, bytes).asByteBuffer().order(ByteOrder.nativeOrder());
+    return new HostView(address, bytes).asByteBuffer().limit(bytes).order(ByteOrder.nativeOrder());
   }
 
   /** A BytePointer at a given address, which owns nothing. */

@@ -1,0 +1,260 @@
+package dev.caravan.train;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.data.UserError;
+import dev.caravan.model.HfConfig;
+import dev.caravan.model.ModelSizes;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
+
+/** Turns the tree of a run file into a {@link RunConfig}: types, ranges, rules and defaults. */
+final class RunConfigReader {
+  private static final double MAX = Double.MAX_VALUE;
+  private static final List<String> SECTIONS =
+      List.of(
+          "model",
+          "tokenizer",
+          "data",
+          "sequence",
+          "train",
+          "optimizer",
+          "experts",
+          "precision",
+          "recompute",
+          "parallel",
+          "checkpoint",
+          "eval",
+          "output",
+          "deterministic");
+
+  private RunConfigReader() {}
+
+  static RunConfig read(ObjectNode tree, String name) {
+    Fields top = Fields.of(tree, "", SECTIONS);
+    RunConfig.Sequence sequence = sequence(top);
+    return new RunConfig(
+        model(top),
+        path(top, "tokenizer"),
+        data(top),
+        sequence,
+        train(top, sequence),
+        optimizer(top),
+        experts(top),
+        top.oneOf("precision", RunConfig.Precision.AUTO),
+        top.oneOf("recompute", RunConfig.Recompute.AUTO),
+        parallel(top),
+        checkpoint(top),
+        eval(top),
+        Cwd.resolve(top.text("output", "runs/" + name)),
+        top.bool("deterministic", true));
+  }
+
+  private static RunConfig.Model model(Fields top) {
+    Fields f = top.map("model", "path", "config", "family", "size", "seed");
+    f.atMostOneOf("path", "config", "family");
+    long seed = f.longInteger("seed", 0, 0);
+    if (f.has("size") != f.has("family")) {
+      throw new UserError("model.family and model.size: one is given without the other");
+    }
+    if (f.has("path")) {
+      if (f.has("seed")) {
+        throw new UserError("model.seed: given with model.path, whose weights are not random");
+      }
+      return new RunConfig.ModelFolder(Cwd.resolve(f.text("path", "")));
+    }
+    if (f.has("config")) {
+      JsonNode config = f.raw("config");
+      HfConfig hf =
+          config.isObject()
+              ? HfConfig.of(Fields.withNumbers(config), "model.config")
+              : HfConfig.read(Cwd.resolve(f.text("config", "")));
+      return new RunConfig.ModelConfig(hf, seed);
+    }
+    if (f.has("family")) {
+      String family = f.text("family", "");
+      String size = f.text("size", "");
+      ModelSizes.config(family, size);
+      return new RunConfig.ModelSize(family, size, seed);
+    }
+    throw new UserError("model: missing, needs one of path, config and family with size");
+  }
+
+  private static Optional<Path> path(Fields f, String key) {
+    return f.has(key) ? Optional.of(Cwd.resolve(f.text(key, ""))) : Optional.empty();
+  }
+
+  private static RunConfig.Data data(Fields top) {
+    Fields f = top.map("data", "path", "format", "fields", "template", "mixture");
+    f.atMostOneOf("path", "mixture");
+    Map<String, String> fields = new LinkedHashMap<>();
+    JsonNode names = f.raw("fields");
+    if (names != null) {
+      if (!names.isObject()) {
+        throw f.wrong("fields", "a map from the format's field to the file's");
+      }
+      for (Map.Entry<String, JsonNode> entry : names.properties()) {
+        if (!entry.getValue().isTextual()) {
+          throw f.wrong("fields", "texts as values");
+        }
+        fields.put(entry.getKey(), entry.getValue().asText());
+      }
+    }
+    return new RunConfig.Data(
+        f.texts("path").stream().map(Cwd::resolvePattern).toList(),
+        f.oneOf("format", RunConfig.Format.AUTO),
+        Map.copyOf(fields),
+        f.has("template") ? Optional.of(f.text("template", "")) : Optional.empty(),
+        path(f, "mixture"));
+  }
+
+  private static RunConfig.Sequence sequence(Fields top) {
+    Fields f = top.map("sequence", "length", "target_length", "packing");
+    return new RunConfig.Sequence(
+        f.integer("length", 2, 1024), f.integer("target_length", 1, 256), f.bool("packing", true));
+  }
+
+  private static RunConfig.Train train(Fields top, RunConfig.Sequence sequence) {
+    Fields f =
+        top.map(
+            "train",
+            "steps",
+            "epochs",
+            "tokens_per_step",
+            "examples_per_step",
+            "micro_batch_tokens",
+            "seed",
+            "shuffle");
+    f.atMostOneOf("steps", "epochs");
+    f.atMostOneOf("tokens_per_step", "examples_per_step");
+    OptionalInt tokens = f.integer("tokens_per_step", 1);
+    OptionalInt microBatch = f.integer("micro_batch_tokens", 1);
+    if (microBatch.isPresent() && microBatch.getAsInt() < sequence.length()) {
+      throw f.wrong("micro_batch_tokens", "at least sequence.length " + sequence.length());
+    }
+    boolean neitherSize = !f.has("tokens_per_step") && !f.has("examples_per_step");
+    return new RunConfig.Train(
+        f.integer("steps", 1),
+        f.has("steps") ? OptionalInt.empty() : OptionalInt.of(f.integer("epochs", 1, 1)),
+        neitherSize ? OptionalInt.of(Math.multiplyExact(16, sequence.length())) : tokens,
+        f.integer("examples_per_step", 1),
+        microBatch,
+        f.longInteger("seed", 0, 17),
+        f.bool("shuffle", true));
+  }
+
+  private static RunConfig.Optimizer optimizer(Fields top) {
+    Fields f =
+        top.map(
+            "optimizer",
+            "name",
+            "lr",
+            "betas",
+            "eps",
+            "weight_decay",
+            "clip_norm",
+            "schedule",
+            "warmup_steps",
+            "final_lr_ratio",
+            "moments",
+            "grads",
+            "adafactor");
+    Fields a =
+        f.map("adafactor", "beta1", "decay_rate", "clip_threshold", "scale_parameter", "factored");
+    double[] betas = f.numbers("betas", 0, 1, 0.9, 0.95);
+    return new RunConfig.Optimizer(
+        f.oneOf("name", RunConfig.OptimizerName.ADAMW),
+        f.number("lr", 0, MAX, 2e-5),
+        betas[0],
+        betas[1],
+        f.positive("eps", 1e-8),
+        f.number("weight_decay", 0, MAX, 0.1),
+        f.number("clip_norm", 0, MAX, 1.0),
+        f.oneOf("schedule", RunConfig.Schedule.CONSTANT),
+        f.integer("warmup_steps", 0, 0),
+        f.number("final_lr_ratio", 0, 1, 0.1),
+        f.oneOf("moments", RunConfig.Storage.FP32),
+        f.oneOf("grads", RunConfig.Storage.FP32),
+        new RunConfig.Adafactor(
+            a.number("beta1", 0, Math.nextDown(1.0), 0),
+            a.positive("decay_rate", 0.8),
+            a.positive("clip_threshold", 1.0),
+            a.bool("scale_parameter", false),
+            a.bool("factored", true)));
+  }
+
+  private static RunConfig.Experts experts(Fields top) {
+    Fields f = top.map("experts", "aux_loss", "aux_weight", "z_weight", "capacity_factor");
+    JsonNode capacity = f.raw("capacity_factor");
+    boolean dropless = capacity == null || capacity.asText().equals("none");
+    RunConfig.Experts experts =
+        new RunConfig.Experts(
+            f.oneOf("aux_loss", RunConfig.AuxLoss.AUTO),
+            f.number("aux_weight", 0, MAX),
+            f.number("z_weight", 0, MAX, 0),
+            dropless
+                ? OptionalDouble.empty()
+                : OptionalDouble.of(f.positive("capacity_factor", 1)));
+    boolean plain =
+        experts.auxLoss() == RunConfig.AuxLoss.AUTO || experts.auxLoss() == RunConfig.AuxLoss.NONE;
+    if (!plain) {
+      throw f.notBuilt("aux_loss");
+    }
+    if (experts.auxWeight().isPresent()) {
+      throw f.notBuilt("aux_weight");
+    }
+    if (experts.zWeight() != 0) {
+      throw f.notBuilt("z_weight");
+    }
+    if (!dropless) {
+      throw f.notBuilt("capacity_factor");
+    }
+    return experts;
+  }
+
+  private static RunConfig.Parallel parallel(Fields top) {
+    Fields f = top.map("parallel", "data", "shard", "tensor", "expert");
+    RunConfig.Parallel parallel =
+        new RunConfig.Parallel(
+            f.integer("data", 1, 1),
+            f.oneOf("shard", RunConfig.Shard.NONE),
+            f.integer("tensor", 1, 1),
+            f.integer("expert", 1, 1));
+    if (parallel.data() > 1) {
+      throw f.notBuilt("data");
+    }
+    if (parallel.shard() != RunConfig.Shard.NONE) {
+      throw f.notBuilt("shard");
+    }
+    if (parallel.tensor() > 1) {
+      throw f.notBuilt("tensor");
+    }
+    if (parallel.expert() > 1) {
+      throw f.notBuilt("expert");
+    }
+    return parallel;
+  }
+
+  private static RunConfig.Checkpoint checkpoint(Fields top) {
+    Fields f = top.map("checkpoint", "every_steps", "keep", "resume");
+    String resume = f.text("resume", "auto");
+    boolean word = resume.equals("auto") || resume.equals("never");
+    return new RunConfig.Checkpoint(
+        f.integer("every_steps", 1, 500),
+        f.integer("keep", 1, 2),
+        resume.equals("auto")
+            ? RunConfig.Resume.AUTO
+            : word ? RunConfig.Resume.NEVER : RunConfig.Resume.FOLDER,
+        word ? Optional.empty() : Optional.of(Cwd.resolve(resume)));
+  }
+
+  private static RunConfig.Eval eval(Fields top) {
+    Fields f = top.map("eval", "data", "every_steps");
+    return new RunConfig.Eval(path(f, "data"), f.integer("every_steps", 1, 100));
+  }
+}
