@@ -54,8 +54,14 @@ caravan_status caravan_device_count(int32_t kind, int32_t* count) {
     return caravan::guarded([&] {
         int32_t& out = caravan::result(op, "count", count);
         out = 0;
+        if (kind == CARAVAN_CUDA) {
+            const caravan::CudaLibrary& cuda = caravan::cuda_library();
+            out = cuda.devices;
+            if (out == 0) caravan::set_last_error(cuda.reason.c_str());
+            return;
+        }
+        caravan::check_device(op, kind, 0);
         try {
-            caravan::check_device(op, kind, 0);
             caravan::cpu_kernels();
             out = 1;
         } catch (const caravan::Failure& failure) {
@@ -69,11 +75,15 @@ caravan_status caravan_device_info(int32_t kind, int32_t index, char* name, int6
                                    int64_t* memory_bytes) {
     constexpr const char* op = "device_info";
     return caravan::guarded([&] {
-        caravan::check_device(op, kind, index);
+        const caravan::DeviceEntry* device = caravan::check_device(op, kind, index);
         caravan::result(op, "name", name);
         caravan::result(op, "memory_bytes", memory_bytes);
         caravan::Check(op).that(capacity >= 1, "capacity: got %lld, needs at least 1",
                                 static_cast<long long>(capacity));
+        if (device != nullptr) {
+            caravan::require(op, *device, device->info(index, name, capacity, memory_bytes));
+            return;
+        }
         const std::string text = processor_name() + " (" + caravan::cpu_kernels().isa + ")";
         const size_t kept = std::min(text.size(), static_cast<size_t>(capacity - 1));
         std::memcpy(name, text.data(), kept);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/check.h"
+#include "core/cuda_library.h"
 #include "core/stream.h"
 #include "cpu/kernels.h"
 
@@ -22,18 +23,28 @@ inline caravan_stream_s& cpu_stream(const char* op, caravan_stream stream) {
     return known;
 }
 
-// Passes for the one CPU device (index 0); throws for a device that is not there.
-inline void check_device(const char* op, int32_t kind, int32_t index) {
+// The library that serves a device: null for the CPU, which is served here. Throws for a device that is
+// not there, and for CUDA says why.
+inline const DeviceEntry* check_device(const char* op, int32_t kind, int32_t index) {
+    const Check check(op);
     if (kind == CARAVAN_CUDA) {
-        fail(CARAVAN_UNSUPPORTED, "%s: kind: got cuda, which this build leaves out", op);
+        const CudaLibrary& cuda = cuda_library();
+        if (cuda.devices == 0) {
+            fail(CARAVAN_UNSUPPORTED, "%s: no CUDA because: %s", op, cuda.reason.c_str());
+        }
+        check.that(index >= 0 && index < cuda.devices, "index: got %d, needs 0 to %d", index,
+                   cuda.devices - 1);
+        return cuda.entry;
     }
-    if (kind != CARAVAN_CPU) {
-        fail(CARAVAN_INVALID_ARGUMENT, "%s: kind: got %d, needs 0 (cpu) or 1 (cuda)", op, kind);
-    }
-    if (index != 0) {
-        fail(CARAVAN_INVALID_ARGUMENT, "%s: index: got %d, needs 0 (the CPU is one device)", op,
-             index);
-    }
+    check.that(kind == CARAVAN_CPU, "kind: got %d, needs 0 (cpu) or 1 (cuda)", kind);
+    check.that(index == 0, "index: got %d, needs 0 (the CPU is one device)", index);
+    return nullptr;
+}
+
+// The same for the device of a handle that exists: null for the CPU.
+template <typename Handle>
+const DeviceEntry* device_of(const Handle& handle) {
+    return handle.kind == CARAVAN_CUDA ? cuda_library().entry : nullptr;
 }
 
 // Where a result goes: its address must not be null.

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
-#include <new>
 #include <unordered_map>
 
 #include "api/dispatch.h"
@@ -40,59 +39,58 @@ void* allocate_small(size_t bytes) {
     return data;
 }
 
+void* allocate_on_cpu(int64_t requested) {
+    const auto bytes = static_cast<size_t>(requested > 0 ? requested : 1);
+    if (bytes >= kHugePage) {
+        return map_large(round_up(bytes, static_cast<size_t>(sysconf(_SC_PAGESIZE))));
+    }
+    return allocate_small(round_up(bytes, kAlignment));
+}
+
+void release_on_cpu(void* data, int64_t requested) {
+    const auto bytes = static_cast<size_t>(requested);
+    if (bytes >= kHugePage) {
+        munmap(data, round_up(bytes, static_cast<size_t>(sysconf(_SC_PAGESIZE))));
+    } else {
+        std::free(data);
+    }
+}
+
 // The blocks that are out, and the counters of caravan_memory_stats.
+struct Block {
+    int32_t kind;
+    int32_t index;
+    int64_t bytes;
+};
+
 class Ledger {
   public:
-    void* allocate(int64_t requested) {
-        const bool large = requested >= static_cast<int64_t>(kHugePage);
-        const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-        const size_t bytes =
-            round_up(static_cast<size_t>(requested > 0 ? requested : 1), large ? page : kAlignment);
-        std::lock_guard<std::mutex> lock(mutex_);
-        void* const data = large ? map_large(bytes) : allocate_small(bytes);
-        if (data == nullptr) return nullptr;
-        try {
-            blocks_.emplace(data, Block{requested, bytes, large});
-        } catch (...) {
-            release(data, bytes, large);
-            throw;
-        }
+    void add(void* data, const Block& block) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        blocks_.insert_or_assign(data, block);
         ++allocations_;
-        live_bytes_ += requested;
-        return data;
+        live_bytes_ += block.bytes;
     }
 
-    bool free(void* data) {
-        std::lock_guard<std::mutex> lock(mutex_);
+    // Takes a block of this device off the record; false when there is none at that address.
+    bool remove(void* data, int32_t kind, int32_t index, int64_t& bytes) {
+        const std::lock_guard<std::mutex> lock(mutex_);
         const auto found = blocks_.find(data);
         if (found == blocks_.end()) return false;
-        live_bytes_ -= found->second.requested;
-        release(data, found->second.bytes, found->second.large);
+        if (found->second.kind != kind || found->second.index != index) return false;
+        bytes = found->second.bytes;
+        live_bytes_ -= bytes;
         blocks_.erase(found);
         return true;
     }
 
     void stats(int64_t& allocations, int64_t& live_bytes) {
-        std::lock_guard<std::mutex> lock(mutex_);
+        const std::lock_guard<std::mutex> lock(mutex_);
         allocations = allocations_;
         live_bytes = live_bytes_;
     }
 
   private:
-    struct Block {
-        int64_t requested;
-        size_t bytes;
-        bool large;
-    };
-
-    static void release(void* data, size_t bytes, bool large) {
-        if (large) {
-            munmap(data, bytes);
-        } else {
-            std::free(data);
-        }
-    }
-
     std::mutex mutex_;
     std::unordered_map<void*, Block> blocks_;
     int64_t allocations_ = 0;
@@ -112,24 +110,46 @@ caravan_status caravan_malloc(int32_t kind, int32_t index, int64_t bytes, void**
     return caravan::guarded([&] {
         void*& out = caravan::result(op, "data", data);
         out = nullptr;
-        caravan::check_device(op, kind, index);
+        const caravan::DeviceEntry* device = caravan::check_device(op, kind, index);
         caravan::Check(op).that(bytes >= 0, "bytes: got %lld, needs at least 0",
                                 static_cast<long long>(bytes));
-        if (bytes <= kLargest) out = ledger().allocate(bytes);
-        if (out == nullptr) {
+        void* block = nullptr;
+        if (device != nullptr) {
+            caravan::require(op, *device, device->allocate(index, bytes > 0 ? bytes : 1, &block));
+        } else if (bytes <= kLargest) {
+            block = allocate_on_cpu(bytes);
+        }
+        if (block == nullptr) {
             caravan::fail(CARAVAN_OUT_OF_MEMORY, "%s: bytes: got %lld, more than the system gives", op,
                           static_cast<long long>(bytes));
         }
+        try {
+            ledger().add(block, {kind, index, bytes});
+        } catch (...) {
+            if (device != nullptr) {
+                device->release(index, block);
+            } else {
+                release_on_cpu(block, bytes);
+            }
+            throw;
+        }
+        out = block;
     });
 }
 
 caravan_status caravan_free(int32_t kind, int32_t index, void* data) {
     constexpr const char* op = "free";
     return caravan::guarded([&] {
-        caravan::check_device(op, kind, index);
+        const caravan::DeviceEntry* device = caravan::check_device(op, kind, index);
         if (data == nullptr) return;
-        caravan::Check(op).that(ledger().free(data),
+        int64_t bytes = 0;
+        caravan::Check(op).that(ledger().remove(data, kind, index, bytes),
                                 "data: got an address that is not allocated (freed twice?)");
+        if (device != nullptr) {
+            caravan::require(op, *device, device->release(index, data));
+        } else {
+            release_on_cpu(data, bytes);
+        }
     });
 }
 

@@ -19,3 +19,9 @@ struct caravan_event_s {
     std::atomic<int64_t> nanos;  // CPU: steady-clock time of the record; negative before the first
     void* native;                // CUDA: the device library's event
 };
+
+struct caravan_graph_s {
+    int32_t kind;
+    int32_t index;
+    void* native;  // the device library's graph
+};

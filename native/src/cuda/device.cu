@@ -1,0 +1,213 @@
+// CUDA devices, memory, streams, events and capture, by the CUDA runtime (linked statically; it looks for
+// the driver itself, so this library loads on a machine without one).
+#include <cuda_runtime.h>
+
+#include <cstdio>
+
+#include "core/device_entry.h"
+
+namespace caravan {
+namespace {
+
+constexpr int kLeastCapability = 80;  // major * 10 + minor: kernels are built from compute_80 on
+
+thread_local char message[512] = "";
+
+const char* last_error() { return message; }
+
+caravan_status status_of(cudaError_t error) {
+    switch (error) {
+        case cudaSuccess:
+            return CARAVAN_OK;
+        case cudaErrorMemoryAllocation:
+            return CARAVAN_OUT_OF_MEMORY;
+        case cudaErrorInvalidValue:
+        case cudaErrorInvalidDevice:
+        case cudaErrorInvalidResourceHandle:
+            return CARAVAN_INVALID_ARGUMENT;
+        case cudaErrorNotSupported:
+        case cudaErrorNoKernelImageForDevice:
+            return CARAVAN_UNSUPPORTED;
+        default:
+            return CARAVAN_DEVICE_LOST;
+    }
+}
+
+// Runs body() with the device current on this thread, as the runtime wants it.
+template <typename Body>
+caravan_status on(int32_t index, Body&& body) {
+    cudaError_t error = cudaSetDevice(index);
+    if (error == cudaSuccess) error = body();
+    if (error == cudaSuccess) return CARAVAN_OK;
+    cudaGetLastError();  // clears an error that is not sticky
+    std::snprintf(message, sizeof message, "cuda:%d: %s (%s)", index, cudaGetErrorString(error),
+                  cudaGetErrorName(error));
+    return status_of(error);
+}
+
+cudaStream_t stream_of(void* handle) { return static_cast<cudaStream_t>(handle); }
+cudaEvent_t event_of(void* handle) { return static_cast<cudaEvent_t>(handle); }
+cudaGraphExec_t graph_of(void* handle) { return static_cast<cudaGraphExec_t>(handle); }
+
+int32_t probe(char* reason, int64_t capacity) {
+    const auto size = static_cast<size_t>(capacity);
+    int driver = 0;
+    int runtime = 0;
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    if (error == cudaErrorInsufficientDriver && driver == 0) {
+        std::snprintf(reason, size, "no NVIDIA driver");
+        return 0;
+    }
+    if (error == cudaErrorInsufficientDriver) {
+        std::snprintf(reason, size, "the NVIDIA driver is for CUDA %d.%d at most, this build needs %d.%d",
+                      driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+        return 0;
+    }
+    if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+        std::snprintf(reason, size, "no NVIDIA GPU");
+        return 0;
+    }
+    if (error != cudaSuccess) {
+        std::snprintf(reason, size, "%s (%s)", cudaGetErrorString(error), cudaGetErrorName(error));
+        return 0;
+    }
+    // Device numbers are the runtime's, so one GPU that is too old rules out those behind it.
+    for (int i = 0; i < count; ++i) {
+        cudaDeviceProp properties = {};
+        if (cudaGetDeviceProperties(&properties, i) != cudaSuccess ||
+            properties.major * 10 + properties.minor < kLeastCapability) {
+            std::snprintf(reason, size, "the NVIDIA GPU has compute capability %d.%d, needs 8.0",
+                          properties.major, properties.minor);
+            return i;
+        }
+    }
+    return count;
+}
+
+caravan_status info(int32_t index, char* name, int64_t capacity, int64_t* memory_bytes) {
+    return on(index, [&] {
+        cudaDeviceProp properties;
+        const cudaError_t error = cudaGetDeviceProperties(&properties, index);
+        if (error != cudaSuccess) return error;
+        std::snprintf(name, static_cast<size_t>(capacity), "%s (sm_%d%d)", properties.name,
+                      properties.major, properties.minor);
+        *memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
+        return cudaSuccess;
+    });
+}
+
+caravan_status allocate(int32_t index, int64_t bytes, void** data) {
+    return on(index, [&] { return cudaMalloc(data, static_cast<size_t>(bytes)); });
+}
+
+caravan_status release(int32_t index, void* data) {
+    return on(index, [&] { return cudaFree(data); });
+}
+
+caravan_status stream_create(int32_t index, void** stream) {
+    return on(index, [&] {
+        return cudaStreamCreateWithFlags(reinterpret_cast<cudaStream_t*>(stream),
+                                         cudaStreamNonBlocking);
+    });
+}
+
+caravan_status stream_destroy(int32_t index, void* stream) {
+    return on(index, [&] { return cudaStreamDestroy(stream_of(stream)); });
+}
+
+caravan_status stream_synchronize(int32_t index, void* stream) {
+    return on(index, [&] { return cudaStreamSynchronize(stream_of(stream)); });
+}
+
+caravan_status copy(int32_t index, void* stream, void* to, const void* from, int64_t bytes) {
+    return on(index, [&] {
+        return cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault,
+                               stream_of(stream));
+    });
+}
+
+caravan_status fill(int32_t index, void* stream, void* data, int32_t byte, int64_t bytes) {
+    return on(index, [&] {
+        return cudaMemsetAsync(data, byte, static_cast<size_t>(bytes), stream_of(stream));
+    });
+}
+
+caravan_status event_create(int32_t index, void** event) {
+    return on(index, [&] { return cudaEventCreate(reinterpret_cast<cudaEvent_t*>(event)); });
+}
+
+caravan_status event_destroy(int32_t index, void* event) {
+    return on(index, [&] { return cudaEventDestroy(event_of(event)); });
+}
+
+caravan_status event_record(int32_t index, void* event, void* stream) {
+    return on(index, [&] { return cudaEventRecord(event_of(event), stream_of(stream)); });
+}
+
+caravan_status stream_wait(int32_t index, void* stream, void* event) {
+    return on(index, [&] { return cudaStreamWaitEvent(stream_of(stream), event_of(event), 0); });
+}
+
+caravan_status event_elapsed(int32_t index, void* from, void* to, float* milliseconds) {
+    return on(index, [&] {
+        const cudaError_t error = cudaEventSynchronize(event_of(to));
+        if (error != cudaSuccess) return error;
+        return cudaEventElapsedTime(milliseconds, event_of(from), event_of(to));
+    });
+}
+
+// Thread-local: other ranks' threads go on allocating while this one records.
+caravan_status capture_begin(int32_t index, void* stream) {
+    return on(index, [&] {
+        return cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal);
+    });
+}
+
+caravan_status capture_end(int32_t index, void* stream, void** graph) {
+    return on(index, [&] {
+        cudaGraph_t recorded = nullptr;
+        cudaError_t error = cudaStreamEndCapture(stream_of(stream), &recorded);
+        if (error != cudaSuccess) return error;
+        error = cudaGraphInstantiate(reinterpret_cast<cudaGraphExec_t*>(graph), recorded, 0);
+        cudaGraphDestroy(recorded);
+        return error;
+    });
+}
+
+caravan_status graph_launch(int32_t index, void* graph, void* stream) {
+    return on(index, [&] { return cudaGraphLaunch(graph_of(graph), stream_of(stream)); });
+}
+
+caravan_status graph_destroy(int32_t index, void* graph) {
+    return on(index, [&] { return cudaGraphExecDestroy(graph_of(graph)); });
+}
+
+}  // namespace
+}  // namespace caravan
+
+extern "C" CARAVAN_API const caravan::DeviceEntry caravan_cuda_entry;
+const caravan::DeviceEntry caravan_cuda_entry = {
+    caravan::kDeviceEntryVersion,
+    caravan::probe,
+    caravan::last_error,
+    caravan::info,
+    caravan::allocate,
+    caravan::release,
+    caravan::stream_create,
+    caravan::stream_destroy,
+    caravan::stream_synchronize,
+    caravan::copy,
+    caravan::fill,
+    caravan::event_create,
+    caravan::event_destroy,
+    caravan::event_record,
+    caravan::stream_wait,
+    caravan::event_elapsed,
+    caravan::capture_begin,
+    caravan::capture_end,
+    caravan::graph_launch,
+    caravan::graph_destroy,
+};
