@@ -1,4 +1,2 @@
-/**
- * Compares ops, blocks and models with PyTorch as an independent oracle.
- */
+/** Compares ops, blocks and models with PyTorch as an independent oracle. */
 package dev.caravan.oracle;
