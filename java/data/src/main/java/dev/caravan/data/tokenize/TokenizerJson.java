@@ -1,0 +1,209 @@
+package dev.caravan.data.tokenize;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.NullNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.data.UserError;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.function.UnaryOperator;
+
+/**
+ * What Caravan itself has to know of a {@code tokenizer.json}: the vocabulary, the added tokens,
+ * what is put around a text, and whether the start of a text is marked with a space. The vocabulary
+ * and merges are streamed over, never held as a tree.
+ */
+final class TokenizerJson {
+  private static final JsonFactory JSON = new JsonFactory(new ObjectMapper());
+
+  private final byte[] bytes;
+  private final Map<String, Integer> ids = new HashMap<>();
+  private JsonNode normalizer = NullNode.getInstance();
+  private JsonNode preTokenizer = NullNode.getInstance();
+  private int size;
+
+  private TokenizerJson(byte[] bytes) {
+    this.bytes = bytes;
+  }
+
+  /**
+   * Reads {@code file}.
+   *
+   * @throws UserError if it is not a tokenizer.json
+   */
+  static TokenizerJson read(Path file) {
+    try {
+      TokenizerJson json = new TokenizerJson(Files.readAllBytes(file));
+      json.scan();
+      if (json.ids.isEmpty()) {
+        throw new UserError(
+            file + ": no model.vocab in it; expected a Hugging Face tokenizer.json");
+      }
+      return json;
+    } catch (JsonProcessingException e) {
+      throw new UserError(file + ": not valid JSON: " + e.getOriginalMessage(), e);
+    } catch (IOException e) {
+      throw new UserError(file + ": cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /** The file as it is. */
+  byte[] bytes() {
+    return bytes;
+  }
+
+  /** Token ids by name, added tokens included. */
+  Map<String, Integer> ids() {
+    return ids;
+  }
+
+  /** One more than the largest id. */
+  int size() {
+    return size;
+  }
+
+  /**
+   * The file with no mark put at the start of a text: no Prepend normalizer, no prefix of a
+   * Metaspace or ByteLevel pre-tokenizer. Null if the file marks nothing as it is.
+   */
+  byte[] withoutStartMark() throws IOException {
+    JsonNode plainNormalizer = withoutPrepend(normalizer);
+    JsonNode plainPreTokenizer = withoutPrefix(preTokenizer);
+    if (plainNormalizer.equals(normalizer) && plainPreTokenizer.equals(preTokenizer)) {
+      return null;
+    }
+    ByteArrayOutputStream out = new ByteArrayOutputStream(bytes.length);
+    try (JsonParser parser = JSON.createParser(bytes);
+        JsonGenerator generator = JSON.createGenerator(out)) {
+      parser.nextToken();
+      generator.writeStartObject();
+      while (parser.nextToken() == JsonToken.FIELD_NAME) {
+        String name = parser.currentName();
+        generator.writeFieldName(name);
+        parser.nextToken();
+        switch (name) {
+          case "normalizer" -> replace(parser, generator, plainNormalizer);
+          case "pre_tokenizer" -> replace(parser, generator, plainPreTokenizer);
+          default -> generator.copyCurrentStructure(parser);
+        }
+      }
+      generator.writeEndObject();
+    }
+    return out.toByteArray();
+  }
+
+  private static void replace(JsonParser parser, JsonGenerator generator, JsonNode by)
+      throws IOException {
+    parser.skipChildren();
+    generator.writeTree(by);
+  }
+
+  private void scan() throws IOException {
+    try (JsonParser parser = JSON.createParser(bytes)) {
+      if (parser.nextToken() != JsonToken.START_OBJECT) {
+        return;
+      }
+      while (parser.nextToken() == JsonToken.FIELD_NAME) {
+        String name = parser.currentName();
+        parser.nextToken();
+        switch (name) {
+          case "normalizer" -> normalizer = tree(parser);
+          case "pre_tokenizer" -> preTokenizer = tree(parser);
+          case "added_tokens" -> added(tree(parser));
+          case "model" -> model(parser);
+          default -> parser.skipChildren();
+        }
+      }
+    }
+  }
+
+  private static JsonNode tree(JsonParser parser) throws IOException {
+    JsonNode node = parser.readValueAsTree();
+    return node == null ? NullNode.getInstance() : node;
+  }
+
+  private void added(JsonNode tokens) {
+    for (JsonNode token : tokens) {
+      put(token.path("content").asText(), token.path("id").asInt(-1));
+    }
+  }
+
+  private void model(JsonParser parser) throws IOException {
+    while (parser.nextToken() == JsonToken.FIELD_NAME) {
+      boolean vocab = parser.currentName().equals("vocab");
+      JsonToken value = parser.nextToken();
+      if (vocab && value == JsonToken.START_OBJECT) {
+        while (parser.nextToken() == JsonToken.FIELD_NAME) {
+          String piece = parser.currentName();
+          parser.nextToken();
+          put(piece, parser.getIntValue());
+        }
+      } else if (vocab && value == JsonToken.START_ARRAY) {
+        for (int id = 0; parser.nextToken() == JsonToken.START_ARRAY; id++) {
+          parser.nextToken();
+          put(parser.getText(), id);
+          while (parser.nextToken() != JsonToken.END_ARRAY) {
+            parser.skipChildren();
+          }
+        }
+      } else {
+        parser.skipChildren();
+      }
+    }
+  }
+
+  private void put(String piece, int id) {
+    if (id >= 0) {
+      ids.put(piece, id);
+      size = Math.max(size, id + 1);
+    }
+  }
+
+  private static JsonNode withoutPrepend(JsonNode normalizer) {
+    if (normalizer.path("type").asText().equals("Prepend")) {
+      return NullNode.getInstance();
+    }
+    return inSequence(normalizer, "normalizers", TokenizerJson::withoutPrepend);
+  }
+
+  private static JsonNode withoutPrefix(JsonNode preTokenizer) {
+    String type = preTokenizer.path("type").asText();
+    if (type.equals("Metaspace") || type.equals("ByteLevel")) {
+      ObjectNode copy = preTokenizer.deepCopy();
+      if (copy.has("prepend_scheme")) {
+        copy.put("prepend_scheme", "never");
+      }
+      if (copy.has("add_prefix_space")) {
+        copy.put("add_prefix_space", false);
+      }
+      return copy;
+    }
+    return inSequence(preTokenizer, "pretokenizers", TokenizerJson::withoutPrefix);
+  }
+
+  private static JsonNode inSequence(JsonNode node, String key, UnaryOperator<JsonNode> change) {
+    if (!node.path("type").asText().equals("Sequence")) {
+      return node;
+    }
+    ObjectNode copy = node.deepCopy();
+    ArrayNode kept = copy.putArray(key);
+    for (JsonNode step : node.path(key)) {
+      JsonNode changed = change.apply(step);
+      if (!changed.isNull()) {
+        kept.add(changed);
+      }
+    }
+    return copy;
+  }
+}
