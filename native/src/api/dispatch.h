@@ -54,4 +54,15 @@ T& result(const char* op, const char* name, T* address) {
     return *address;
 }
 
+// The body of a workspace query: *bytes = size(args) on the CPU.
+template <typename Args, typename Size>
+caravan_status workspace(const char* op, int32_t kind, const Args* args, int64_t* bytes, Size&& size) {
+    return guarded([&] {
+        int64_t& out = result(op, "bytes", bytes);
+        out = 0;
+        check_device(op, kind, 0);
+        out = size(checked_args(op, args));
+    });
+}
+
 }  // namespace caravan

@@ -1,5 +1,6 @@
 #include "core/check.h"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <string>
@@ -117,6 +118,26 @@ void Check::packed(const char* name, const caravan_tensor& tensor_,
     }
 }
 
+void Check::matrix(const char* name, const caravan_tensor& tensor_,
+                   std::initializer_list<int32_t> dtypes, int64_t rows, int64_t columns) const {
+    tensor(name, tensor_, dtypes, {rows, columns});
+    that(tensor_.shape[0] <= 1 || tensor_.stride[0] >= tensor_.shape[1],
+         "%s: got stride %lld on axis 0, needs at least %lld (rows overlap)", name,
+         static_cast<long long>(tensor_.stride[0]), static_cast<long long>(tensor_.shape[1]));
+}
+
+void Check::shape(const char* name, const caravan_tensor& tensor, int32_t rank) const {
+    that(tensor.rank == rank, "%s: got rank %d, needs %d", name, tensor.rank, rank);
+    int64_t elements = 1;
+    for (int i = 0; i < rank; ++i) {
+        const int64_t extent = tensor.shape[i];
+        that(extent >= 0 && !__builtin_mul_overflow(elements, std::max<int64_t>(extent, 1), &elements) &&
+                 elements < int64_t{1} << 56,
+             "%s: got shape %s, needs extents from 0 and fewer than 2^56 elements", name,
+             shape_text(tensor.shape, rank).c_str());
+    }
+}
+
 void Check::buffer(const char* name, const caravan_tensor& tensor, int64_t bytes) const {
     if (bytes == 0) return;
     that(present(tensor), "%s: got null, needs %lld bytes", name, static_cast<long long>(bytes));
@@ -130,6 +151,29 @@ void Check::same_dtype(const char* name, const caravan_tensor& tensor, const cha
                        const caravan_tensor& other) const {
     that(tensor.dtype == other.dtype, "%s: got dtype %s, needs that of %s, %s", name,
          dtype_name(tensor.dtype), other_name, dtype_name(other.dtype));
+}
+
+caravan_step_state& Check::state(const char* name, const caravan_tensor& tensor) const {
+    buffer(name, tensor, static_cast<int64_t>(sizeof(caravan_step_state)));
+    return *static_cast<caravan_step_state*>(tensor.data);
+}
+
+void Check::indices(const char* name, const caravan_tensor& tensor, int64_t count,
+                    int64_t bound) const {
+    const auto* values = static_cast<const int32_t*>(tensor.data);
+    for (int64_t i = 0; i < count; ++i) {
+        that(values[i] >= 0 && values[i] < bound, "%s: got %d at %lld, needs 0 to %lld", name,
+             values[i], static_cast<long long>(i), static_cast<long long>(bound - 1));
+    }
+}
+
+int64_t Check::count(const char* name, const caravan_tensor& tensor, int64_t most) const {
+    if (!present(tensor)) return most;
+    packed(name, tensor, {CARAVAN_I32}, {1});
+    const int32_t value = *static_cast<const int32_t*>(tensor.data);
+    that(value >= 0 && value <= most, "%s: got %d, needs 0 to %lld", name, value,
+         static_cast<long long>(most));
+    return value;
 }
 
 }  // namespace caravan

@@ -30,12 +30,32 @@ class Check {
                 std::initializer_list<int32_t> dtypes,
                 std::initializer_list<int64_t> shape) const;
 
+    // A matrix, as `tensor`; its rows may have gaps but must not overlap, so it can be written to.
+    void matrix(const char* name, const caravan_tensor& tensor,
+                std::initializer_list<int32_t> dtypes, int64_t rows, int64_t columns) const;
+
+    // Only the shape, for workspace queries, which are made before there is memory: `rank` extents, none
+    // negative, fewer than 2^56 elements in all.
+    void shape(const char* name, const caravan_tensor& tensor, int32_t rank) const;
+
     // The tensor is there and holds at least `bytes` bytes (workspaces, states, tables), u8 [n].
     void buffer(const char* name, const caravan_tensor& tensor, int64_t bytes) const;
 
     // Both have the same dtype.
     void same_dtype(const char* name, const caravan_tensor& tensor, const char* other_name,
                     const caravan_tensor& other) const;
+
+    // The state is there; its contents, for an op that runs on the CPU.
+    caravan_step_state& state(const char* name, const caravan_tensor& tensor) const;
+
+    // Reads the values, so only for an op that runs on the CPU: the first `count` of an i32 [n] tensor
+    // all lie in 0 .. bound-1.
+    void indices(const char* name, const caravan_tensor& tensor, int64_t count,
+                 int64_t bound) const;
+
+    // The same for an i32 [1] tensor that holds a number of rows: at most `most`, which is also the
+    // result when the tensor is absent.
+    int64_t count(const char* name, const caravan_tensor& tensor, int64_t most) const;
 
     // Throws CARAVAN_INVALID_ARGUMENT "<op>: <message>" unless the condition holds.
     void that(bool condition, const char* format, ...) const

@@ -7,9 +7,15 @@
 #include "core/pool.h"
 
 // name of the kernel, type of its argument struct
-#define CARAVAN_CPU_KERNELS(X)       \
-    X(add_forward, caravan_add_args) \
-    X(matmul_forward, caravan_matmul_args)
+#define CARAVAN_CPU_KERNELS(X)                         \
+    X(add_forward, caravan_add_args)                   \
+    X(matmul_forward, caravan_matmul_args)             \
+    X(rmsnorm_forward, caravan_rmsnorm_forward_args)   \
+    X(rmsnorm_backward, caravan_rmsnorm_backward_args) \
+    X(rope_forward, caravan_rope_args)                 \
+    X(rope_backward, caravan_rope_args)                \
+    X(swiglu_forward, caravan_glu_forward_args)        \
+    X(swiglu_backward, caravan_glu_backward_args)
 
 namespace caravan {
 

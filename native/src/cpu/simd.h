@@ -87,18 +87,83 @@ inline void store(bf16* to, Vec value) {
 // The first n < kLanes elements; the other lanes are `fill`, and are not stored.
 template <typename T>
 inline Vec load_part(const T* from, int64_t n, float fill = 0.0f) {
-    Vec value = broadcast(fill);
-    for (int64_t i = 0; i < n; ++i) value[i] = to_float(from[i]);
-    return value;
+    T lanes[kLanes];
+    for (T& lane : lanes) lane = from_float<T>(fill);
+    std::memcpy(lanes, from, static_cast<size_t>(n) * sizeof(T));
+    return load(lanes);
 }
 
 template <typename T>
 inline void store_part(T* to, Vec value, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) to[i] = from_float<T>(value[i]);
+    T lanes[kLanes];
+    store(lanes, value);
+    std::memcpy(to, lanes, static_cast<size_t>(n) * sizeof(T));
+}
+
+// A loop over n elements by vectors: body(i, part) with part = Whole for all but a shorter end, so that
+// one body serves both: for_vectors(n, [&](int64_t i, auto part) { store(y + i, load(x + i, part), part); });
+struct Whole {};
+struct Part {
+    int64_t n;
+};
+
+template <typename T>
+inline Vec load(const T* from, Whole) {
+    return load(from);
+}
+template <typename T>
+inline Vec load(const T* from, Part part) {
+    return load_part(from, part.n);
+}
+template <typename T>
+inline void store(T* to, Vec value, Whole) {
+    store(to, value);
+}
+template <typename T>
+inline void store(T* to, Vec value, Part part) {
+    store_part(to, value, part.n);
+}
+
+template <typename Body>
+inline void for_vectors(int64_t n, Body&& body) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) body(i, Whole{});
+    if (i < n) body(i, Part{n - i});
 }
 
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+
+// Of two vectors end to end: the elements at even and at odd places; and the way back, the first and
+// the last kLanes elements of (even[0], odd[0], even[1], odd[1], ...).
+#if defined(__AVX512F__)
+inline Vec evens(Vec low, Vec high) {
+    return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+inline Vec odds(Vec low, Vec high) {
+    return __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+inline Vec merge_low(Vec even, Vec odd) {
+    return __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+inline Vec merge_high(Vec even, Vec odd) {
+    return __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                   31);
+}
+#else
+inline Vec evens(Vec low, Vec high) {
+    return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+inline Vec odds(Vec low, Vec high) {
+    return __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+inline Vec merge_low(Vec even, Vec odd) {
+    return __builtin_shufflevector(even, odd, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+inline Vec merge_high(Vec even, Vec odd) {
+    return __builtin_shufflevector(even, odd, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+#endif
 
 // Sums and maxima over lanes in a fixed order (halves folded onto each other).
 inline float reduce_add(Vec value) {
@@ -121,12 +186,26 @@ inline float reduce_max(Vec value) {
     return lanes[0];
 }
 
-// exp(x) within 2 units in the last place; 0 below -87.33 and exp(88.37) above that.
+// The sum over n elements of what body(i, part) gives, which must be 0 in lanes beyond the end. Four
+// accumulators, since one addition would have to wait for the last.
+template <typename Body>
+inline float sum_vectors(int64_t n, Body&& body) {
+    Vec sums[4] = {};
+    int64_t i = 0;
+    for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+        for (int k = 0; k < 4; ++k) sums[k] += body(i + k * kLanes, Whole{});
+    }
+    for (; i + kLanes <= n; i += kLanes) sums[0] += body(i, Whole{});
+    if (i < n) sums[0] += body(i, Part{n - i});
+    return reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+// exp(x) within 2 units in the last place; 0 below -87.33, exp(88.37) above that, NaN for NaN.
 // x = n ln 2 + r with |r| <= ln 2 / 2, n ln 2 taken off in two parts so that r is exact; exp(r) by the
 // minimax polynomial of Moshier's Cephes library (expf).
 inline Vec exp(Vec x) {
     const VecI tiny = x < broadcast(-87.33f);
-    x = min(max(x, broadcast(-87.33f)), broadcast(88.37f));
+    x = min(broadcast(88.37f), max(broadcast(-87.33f), x));  // in this order a NaN stays one
     const Vec magic = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
     const Vec n = (x * 1.44269504f + magic) - magic;
     Vec r = x - n * 0.693359375f;
@@ -157,6 +236,12 @@ inline void with_storage(int32_t dtype, Body&& body) {
 template <typename T>
 inline T* data(const caravan_tensor& tensor) {
     return static_cast<T*>(tensor.data);
+}
+
+// The first element of row r of a matrix.
+template <typename T>
+inline T* row(const caravan_tensor& matrix, int64_t r) {
+    return static_cast<T*>(matrix.data) + r * matrix.stride[0];
 }
 
 }  // namespace CARAVAN_ISA
