@@ -7,6 +7,10 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLGenerator;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
@@ -51,6 +55,28 @@ public final class RunConfigWriter {
    */
   public static Optional<String> difference(RunConfig now, RunConfig before) {
     return difference("", toTree(now), toTree(before));
+  }
+
+  /**
+   * SHA-256, in hexadecimal, of everything that {@link #difference} compares: equal for a run and
+   * its continuation.
+   */
+  public static String hash(RunConfig config) {
+    ObjectNode tree = toTree(config);
+    for (String key : FREE) {
+      int dot = key.indexOf('.');
+      if (dot < 0) {
+        tree.remove(key);
+      } else {
+        ((ObjectNode) tree.get(key.substring(0, dot))).remove(key.substring(dot + 1));
+      }
+    }
+    try {
+      byte[] bytes = tree.toString().getBytes(StandardCharsets.UTF_8);
+      return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
+    }
   }
 
   private static Optional<String> difference(String key, JsonNode now, JsonNode before) {

@@ -1,6 +1,7 @@
 package dev.caravan.train;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
@@ -54,6 +55,7 @@ class RunConfigWriterTest {
       })
   void aContinuationMayDifferInTheseKeys(String assignment) {
     assertEquals(Optional.empty(), RunConfigWriter.difference(parse(assignment), parse()));
+    assertEquals(RunConfigWriter.hash(parse()), RunConfigWriter.hash(parse(assignment)));
   }
 
   @ParameterizedTest
@@ -70,5 +72,6 @@ class RunConfigWriterTest {
       })
   void anyOtherDifferenceIsNamed(String assignment, String expected) {
     assertEquals(Optional.of(expected), RunConfigWriter.difference(parse(assignment), parse()));
+    assertNotEquals(RunConfigWriter.hash(parse()), RunConfigWriter.hash(parse(assignment)));
   }
 }

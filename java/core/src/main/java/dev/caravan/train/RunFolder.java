@@ -1,0 +1,167 @@
+package dev.caravan.train;
+
+import dev.caravan.checkpoint.Checkpoints;
+import dev.caravan.checkpoint.DurableFiles;
+import dev.caravan.checkpoint.SavedCheckpoint;
+import dev.caravan.data.UserError;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/**
+ * The folder of a run: config.yaml, metrics.jsonl, event files and checkpoints/. Held by a lock
+ * while it is open, so that two processes never write one run.
+ */
+public final class RunFolder implements AutoCloseable {
+  private static final String CONFIG = "config.yaml";
+  private static final String METRICS = "metrics.jsonl";
+  private static final String CHECKPOINTS = "checkpoints";
+  private static final String LOCK = ".lock";
+  private static final String EVENTS = "events.out.tfevents.";
+
+  private final Path path;
+  private final FileChannel lock;
+  private final Checkpoints checkpoints;
+  private final Optional<SavedCheckpoint> resumed;
+
+  private RunFolder(Path path, FileChannel lock, RunConfig config, Optional<SavedCheckpoint> from) {
+    this.path = path;
+    this.lock = lock;
+    this.checkpoints = new Checkpoints(path.resolve(CHECKPOINTS));
+    this.resumed = begin(config, from);
+  }
+
+  /**
+   * Opens the run's output folder for training, as {@code checkpoint.resume} says: goes on from its
+   * last complete checkpoint, starts afresh in place of what is there, or goes on from a checkpoint
+   * that is named. Writes config.yaml.
+   *
+   * @throws UserError if it holds a run with another configuration, naming the first key that
+   *     differs; if another process trains in it; if it cannot be written
+   */
+  public static RunFolder open(RunConfig config) {
+    Path path = config.output();
+    Optional<SavedCheckpoint> from = config.checkpoint().from().map(SavedCheckpoint::open);
+    FileChannel lock = null;
+    try {
+      Files.createDirectories(path);
+      lock =
+          FileChannel.open(path.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+      if (!acquire(lock)) {
+        throw new UserError(path + ": another process is training in this folder");
+      }
+      return new RunFolder(path, lock, config, from);
+    } catch (IOException e) {
+      close(lock);
+      throw new UserError(path + ": cannot be written: " + e.getMessage(), e);
+    } catch (RuntimeException e) {
+      close(lock);
+      throw e;
+    }
+  }
+
+  private static boolean acquire(FileChannel channel) throws IOException {
+    try {
+      FileLock lock = channel.tryLock();
+      return lock != null;
+    } catch (OverlappingFileLockException e) {
+      return false;
+    }
+  }
+
+  private Optional<SavedCheckpoint> begin(RunConfig config, Optional<SavedCheckpoint> from) {
+    Path file = path.resolve(CONFIG);
+    if (config.checkpoint().resume() == RunConfig.Resume.NEVER) {
+      removeRun();
+    } else if (Files.exists(file)) {
+      RunConfig before = RunFile.read(file, List.of());
+      RunConfigWriter.difference(config, before)
+          .ifPresent(
+              difference -> {
+                throw new UserError(
+                    path
+                        + ": holds another run: "
+                        + difference
+                        + "; choose another output, or replace it with checkpoint.resume=never");
+              });
+    }
+    DurableFiles.replace(file, RunConfigWriter.toYaml(config).getBytes(StandardCharsets.UTF_8));
+    checkpoints.recover();
+    if (from.isPresent()) {
+      checkpoints.discardAfter(from.get().state().step());
+      return from;
+    }
+    return checkpoints.latest();
+  }
+
+  /** Removes what a run writes and nothing else. */
+  private void removeRun() {
+    try (Stream<Path> entries = Files.list(path)) {
+      for (Path entry : entries.toList()) {
+        String name = entry.getFileName().toString();
+        if (name.equals(CHECKPOINTS)) {
+          try (Stream<Path> tree = Files.walk(entry)) {
+            for (Path part : tree.sorted(Comparator.reverseOrder()).toList()) {
+              Files.delete(part);
+            }
+          }
+        } else if (name.equals(METRICS) || name.equals(CONFIG) || name.startsWith(EVENTS)) {
+          Files.delete(entry);
+        }
+      }
+    } catch (IOException e) {
+      throw new UserError(path + ": cannot be replaced: " + e.getMessage(), e);
+    }
+  }
+
+  /** The folder. */
+  public Path path() {
+    return path;
+  }
+
+  /** The file of the metrics. */
+  public Path metrics() {
+    return path.resolve(METRICS);
+  }
+
+  /** The run's checkpoints. */
+  public Checkpoints checkpoints() {
+    return checkpoints;
+  }
+
+  /** The checkpoint that the run goes on from; empty for a fresh start. */
+  public Optional<SavedCheckpoint> resumed() {
+    return resumed;
+  }
+
+  /** Optimizer steps that are already done. */
+  public int resumedStep() {
+    return resumed.map(checkpoint -> checkpoint.state().step()).orElse(0);
+  }
+
+  /** Lets other processes in. */
+  @Override
+  public void close() {
+    close(lock);
+  }
+
+  private static void close(FileChannel lock) {
+    if (lock == null) {
+      return;
+    }
+    try {
+      lock.close();
+    } catch (IOException e) {
+      // The lock ends with the process at the latest.
+    }
+  }
+}
