@@ -14,6 +14,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 /**
  * PyTorch as these tests use it: random inputs, poisoned outputs, and an expression traced with its
  * gradients. A tensor's memory is handed to Caravan's ops as it is, so nothing is copied between.
+ *
+ * <p>NOTE: what an in-place method returns is a reference to the tensor that it was called on,
+ * which ends with that object; so in-place calls stand alone, and their results are never used.
  */
 final class Torch {
   static final ScalarType F64 = ScalarType.Double;
@@ -82,9 +85,24 @@ final class Torch {
     for (long extent : shape) {
       count *= extent;
     }
-    Tensor all =
-        torch.full(new long[] {count + 2 * GUARD}, number(Double.NaN), new TensorOptions(type));
+    Tensor all = full(type, Double.NaN, count + 2 * GUARD);
     return all.narrow(0, GUARD, count).view(shape);
+  }
+
+  /** An output that holds the given values, guarded as {@link #poisoned} is. */
+  static Tensor guardedCopy(Tensor values) {
+    long[] shape = new long[(int) values.dim()];
+    for (int i = 0; i < shape.length; i++) {
+      shape[i] = values.size(i);
+    }
+    Tensor output = poisoned(type(values), shape);
+    output.copy_(values);
+    return output;
+  }
+
+  /** A tensor with all elements the same. */
+  static Tensor full(ScalarType type, double value, long... shape) {
+    return torch.full(shape, number(value), new TensorOptions(type));
   }
 
   /** Whether nothing was written before or behind a tensor that {@link #poisoned} made. */
@@ -108,13 +126,14 @@ final class Torch {
   static Traced trace(ScalarType type, Expression expression, Tensor gradient, Tensor... inputs) {
     Tensor[] leaves = new Tensor[inputs.length];
     for (int i = 0; i < inputs.length; i++) {
-      leaves[i] = inputs[i].detach().clone().to(type).set_requires_grad(true);
+      leaves[i] = inputs[i].detach().clone().to(type);
+      leaves[i].set_requires_grad(true);
     }
     Tensor value = expression.of(leaves);
     value.backward(gradient.to(type), new BoolOptional(), false, new TensorArrayRefOptional());
     List<Tensor> gradients = new ArrayList<>();
     for (Tensor leaf : leaves) {
-      gradients.add(leaf.grad().defined() ? leaf.grad() : torch.zeros_like(leaf));
+      gradients.add(leaf.grad().defined() ? leaf.grad().clone() : torch.zeros_like(leaf));
     }
     return new Traced(value.detach(), gradients);
   }
