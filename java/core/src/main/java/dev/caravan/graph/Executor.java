@@ -118,6 +118,13 @@ public final class Executor implements AutoCloseable {
     return exact(weights, slot.offset() * plan.storage().bytes(), slot.type());
   }
 
+  /** The lower half of one split master, u16. */
+  public TensorRef remainder(String name) {
+    FlatLayout.Slot slot = plan.weights().slot(name);
+    TensorType type = new TensorType(DType.U16, slot.type().shape());
+    return exact(remainders, slot.offset() * DType.U16.bytes(), type);
+  }
+
   /** All weights as one row, gaps included. */
   public TensorRef weights() {
     return flat(weights, plan.storage());
