@@ -1,0 +1,200 @@
+package dev.caravan.train;
+
+import dev.caravan.data.UserError;
+import dev.caravan.data.pack.BufferShape;
+import dev.caravan.graph.Graph;
+import dev.caravan.graph.Plan;
+import dev.caravan.graph.Recompute;
+import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Device;
+import dev.caravan.kernels.KernelCall;
+import dev.caravan.kernels.GlobalNorm;
+import dev.caravan.kernels.StepState;
+import dev.caravan.kernels.TensorRef;
+import dev.caravan.model.LlamaConfig;
+import dev.caravan.model.LlamaGraphs;
+import dev.caravan.nn.Inputs;
+import dev.caravan.optim.AdamW;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/**
+ * What a training run needs on one device, to the byte, before anything is allocated.
+ *
+ * @param graphs the model's graphs
+ * @param buffers shape of the packed buffers
+ * @param recompute what the backward computes again
+ * @param inputs what the host writes for each buffer
+ * @param plan the memory plan of training and evaluation together
+ * @param bytes by category
+ */
+public record RunPlan(
+    LlamaGraphs graphs,
+    BufferShape buffers,
+    Recompute.Policy recompute,
+    Inputs inputs,
+    Plan plan,
+    Bytes bytes) {
+  /** Name of the evaluation unit. */
+  public static final String EVAL = "eval";
+
+  /** Stack and scratch of each CPU thread: CARAVAN_CPU_SCRATCH_BYTES. */
+  private static final long SCRATCH_BYTES = 4L << 20;
+
+  /** Logits exist for this share of a buffer's rows at once. */
+  private static final int CHUNKS = 8;
+
+  /**
+   * Every byte that Caravan allocates on the device.
+   *
+   * @param weights parameters, remainders of split masters included
+   * @param gradients float32 sums over a step
+   * @param optimizer moments
+   * @param activations most bytes of activations alive at once
+   * @param workspace temporaries, inputs, tables, scratch
+   */
+  public record Bytes(
+      long weights, long gradients, long optimizer, long activations, long workspace) {
+    /** All together. */
+    public long total() {
+      return weights + gradients + optimizer + activations + workspace;
+    }
+  }
+
+  /** Plans one policy. */
+  static RunPlan of(
+      LlamaConfig model,
+      RunConfig config,
+      DType storage,
+      BufferShape buffers,
+      Recompute.Policy recompute,
+      Device.Kind kind,
+      int threads) {
+    LlamaGraphs graphs = new LlamaGraphs(model, storage, buffers.sequenceLength());
+    int tokens = buffers.tokens();
+    int chunk = (tokens + CHUNKS - 1) / CHUNKS;
+    Map<String, Graph> units = new LinkedHashMap<>();
+    units.put(
+        TrainingStep.MICRO, graphs.train(tokens, buffers.maxDocuments(), chunk, recompute));
+    units.put(EVAL, graphs.score(tokens, buffers.maxDocuments(), chunk));
+    Plan plan = new Plan(units, kind);
+    Inputs inputs = Inputs.packed(new Graph(), tokens, buffers.maxDocuments());
+    return new RunPlan(
+        graphs, buffers, recompute, inputs, plan, bytes(plan, config, kind, threads));
+  }
+
+  private static Bytes bytes(Plan plan, RunConfig config, Device.Kind kind, int threads) {
+    long activations = plan.activationBytes();
+    long host = plan.inputBytes() + StepState.bytes(); // staging
+    long scratch = kind == Device.Kind.CPU ? threads * SCRATCH_BYTES : 0;
+    return new Bytes(
+        plan.weightBytes(),
+        plan.gradientBytes(),
+        AdamW.stateBytes(plan.weights(), moments(config)),
+        activations,
+        plan.arenaBytes() - activations + plan.leafBytes() + host + scratch + norm(plan, kind));
+  }
+
+  private static long norm(Plan plan, Device.Kind kind) {
+    TensorRef gradients = TensorRef.of(256, DType.F32, plan.weights().elements());
+    TensorRef state = TensorRef.of(256, DType.U8, StepState.bytes());
+    try (KernelCall call = GlobalNorm.forward(gradients, state)) {
+      return call.workspaceBytes(kind);
+    }
+  }
+
+  static DType moments(RunConfig config) {
+    return config.optimizer().moments() == RunConfig.Storage.BF16 ? DType.BF16 : DType.F32;
+  }
+
+  /** Storage that the run file's precision means on a device. */
+  public static DType storage(RunConfig.Precision precision, Device.Kind kind) {
+    return switch (precision) {
+      case AUTO -> kind == Device.Kind.CPU ? DType.F32 : DType.BF16;
+      case FP32 -> DType.F32;
+      case BF16 -> DType.BF16;
+    };
+  }
+
+  /**
+   * The plan of a run file: with {@code recompute: auto} the cheapest policy that fits.
+   *
+   * @param buffers shape of the packed buffers
+   * @param available bytes of memory that the device has for it
+   * @throws UserError if it does not fit, with what it needs and what would fit
+   */
+  public static RunPlan choose(
+      LlamaConfig model,
+      RunConfig config,
+      BufferShape buffers,
+      Device.Kind kind,
+      int threads,
+      long available) {
+    DType storage = storage(config.precision(), kind);
+    RunPlan last = null;
+    for (Recompute.Policy policy : policies(config.recompute(), model.layers())) {
+      last = of(model, config, storage, buffers, policy, kind, threads);
+      if (last.bytes.total() <= available) {
+        return last;
+      }
+    }
+    throw new UserError(
+        "the plan needs "
+            + gib(last.bytes.total())
+            + " of memory, this machine has "
+            + gib(available)
+            + " for it; "
+            + advice(model, config, buffers, kind, threads, available));
+  }
+
+  private static Recompute.Policy[] policies(RunConfig.Recompute wish, int layers) {
+    return switch (wish) {
+      case NONE -> new Recompute.Policy[] {Recompute.Policy.NONE};
+      case SELECTIVE -> new Recompute.Policy[] {Recompute.Policy.SELECTIVE};
+      case FULL -> new Recompute.Policy[] {Recompute.Policy.FULL};
+      case AUTO -> {
+        Recompute.Policy[] all = new Recompute.Policy[layers + 2];
+        all[0] = Recompute.Policy.NONE;
+        for (int blocks = 0; blocks <= layers; blocks++) {
+          all[blocks + 1] = new Recompute.Policy(true, blocks);
+        }
+        yield all;
+      }
+    };
+  }
+
+  /** The nearest change that fits, found by planning it. */
+  private static String advice(
+      LlamaConfig model,
+      RunConfig config,
+      BufferShape buffers,
+      Device.Kind kind,
+      int threads,
+      long available) {
+    for (DType storage : new DType[] {storage(config.precision(), kind), DType.BF16}) {
+      for (int tokens = buffers.tokens();
+          tokens >= buffers.sequenceLength();
+          tokens = tokens > buffers.sequenceLength()
+              ? Math.max(buffers.sequenceLength(), tokens / 2)
+              : 0) {
+        BufferShape smaller =
+            BufferShape.of(
+                tokens, buffers.sequenceLength(), buffers.packing(), 1, buffers.padId());
+        RunPlan plan =
+            of(model, config, storage, smaller, Recompute.Policy.FULL, kind, threads);
+        if (plan.bytes.total() <= available) {
+          return "recompute=full, train.micro_batch_tokens="
+              + tokens
+              + (storage == DType.BF16 ? ", precision=bf16" : "")
+              + " would need "
+              + gib(plan.bytes.total());
+        }
+      }
+    }
+    return "a shorter sequence.length or a smaller model would fit";
+  }
+
+  static String gib(long bytes) {
+    return String.format(java.util.Locale.ROOT, "%.2f GiB", bytes / (double) (1L << 30));
+  }
+}
