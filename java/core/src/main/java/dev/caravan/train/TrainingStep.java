@@ -9,6 +9,7 @@ import dev.caravan.kernels.TensorRef;
 import dev.caravan.nn.Inputs;
 import dev.caravan.optim.ClipNorm;
 import dev.caravan.optim.Optimizer;
+import java.util.Optional;
 
 /**
  * One optimizer step, whatever the number of micro-batches: the gradient of the loss summed over all
@@ -82,6 +83,26 @@ public final class TrainingStep implements AutoCloseable {
     StepState.Result result = state.result(stream);
     return new Result(
         result.lossSum() / step.targetTokens(), result.gradNorm(), result.finite());
+  }
+
+  /**
+   * Runs the step's micro-batches again, op by op, to say where a value that is not finite arises.
+   * The weights are those of before the step: nothing was updated.
+   */
+  String locate(long number, Step step, double lr) {
+    if (NonFinite.canLocate(stream.device())) {
+      state.begin(stream, number, seed, (float) lr, (float) (1.0 / step.targetTokens()), clipNorm);
+      stream.fill(gradients.address(), 0, gradients.bytes());
+      for (int i = 0; i < step.microBatches(); i++) {
+        MicroBatch batch = step.microBatch(i);
+        inputs.upload(batch, stream);
+        Optional<String> found = NonFinite.locate(executor, MICRO, batch);
+        if (found.isPresent()) {
+          return found.get();
+        }
+      }
+    }
+    return NonFinite.unlocated(step);
   }
 
   /** The optimizer, whose state belongs into a checkpoint. */

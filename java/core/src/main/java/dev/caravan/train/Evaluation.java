@@ -1,0 +1,60 @@
+package dev.caravan.train;
+
+import dev.caravan.data.pack.MicroBatch;
+import dev.caravan.data.pack.Step;
+import dev.caravan.data.pack.StepSource;
+import dev.caravan.graph.Executor;
+import dev.caravan.kernels.StepState;
+import dev.caravan.nn.Inputs;
+
+/** The mean loss on rows that are not trained on, under the weights as they are. */
+final class Evaluation implements AutoCloseable {
+  /**
+   * What was found.
+   *
+   * @param loss nats per target token
+   * @param targets how many there were
+   */
+  record Result(double loss, long targets) {}
+
+  private final Executor executor;
+  private final StepState state;
+  private final InputBuffer inputs;
+  private final StepSource rows;
+  private final long count;
+  private final Step step;
+
+  /**
+   * @param executor bound to a plan with a unit {@link RunPlan#EVAL}
+   * @param rows every row once, in order
+   * @param count how many rows there are
+   */
+  Evaluation(Executor executor, Inputs in, StepState state, StepSource rows, long count) {
+    this.executor = executor;
+    this.state = state;
+    this.rows = rows;
+    this.count = count;
+    inputs = new InputBuffer(executor.plan(), in, executor.inputs());
+    step = rows.newStep();
+  }
+
+  Result run() {
+    state.begin(executor.stream(), 1, 0, 0, 0, 0);
+    long targets = 0;
+    for (long first = 0; first < count; first = step.nextK()) {
+      rows.fill(first, count, step);
+      for (int i = 0; i < step.microBatches(); i++) {
+        MicroBatch batch = step.microBatch(i);
+        inputs.upload(batch, executor.stream());
+        executor.run(RunPlan.EVAL, batch.targets());
+      }
+      targets += step.targetTokens();
+    }
+    return new Result(state.result(executor.stream()).lossSum() / targets, targets);
+  }
+
+  @Override
+  public void close() {
+    inputs.close();
+  }
+}
