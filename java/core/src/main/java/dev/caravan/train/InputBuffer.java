@@ -15,7 +15,7 @@ import java.util.Arrays;
  * The host side of the inputs: packed buffers are written here and uploaded by one copy. Filling and
  * uploading allocate nothing.
  */
-final class InputBuffer implements AutoCloseable {
+public final class InputBuffer implements AutoCloseable {
   private final Memory host;
   private final TensorRef device;
   private final long bytes;
@@ -33,7 +33,7 @@ final class InputBuffer implements AutoCloseable {
    * @param in the inputs
    * @param device all inputs of the executor
    */
-  InputBuffer(Plan plan, Inputs in, TensorRef device) {
+  public InputBuffer(Plan plan, Inputs in, TensorRef device) {
     this.device = device;
     bytes = plan.inputBytes();
     host = Memory.allocate(Device.CPU, bytes);
@@ -54,7 +54,7 @@ final class InputBuffer implements AutoCloseable {
   }
 
   /** Copies one packed buffer to the device. Rows behind the last document are padding. */
-  void upload(MicroBatch batch, Stream stream) {
+  public void upload(MicroBatch batch, Stream stream) {
     int used = batch.cuSeqlens()[batch.documents()];
     ids.put(0, batch.ids(), 0, ids.capacity());
     positions.put(0, batch.positions(), 0, positions.capacity());

@@ -1,0 +1,2 @@
+/** What a trained model is used for: scoring rows and generating text. */
+package dev.caravan.eval;
