@@ -162,8 +162,8 @@ public final class Checkpoints {
     text(aside.resolve("config.json"), contents.configJson());
     SafetensorsWriter.writeModel(
         aside, contents.weights(), SafetensorsWriter.MAX_SHARD_BYTES, opener);
-    for (Path companion : contents.companions()) {
-      copy(companion, aside.resolve(companion.getFileName()));
+    for (Map.Entry<String, Path> companion : contents.companions().entrySet()) {
+      copy(companion.getValue(), aside.resolve(companion.getKey()));
     }
     for (Map.Entry<String, List<NamedTensor>> file : contents.trainer().entrySet()) {
       DurableFiles.write(

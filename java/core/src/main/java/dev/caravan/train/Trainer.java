@@ -220,7 +220,7 @@ public final class Trainer implements AutoCloseable {
             ModelSource.named(executor),
             trainerTensors(),
             trainer,
-            model.folder().map(CheckpointContents::companionsOf).orElse(List.of()));
+            CheckpointContents.companionsOf(model.folder(), config.tokenizer()));
     return folder.checkpoints().save(contents, config.checkpoint().keep());
   }
 

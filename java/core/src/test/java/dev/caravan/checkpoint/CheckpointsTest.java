@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -52,7 +53,7 @@ class CheckpointsTest {
             "master",
             List.of(memory.tensor("w", StoredType.U16, 7L, 3L))),
         state(step),
-        CheckpointContents.companionsOf(dir));
+        CheckpointContents.companionsOf(Optional.of(dir), Optional.empty()));
   }
 
   private static TrainerState state(int step) {
@@ -92,6 +93,36 @@ class CheckpointsTest {
       file.read(back);
       assertEquals(Native.bytes(tensor), Native.bytes(back), tensor.name());
     }
+  }
+
+  @Test
+  void companionsAreTheModelsFilesOrTheOtherTokenizers() throws IOException {
+    Path model = Files.createDirectory(dir.resolve("model"));
+    Path other = Files.createDirectory(dir.resolve("other"));
+    for (String name : List.of("generation_config.json", "tokenizer.json", "notes.txt")) {
+      Files.writeString(model.resolve(name), "");
+    }
+    Path bin = Files.writeString(other.resolve("tok512.bin"), "");
+    assertEquals(Map.of(), companions(null, null));
+    assertEquals(
+        Map.of(
+            "generation_config.json", model.resolve("generation_config.json"),
+            "tokenizer.json", model.resolve("tokenizer.json")),
+        companions(model, null));
+    assertEquals(
+        Map.of(
+            "generation_config.json",
+            model.resolve("generation_config.json"),
+            "tokenizer.bin",
+            bin),
+        companions(model, bin));
+    assertEquals(
+        Map.of("tokenizer.json", model.resolve("tokenizer.json")), companions(null, model));
+  }
+
+  private static Map<String, Path> companions(Path model, Path tokenizer) {
+    return CheckpointContents.companionsOf(
+        Optional.ofNullable(model), Optional.ofNullable(tokenizer));
   }
 
   @Test

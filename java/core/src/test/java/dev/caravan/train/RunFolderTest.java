@@ -30,7 +30,7 @@ class RunFolderTest {
     TrainerState state = new TrainerState(step, step, step, 17, Map.of(), "h", 1, "cpu", 1);
     folder
         .checkpoints()
-        .save(new CheckpointContents("{}", List.of(), Map.of(), state, List.of()), 9);
+        .save(new CheckpointContents("{}", List.of(), Map.of(), state, Map.of()), 9);
   }
 
   @Test

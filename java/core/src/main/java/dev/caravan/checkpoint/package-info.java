@@ -1,0 +1,2 @@
+/** Safetensors files, and the checkpoints of a run. */
+package dev.caravan.checkpoint;
