@@ -1,31 +1,19 @@
 package dev.caravan.checkpoint;
 
+import dev.caravan.kernels.Memory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Pointer;
 
-/** A view of native memory as byte buffers. Owns nothing. */
+/** Native memory as safetensors files have it: little-endian bytes. Owns nothing. */
 final class NativeBytes {
   private NativeBytes() {}
-
-  private static final class Window extends BytePointer {
-    Window(long address, long bytes) {
-      super((Pointer) null);
-      this.address = address;
-      this.limit = bytes;
-      this.capacity = bytes;
-    }
-  }
 
   /**
    * A little-endian buffer over [address, address + bytes). The buffer does not keep the memory
    * alive.
    */
   static ByteBuffer at(long address, int bytes) {
-    if (bytes == 0) {
-      return ByteBuffer.allocate(0).order(ByteOrder.LITTLE_ENDIAN);
-    }
-    return new Window(address, bytes).asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer view = bytes == 0 ? ByteBuffer.allocate(0) : Memory.hostView(address, bytes);
+    return view.order(ByteOrder.LITTLE_ENDIAN);
   }
 }
