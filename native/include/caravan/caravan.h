@@ -530,7 +530,8 @@ typedef struct caravan_segment {
  * that the parameter is the master rounded to nearest.
  * bf16 moments are rounded stochastically by (state.seed, state.step, index).
  *   param [n] f32 or bf16 . remainder [n] u16, needed for bf16 . grad [n] float . m, v [n] float
- *   segments: u8, a table of caravan_segment that cover what is to be updated . state u8 */
+ *   segments: u8, a table of caravan_segment that cover what is to be updated, ascending and without
+ *   overlap . state u8, its step at least 1 */
 typedef struct caravan_adamw_args {
     int64_t size;
     caravan_tensor param;

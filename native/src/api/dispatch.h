@@ -60,7 +60,9 @@ caravan_status workspace(const char* op, int32_t kind, const Args* args, int64_t
     return guarded([&] {
         int64_t& out = result(op, "bytes", bytes);
         out = 0;
-        check_device(op, kind, 0);
+        if (check_device(op, kind, 0) != nullptr) {
+            fail(CARAVAN_UNSUPPORTED, "%s: not built yet for cuda; run it with --device cpu", op);
+        }
         out = size(checked_args(op, args));
     });
 }

@@ -7,14 +7,21 @@
 #include "core/pool.h"
 
 // name of the kernel, type of its argument struct
-#define CARAVAN_CPU_KERNELS(X)                         \
-    X(add_forward, caravan_add_args)                   \
-    X(matmul_forward, caravan_matmul_args)             \
-    X(rmsnorm_forward, caravan_rmsnorm_forward_args)   \
-    X(rmsnorm_backward, caravan_rmsnorm_backward_args) \
-    X(rope_forward, caravan_rope_args)                 \
-    X(rope_backward, caravan_rope_args)                \
-    X(swiglu_forward, caravan_glu_forward_args)        \
+#define CARAVAN_CPU_KERNELS(X)                             \
+    X(adamw_step, caravan_adamw_args)                      \
+    X(add_forward, caravan_add_args)                       \
+    X(cross_entropy_forward, caravan_cross_entropy_args)   \
+    X(embedding_forward, caravan_embedding_forward_args)   \
+    X(embedding_backward, caravan_embedding_backward_args) \
+    X(gather_forward, caravan_gather_args)                 \
+    X(gather_backward, caravan_gather_args)                \
+    X(global_norm_forward, caravan_global_norm_args)       \
+    X(matmul_forward, caravan_matmul_args)                 \
+    X(rmsnorm_forward, caravan_rmsnorm_forward_args)       \
+    X(rmsnorm_backward, caravan_rmsnorm_backward_args)     \
+    X(rope_forward, caravan_rope_args)                     \
+    X(rope_backward, caravan_rope_args)                    \
+    X(swiglu_forward, caravan_glu_forward_args)            \
     X(swiglu_backward, caravan_glu_backward_args)
 
 namespace caravan {

@@ -3,6 +3,8 @@
 // namespace caravan::CARAVAN_ISA.
 #pragma once
 
+#include <immintrin.h>
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -58,6 +60,7 @@ typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef int32_t VecI __attribute__((vector_size(kLanes * 4)));
 typedef uint32_t VecU __attribute__((vector_size(kLanes * 4)));
 typedef uint16_t VecH __attribute__((vector_size(kLanes * 2)));
+typedef double VecD __attribute__((vector_size(kLanes * 4)));  // kLanes / 2 of them
 
 inline Vec broadcast(float value) { return value - Vec{}; }
 
@@ -124,6 +127,26 @@ inline void store(T* to, Vec value, Part part) {
     store_part(to, value, part.n);
 }
 
+// 16-bit numbers, each in a lane of its own.
+inline VecU load_bits(const uint16_t* from, Whole) {
+    VecH half;
+    std::memcpy(&half, from, sizeof half);
+    return __builtin_convertvector(half, VecU);
+}
+inline VecU load_bits(const uint16_t* from, Part part) {
+    VecH half = {};
+    std::memcpy(&half, from, static_cast<size_t>(part.n) * sizeof *from);
+    return __builtin_convertvector(half, VecU);
+}
+inline void store_bits(uint16_t* to, VecU value, Whole) {
+    const VecH half = __builtin_convertvector(value, VecH);
+    std::memcpy(to, &half, sizeof half);
+}
+inline void store_bits(uint16_t* to, VecU value, Part part) {
+    const VecH half = __builtin_convertvector(value, VecH);
+    std::memcpy(to, &half, static_cast<size_t>(part.n) * sizeof *to);
+}
+
 template <typename Body>
 inline void for_vectors(int64_t n, Body&& body) {
     int64_t i = 0;
@@ -131,8 +154,27 @@ inline void for_vectors(int64_t n, Body&& body) {
     if (i < n) body(i, Part{n - i});
 }
 
+struct Doubles {
+    VecD low, high;
+};
+
+inline Doubles to_double(Vec value) {
+    typedef float Half __attribute__((vector_size(kLanes * 2)));
+    Half halves[2];
+    std::memcpy(halves, &value, sizeof value);
+    return {__builtin_convertvector(halves[0], VecD), __builtin_convertvector(halves[1], VecD)};
+}
+
+// Where one of them is NaN, the result is b.
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+
+#if defined(__AVX512F__)
+// Masked: g++ 12 warns of an undefined value inside its own _mm512_sqrt_ps.
+inline Vec sqrt(Vec value) { return _mm512_maskz_sqrt_ps(0xffff, value); }
+#else
+inline Vec sqrt(Vec value) { return _mm256_sqrt_ps(value); }
+#endif
 
 // Of two vectors end to end: the elements at even and at odd places; and the way back, the first and
 // the last kLanes elements of (even[0], odd[0], even[1], odd[1], ...).
@@ -170,6 +212,15 @@ inline float reduce_add(Vec value) {
     float lanes[kLanes];
     store(lanes, value);
     for (int width = kLanes / 2; width > 0; width /= 2) {
+        for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+    }
+    return lanes[0];
+}
+
+inline double reduce_add(VecD value) {
+    double lanes[kLanes / 2];
+    std::memcpy(lanes, &value, sizeof value);
+    for (int width = kLanes / 4; width > 0; width /= 2) {
         for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
     }
     return lanes[0];

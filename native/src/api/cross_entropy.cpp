@@ -1,0 +1,36 @@
+#include <algorithm>
+
+#include "api/dispatch.h"
+
+namespace {
+
+constexpr const char* kOp = "cross_entropy_forward";
+
+void check(const caravan_cross_entropy_args& args) {
+    const caravan::Check check(kOp);
+    check.matrix("logits", args.logits, {CARAVAN_F32, CARAVAN_BF16}, caravan::kAny, caravan::kAny);
+    check.that(args.logits.shape[1] >= 1, "logits: got rows of 0 elements, needs at least 1");
+    check.packed("targets", args.targets, {CARAVAN_I32}, {caravan::kAny});
+    check.packed("count", args.count, {CARAVAN_I32}, {1});
+    check.packed("nll", args.nll, {CARAVAN_F32}, {args.targets.shape[0]});
+    check.buffer("state", args.state, static_cast<int64_t>(sizeof(caravan_step_state)));
+    check.that(args.first >= 0, "first: got %lld, needs at least 0",
+               static_cast<long long>(args.first));
+    check.that(args.gradient == 0 || args.gradient == 1, "gradient: got %d, needs 0 or 1",
+               args.gradient);
+}
+
+}  // namespace
+
+caravan_status caravan_cross_entropy_forward(caravan_stream stream,
+                                             const caravan_cross_entropy_args* args) {
+    return caravan::guarded([&] {
+        const auto known = caravan::checked_args(kOp, args);
+        check(known);
+        auto& cpu = caravan::cpu_stream(kOp, stream);
+        const caravan::Check check(kOp);
+        const int64_t count = check.count("count", known.count, known.targets.shape[0]);
+        check.indices("targets", known.targets, count, known.logits.shape[1]);
+        caravan::cpu_kernels().cross_entropy_forward(*cpu.pool, known);
+    });
+}

@@ -1,0 +1,48 @@
+#include "api/dispatch.h"
+
+namespace {
+
+constexpr const char* kForward = "embedding_forward";
+constexpr const char* kBackward = "embedding_backward";
+
+void check(const caravan_embedding_forward_args& args) {
+    const caravan::Check check(kForward);
+    check.packed("ids", args.ids, {CARAVAN_I32}, {caravan::kAny});
+    check.matrix("table", args.table, {CARAVAN_F32, CARAVAN_BF16}, caravan::kAny, caravan::kAny);
+    check.matrix("out", args.out, {CARAVAN_F32, CARAVAN_BF16}, args.ids.shape[0],
+                 args.table.shape[1]);
+}
+
+void check(const caravan_embedding_backward_args& args) {
+    const caravan::Check check(kBackward);
+    check.packed("ids", args.ids, {CARAVAN_I32}, {caravan::kAny});
+    check.matrix("d_table", args.d_table, {CARAVAN_F32, CARAVAN_BF16}, caravan::kAny, caravan::kAny);
+    check.matrix("d_out", args.d_out, {CARAVAN_F32, CARAVAN_BF16}, args.ids.shape[0],
+                 args.d_table.shape[1]);
+}
+
+}  // namespace
+
+caravan_status caravan_embedding_forward(caravan_stream stream,
+                                         const caravan_embedding_forward_args* args) {
+    return caravan::guarded([&] {
+        const auto known = caravan::checked_args(kForward, args);
+        check(known);
+        auto& cpu = caravan::cpu_stream(kForward, stream);
+        caravan::Check(kForward).indices("ids", known.ids, known.ids.shape[0], known.table.shape[0]);
+        caravan::cpu_kernels().embedding_forward(*cpu.pool, known);
+    });
+}
+
+caravan_status caravan_embedding_backward(caravan_stream stream,
+                                          const caravan_embedding_backward_args* args) {
+    return caravan::guarded([&] {
+        const auto known = caravan::checked_args(kBackward, args);
+        check(known);
+        auto& cpu = caravan::cpu_stream(kBackward, stream);
+        const caravan::Check check(kBackward);
+        const int64_t count = check.count("rows", known.rows, known.ids.shape[0]);
+        check.indices("ids", known.ids, count, known.d_table.shape[0]);
+        caravan::cpu_kernels().embedding_backward(*cpu.pool, known);
+    });
+}

@@ -1,0 +1,135 @@
+#include "tests/harness.h"
+#include "tests/reference/embedding.h"
+
+namespace {
+
+using test::Tensor;
+
+struct Case {
+    int64_t tokens, vocabulary, width;
+    int32_t dtype, out_dtype;
+};
+
+void matches_reference(const Case& c, uint64_t seed) {
+    test::context() = std::string("table ") + test::name(c.dtype) + " out " + test::name(c.out_dtype) +
+                      " " + test::shape_name({c.tokens, c.vocabulary, c.width});
+    test::Random random(seed);
+    const auto table = test::rounded(random.normals(c.vocabulary * c.width), c.dtype);
+    const auto d_table = test::rounded(random.normals(c.vocabulary * c.width), c.dtype);
+    const auto d_out = test::rounded(random.normals(c.tokens * c.width), c.out_dtype);
+    std::vector<int64_t> ids(static_cast<size_t>(c.tokens));
+    for (int64_t& id : ids) id = random.below(c.vocabulary);
+    const int64_t used = c.tokens - c.tokens / 3;
+    const bool limited = seed % 2 == 0;
+    const std::vector<int64_t> used_ids(ids.begin(), ids.begin() + (limited ? used : c.tokens));
+    const auto width = static_cast<size_t>(c.width);
+
+    test::same_bits_for_threads([&](caravan_stream stream) {
+        Tensor id(CARAVAN_I32, {c.tokens}), out(c.out_dtype, {c.tokens, c.width}, 3);
+        id.set({ids.begin(), ids.end()});
+        Tensor weights = Tensor::of(c.dtype, {c.vocabulary, c.width}, table, 2);
+        caravan_embedding_forward_args forward = {};
+        forward.size = sizeof forward;
+        forward.ids = id.view();
+        forward.table = weights.view();
+        forward.out = out.view();
+        CHECK_OK(caravan_embedding_forward(stream, &forward));
+        CHECK(out.values() ==
+              test::rounded(reference::embedding_forward<double>(ids, table, width), c.out_dtype));
+
+        Tensor d = Tensor::of(c.out_dtype, {c.tokens, c.width}, d_out, 1);
+        Tensor gradient = Tensor::of(c.dtype, {c.vocabulary, c.width}, d_table);
+        Tensor rows = Tensor::of(CARAVAN_I32, {1}, {static_cast<double>(used)});
+        caravan_embedding_backward_args backward = {};
+        backward.size = sizeof backward;
+        backward.ids = id.view();
+        backward.d_out = d.view();
+        backward.d_table = gradient.view();
+        if (limited) {
+            backward.rows = rows.view();
+            for (int64_t t = used; t < c.tokens; ++t) id.set(t, -7);  // not read
+        }
+        CHECK_OK(caravan_embedding_backward(stream, &backward));
+        // Every addition is stored, so with bf16 each is rounded: the order is part of the result.
+        const auto round = [&](double value) { return test::rounded(value, c.dtype); };
+        CHECK(gradient.values() ==
+              reference::embedding_backward(used_ids, d_out, d_table, width, round));
+        return out.bits() + gradient.bits();
+    });
+    test::context().clear();
+}
+
+void reference_gradient() {
+    test::Random random(4);
+    const std::vector<int64_t> ids = {2, 0, 2, 1};
+    const auto table = random.normals(4 * 3), d_out = random.normals(4 * 3);
+    const auto gradient = reference::embedding_backward(ids, d_out, std::vector<double>(12), 3,
+                                                        [](double value) { return value; });
+    CHECK_GRADIENT(table, gradient, [&](const std::vector<double>& values) {
+        return test::dot(reference::embedding_forward<double>(ids, values, 3), d_out);
+    });
+}
+
+void refusals() {
+    test::Stream stream;
+    Tensor ids = Tensor::of(CARAVAN_I32, {3}, {0, 4, 2}), table(CARAVAN_F32, {5, 8});
+    Tensor out(CARAVAN_F32, {3, 8}), narrow(CARAVAN_F32, {3, 7}), count(CARAVAN_I32, {1});
+    caravan_embedding_forward_args good = {};
+    good.size = sizeof good;
+    good.ids = ids.view();
+    good.table = table.view();
+    good.out = out.view();
+    caravan_embedding_backward_args back = {};
+    back.size = sizeof back;
+    back.ids = ids.view();
+    back.d_table = table.view();
+    back.d_out = out.view();
+    const auto refused = [&](const char* part, auto&& change) {
+        caravan_embedding_forward_args args = good;
+        change(args);
+        CHECK_REFUSED(caravan_embedding_forward(stream, &args), "embedding_forward", part);
+    };
+    const auto back_refused = [&](const char* part, auto&& change) {
+        caravan_embedding_backward_args args = back;
+        change(args);
+        CHECK_REFUSED(caravan_embedding_backward(stream, &args), "embedding_backward", part);
+    };
+    refused("ids: got dtype f32", [&](auto& args) { args.ids = table.view(); });
+    refused("table: got null", [&](auto& args) { args.table.data = nullptr; });
+    refused("out: got shape [3, 7], needs [3, 8]", [&](auto& args) { args.out = narrow.view(); });
+    back_refused("d_out: got shape [3, 7]", [&](auto& args) { args.d_out = narrow.view(); });
+    back_refused("d_table: got stride 0", [&](auto& args) { args.d_table.stride[0] = 0; });
+    for (int64_t wrong : {4, -1}) {
+        count.set(0, static_cast<double>(wrong));
+        back_refused("rows: got ", [&](auto& args) { args.rows = count.view(); });
+    }
+    const std::string before = out.bits() + table.bits();
+    for (int64_t wrong : {5, -1, 1 << 30}) {
+        ids.set(2, static_cast<double>(wrong));
+        const std::string message = "ids: got " + std::to_string(wrong) + " at 2, needs 0 to 4";
+        refused(message.c_str(), [](auto&) {});
+        back_refused(message.c_str(), [](auto&) {});
+    }
+    CHECK(out.bits() + table.bits() == before);  // nothing was written
+    CHECK_REFUSED(caravan_embedding_forward(nullptr, &good), "stream");
+}
+
+}  // namespace
+
+int main() {
+    reference_gradient();
+    uint64_t seed = 1;
+    for (int32_t dtype : {CARAVAN_F32, CARAVAN_BF16}) {
+        for (int32_t out_dtype : {CARAVAN_F32, CARAVAN_BF16}) {
+            for (int64_t width : {1, 3, 17, 64, 288}) {
+                for (int64_t tokens : {0, 1, 3, 17, 300}) {
+                    matches_reference({tokens, 1 + static_cast<int64_t>(seed % 40), width, dtype, out_dtype},
+                                      seed);
+                    ++seed;
+                }
+            }
+        }
+    }
+    refusals();
+    return test::finish();
+}
