@@ -182,6 +182,21 @@ public final class Safetensors implements Closeable {
     return values;
   }
 
+  /**
+   * Reads every tensor and keeps none: finds files that cannot be read to their end and weights
+   * that are not finite.
+   *
+   * @throws UserError naming the first such tensor
+   */
+  public void verify() {
+    tensors.values().forEach(info -> transfer(info, TensorSink.nowhere(info)));
+  }
+
+  /** The files that hold the tensors. */
+  public List<Path> files() {
+    return List.copyOf(channels.keySet());
+  }
+
   private void transfer(TensorInfo info, TensorSink sink) {
     try {
       sink.readFrom(channels.get(info.file()));

@@ -18,7 +18,7 @@ final class TensorSink {
 
   private final TensorInfo info;
   private final StoredType target;
-  private final long address;
+  private final long address; // 0 where nothing is kept
   private final float[] array;
 
   private TensorSink(TensorInfo info, StoredType target, long address, float[] array) {
@@ -49,6 +49,11 @@ final class TensorSink {
     return new TensorSink(info, target.type(), target.address(), null);
   }
 
+  /** Only checks. */
+  static TensorSink nowhere(TensorInfo info) {
+    return new TensorSink(info, info.type(), 0, null);
+  }
+
   static TensorSink array(TensorInfo info, float[] array) {
     return new TensorSink(info, StoredType.F32, 0, array);
   }
@@ -68,11 +73,7 @@ final class TensorSink {
         widen(piece, bits, count);
         refuseNonFinite(bits, count, done);
       }
-      if (raw() && array == null) {
-        NativeBytes.at(address + done * size, count * size).put(piece);
-      } else {
-        store(bits, count, done);
-      }
+      store(piece, bits, count, done);
       done += count;
     }
   }
@@ -144,8 +145,14 @@ final class TensorSink {
     return Arrays.toString(index);
   }
 
-  private void store(int[] bits, int count, long first) {
-    if (array != null) {
+  private void store(ByteBuffer piece, int[] bits, int count, long first) {
+    if (array == null && address == 0) {
+      return;
+    }
+    if (raw() && array == null) {
+      int size = target.bytes();
+      NativeBytes.at(address + first * size, count * size).put(piece);
+    } else if (array != null) {
       for (int i = 0; i < count; i++) {
         array[(int) first + i] = Float.intBitsToFloat(bits[i]);
       }

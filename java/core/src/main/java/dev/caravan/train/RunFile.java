@@ -45,6 +45,9 @@ public final class RunFile {
           "model.family", List.of("model.size", "model.seed"),
           "model.config", List.of("model.seed"));
 
+  private static final List<String> SCORE_SECTIONS =
+      List.of("tokenizer", "data", "sequence", "precision");
+
   private RunFile() {}
 
   /**
@@ -91,6 +94,34 @@ public final class RunFile {
     }
     assign(map, assignments);
     return RunConfigReader.read(map, name);
+  }
+
+  /**
+   * The configuration of scoring: fp32 unless set otherwise; only keys of {@link #SCORE_SECTIONS}
+   * may be set.
+   *
+   * @param model a model folder
+   * @param data the file to score
+   * @param assignments as in {@link #read}
+   * @throws UserError for anything that is wrong with it, in one line
+   */
+  public static RunConfig forScore(Path model, Path data, List<String> assignments) {
+    for (String assignment : assignments) {
+      String section = assignment.split("[.=]", 2)[0].trim();
+      if (!SCORE_SECTIONS.contains(section)) {
+        throw new UserError(
+            "--set "
+                + assignment
+                + ": score takes only keys of "
+                + String.join(", ", SCORE_SECTIONS));
+      }
+    }
+    ObjectNode tree = JsonNodeFactory.instance.objectNode();
+    tree.putObject("model").put("path", model.toString());
+    tree.putObject("data").put("path", data.toString());
+    tree.put("precision", "fp32");
+    assign(tree, assignments);
+    return RunConfigReader.read(tree, "score");
   }
 
   /** Applies {@code a.b=VALUE} assignments in order. */

@@ -33,11 +33,11 @@ public final class RunFolder implements AutoCloseable {
   private final Checkpoints checkpoints;
   private final Optional<SavedCheckpoint> resumed;
 
-  private RunFolder(Path path, FileChannel lock, RunConfig config, Optional<SavedCheckpoint> from) {
+  private RunFolder(Path path, FileChannel lock, RunConfig config) {
     this.path = path;
     this.lock = lock;
     this.checkpoints = new Checkpoints(path.resolve(CHECKPOINTS));
-    this.resumed = begin(config, from);
+    this.resumed = begin(config);
   }
 
   /**
@@ -50,7 +50,7 @@ public final class RunFolder implements AutoCloseable {
    */
   public static RunFolder open(RunConfig config) {
     Path path = config.output();
-    Optional<SavedCheckpoint> from = config.checkpoint().from().map(SavedCheckpoint::open);
+    inspect(config);
     FileChannel lock = null;
     try {
       Files.createDirectories(path);
@@ -59,7 +59,7 @@ public final class RunFolder implements AutoCloseable {
       if (!acquire(lock)) {
         throw new UserError(path + ": another process is training in this folder");
       }
-      return new RunFolder(path, lock, config, from);
+      return new RunFolder(path, lock, config);
     } catch (IOException e) {
       close(lock);
       throw new UserError(path + ": cannot be written: " + e.getMessage(), e);
@@ -78,12 +78,20 @@ public final class RunFolder implements AutoCloseable {
     }
   }
 
-  private Optional<SavedCheckpoint> begin(RunConfig config, Optional<SavedCheckpoint> from) {
-    Path file = path.resolve(CONFIG);
+  /**
+   * Where a run would go on from, found without writing anything.
+   *
+   * @return the checkpoint; empty for a fresh start
+   * @throws UserError if the output folder holds a run with another configuration, naming the first
+   *     key that differs; if a checkpoint that is named is not one
+   */
+  public static Optional<SavedCheckpoint> inspect(RunConfig config) {
     if (config.checkpoint().resume() == RunConfig.Resume.NEVER) {
-      removeRun();
-    } else if (Files.exists(file)) {
-      RunConfig before = RunFile.read(file, List.of());
+      return Optional.empty();
+    }
+    Path path = config.output();
+    if (Files.exists(path.resolve(CONFIG))) {
+      RunConfig before = RunFile.read(path.resolve(CONFIG), List.of());
       RunConfigWriter.difference(config, before)
           .ifPresent(
               difference -> {
@@ -94,13 +102,24 @@ public final class RunFolder implements AutoCloseable {
                         + "; choose another output, or replace it with checkpoint.resume=never");
               });
     }
-    DurableFiles.replace(file, RunConfigWriter.toYaml(config).getBytes(StandardCharsets.UTF_8));
-    checkpoints.recover();
-    if (from.isPresent()) {
-      checkpoints.discardAfter(from.get().state().step());
-      return from;
+    if (config.checkpoint().from().isPresent()) {
+      return config.checkpoint().from().map(SavedCheckpoint::open);
     }
-    return checkpoints.latest();
+    return new Checkpoints(path.resolve(CHECKPOINTS)).latest();
+  }
+
+  private Optional<SavedCheckpoint> begin(RunConfig config) {
+    if (config.checkpoint().resume() == RunConfig.Resume.NEVER) {
+      removeRun();
+    }
+    checkpoints.recover();
+    Optional<SavedCheckpoint> from = inspect(config);
+    DurableFiles.replace(
+        path.resolve(CONFIG), RunConfigWriter.toYaml(config).getBytes(StandardCharsets.UTF_8));
+    if (config.checkpoint().resume() == RunConfig.Resume.FOLDER) {
+      checkpoints.discardAfter(from.orElseThrow().state().step());
+    }
+    return from;
   }
 
   /** Removes what a run writes and nothing else. */

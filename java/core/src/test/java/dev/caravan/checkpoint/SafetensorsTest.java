@@ -212,9 +212,10 @@ class SafetensorsTest {
       }
       SafetensorsWriter.replace(file, List.of(source));
       try (Safetensors s = Safetensors.open(file)) {
-        assertEquals(
-            file + ": tensor w: element [299, 17] is " + shown + ", weights must be finite",
-            assertThrows(UserError.class, () -> s.readFloats("w")).getMessage());
+        String message =
+            file + ": tensor w: element [299, 17] is " + shown + ", weights must be finite";
+        assertEquals(message, assertThrows(UserError.class, () -> s.readFloats("w")).getMessage());
+        assertEquals(message, assertThrows(UserError.class, s::verify).getMessage());
       }
     }
   }

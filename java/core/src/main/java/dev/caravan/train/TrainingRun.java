@@ -1,0 +1,198 @@
+package dev.caravan.train;
+
+import dev.caravan.checkpoint.SavedCheckpoint;
+import dev.caravan.data.RowSet;
+import dev.caravan.data.UserError;
+import dev.caravan.data.mixture.ExampleOrder;
+import dev.caravan.data.pack.BufferShape;
+import dev.caravan.data.pack.StepSize;
+import dev.caravan.data.pack.StepSource;
+import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.Device;
+import dev.caravan.kernels.Stream;
+import dev.caravan.model.LlamaConfig;
+import dev.caravan.train.log.EvalMetrics;
+import dev.caravan.train.log.MetricsFile;
+import dev.caravan.train.log.Progress;
+import dev.caravan.train.log.StepMetrics;
+import dev.caravan.train.log.TensorBoardWriter;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.function.BooleanSupplier;
+
+/**
+ * A run from its run file to its last checkpoint: reads the data, plans, loads the weights, opens
+ * the run folder, trains and records. Everything that can be wrong with the input is found before
+ * the run folder is touched.
+ */
+public final class TrainingRun {
+  /** Tokens of a micro-batch where the run file names none: enough for the matrix products. */
+  private static final int GOOD_MICRO_BATCH = 2048;
+
+  private static final int EVAL_EXAMPLES = 64;
+
+  private TrainingRun() {}
+
+  /**
+   * How a run ended.
+   *
+   * @param end whether it is complete or was asked to stop
+   * @param checkpoint the last one
+   */
+  public record Outcome(Trainer.End end, Path checkpoint) {}
+
+  /**
+   * Trains.
+   *
+   * @param config the run
+   * @param choice where
+   * @param progress shows what happens
+   * @param stop asked after every step; true ends the run with a checkpoint
+   * @throws UserError if something is wrong with the input
+   * @throws NonFinite before an update that would not be finite
+   */
+  public static Outcome run(
+      RunConfig config, DeviceChoice choice, Progress progress, BooleanSupplier stop) {
+    Optional<SavedCheckpoint> before = RunFolder.inspect(config);
+    ModelSource model = ModelSource.of(config.model());
+    RunData data = RunData.load(config, model.config().vocab(), progress::note);
+    RunPlan plan = plan(config, model.config(), data.shortest(), choice);
+    StepSource source = source(config, data.train(), plan.buffers());
+    int steps =
+        config.train().steps().isPresent()
+            ? config.train().steps().getAsInt()
+            : Math.toIntExact(source.stepsOf(config.train().epochs().orElseThrow()));
+    if (before.isPresent() && before.get().state().step() >= steps) {
+      progress.note(
+          config.output() + ": complete, " + before.get().state().step() + " steps are done");
+      return new Outcome(Trainer.End.COMPLETE, before.get().folder());
+    }
+    Optional<Trainer.HeldOut> heldOut =
+        data.heldOut()
+            .map(
+                rows ->
+                    new Trainer.HeldOut(
+                        new StepSource(
+                            rows,
+                            ExampleOrder.sequential(rows.size()),
+                            StepSize.examples(EVAL_EXAMPLES),
+                            plan.buffers()),
+                        rows.size(),
+                        config.eval().everySteps()));
+    if (choice.device().kind() == Device.Kind.CPU) {
+      Blas.install();
+    }
+    try (Stream stream = Stream.open(choice.device(), choice.threads());
+        Trainer trainer = new Trainer(config, model, plan, source, heldOut, steps, stream);
+        RunFolder folder = RunFolder.open(config)) {
+      folder.resumed().ifPresent(trainer::resume);
+      return train(trainer, folder, steps, progress, stop);
+    }
+  }
+
+  private static Outcome train(
+      Trainer trainer, RunFolder folder, int steps, Progress progress, BooleanSupplier stop) {
+    if (trainer.done() > 0) {
+      progress.note("resumed from " + folder.checkpoints().path(trainer.done()));
+    }
+    try (MetricsFile metrics = new MetricsFile(folder.metrics(), trainer.done());
+        TensorBoardWriter events = new TensorBoardWriter(folder.path(), trainer.done())) {
+      Path[] last = new Path[1];
+      progress.start(trainer.done(), steps);
+      Trainer.End end =
+          trainer.run(
+              folder,
+              new Trainer.Listener() {
+                @Override
+                public void step(StepMetrics m) {
+                  metrics.write(m);
+                  events.write(m);
+                  progress.step(m);
+                }
+
+                @Override
+                public void evaluated(EvalMetrics m) {
+                  metrics.write(m);
+                  events.write(m);
+                  progress.note(
+                      "step %d  held-out loss %.4f over %d targets"
+                          .formatted(m.step(), m.evalLoss(), m.evalTargets()));
+                }
+
+                @Override
+                public void saved(int step, Path checkpoint) {
+                  last[0] = checkpoint;
+                  progress.note("step %d  saved %s".formatted(step, checkpoint));
+                }
+              },
+              stop);
+      return new Outcome(end, last[0]);
+    }
+  }
+
+  private static StepSource source(RunConfig config, RowSet rows, BufferShape shape) {
+    RunConfig.Train train = config.train();
+    StepSize size =
+        train.examplesPerStep().isPresent()
+            ? StepSize.examples(train.examplesPerStep().getAsInt())
+            : StepSize.tokens(train.tokensPerStep().orElseThrow());
+    ExampleOrder order =
+        train.shuffle()
+            ? ExampleOrder.shuffled(rows.size(), train.seed())
+            : ExampleOrder.sequential(rows.size());
+    return new StepSource(rows, order, size, shape);
+  }
+
+  /**
+   * The plan of a run. Where the run file leaves the size of a micro-batch open, the largest good
+   * one that fits is taken.
+   *
+   * @param shortestRow tokens of the shortest row; 1 where the data is not known
+   * @throws UserError if nothing fits the device, saying what would
+   */
+  public static RunPlan plan(
+      RunConfig config, LlamaConfig model, int shortestRow, DeviceChoice choice) {
+    return plan(
+        config,
+        model,
+        shortestRow,
+        choice.device().kind(),
+        choice.threads(),
+        HostMemory.available(choice.device()));
+  }
+
+  /** As above, for a device that need not be here: its kind, and its memory in bytes. */
+  static RunPlan plan(
+      RunConfig config,
+      LlamaConfig model,
+      int shortestRow,
+      Device.Kind kind,
+      int threads,
+      long available) {
+    int length = config.sequence().length();
+    int tokens = config.train().microBatchTokens().orElse(defaultMicroBatch(config));
+    while (true) {
+      BufferShape shape =
+          BufferShape.of(tokens, length, config.sequence().packing(), shortestRow, 0);
+      try {
+        return RunPlan.choose(model, config, shape, kind, threads, available);
+      } catch (UserError e) {
+        if (config.train().microBatchTokens().isPresent() || tokens == length) {
+          throw e;
+        }
+        tokens = Math.max(length, tokens / 2 / length * length);
+      }
+    }
+  }
+
+  /** A whole number of sequences, no more than a step fills. */
+  private static int defaultMicroBatch(RunConfig config) {
+    int length = config.sequence().length();
+    long step =
+        config.train().examplesPerStep().isPresent()
+            ? (long) config.train().examplesPerStep().getAsInt() * length
+            : config.train().tokensPerStep().orElseThrow();
+    long wanted = Math.min(GOOD_MICRO_BATCH, step);
+    return (int) Math.max(1, (wanted + length - 1) / length) * length;
+  }
+}
