@@ -219,9 +219,10 @@ def check_conditioning(folder, rows, s, golden):
             assert abs(mine[key] - its[key]) < 1e-5 * its[key], (folder.name, key, mine, its)
     for name, its in weight_records(exact).items():
         mine = golden["weights"][name]
-        pairs = zip([mine["probe"], *mine["first"]], [its["probe"], *its["first"]], strict=True)
-        worst = max(abs(a - b) for a, b in pairs)
-        assert worst < 2e-5 * its["norm"], (folder.name, name, worst, its["norm"])
+        rms = its["norm"] / math.sqrt(math.prod(its["shape"]))
+        worst = max(abs(a - b) for a, b in zip(mine["first"], its["first"], strict=True))
+        assert worst < 1e-5 * rms, (folder.name, name, worst, rms)
+        assert abs(mine["probe"] - its["probe"]) < 2e-6 * its["norm"], (folder.name, name)
 
 
 def train_golden(folder, rows, s):
