@@ -35,7 +35,9 @@ enum Closeness {
    */
   SOFTMAX(48),
   /** Moments, a square root and a division, each rounded; the step is small beside the weight. */
-  OPTIMIZER(8);
+  OPTIMIZER(8),
+  /** A few blocks: each op adds its own error, and a gradient passes through all of them twice. */
+  MODEL(64);
 
   private final double unitsOfFloat32;
 
