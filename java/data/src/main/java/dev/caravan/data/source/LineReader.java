@@ -80,6 +80,11 @@ public final class LineReader implements Closeable {
     }
   }
 
+  /** The file that is read. */
+  public Path file() {
+    return file;
+  }
+
   /** The number of the current line, from 1. */
   public long line() {
     return line;

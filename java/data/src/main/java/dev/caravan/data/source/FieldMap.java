@@ -1,0 +1,107 @@
+package dev.caravan.data.source;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.data.Nearest;
+import dev.caravan.data.UserError;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** From a format's own field names to those of a file: what {@code data.fields} says. */
+final class FieldMap {
+  private final Format format;
+  private final Map<String, String> names;
+
+  /**
+   * @param names the format's name to the file's
+   * @throws UserError for a name that the format does not have
+   */
+  FieldMap(Format format, Map<String, String> names) {
+    this.format = format;
+    this.names = Map.copyOf(names);
+    if (!names.isEmpty() && !format.isMappable()) {
+      throw new UserError(
+          "data.fields: the fields of format " + format.id() + " have fixed names; leave it out");
+    }
+    for (String name : names.keySet()) {
+      if (!format.fields().contains(name)) {
+        throw new UserError(
+            "data.fields: format "
+                + format.id()
+                + " has no such field: "
+                + Nearest.unknown("field", name, format.fields()));
+      }
+    }
+  }
+
+  /**
+   * The field's value in a record, under the name that is mapped, else under its own or one of the
+   * others; null if missing.
+   */
+  JsonNode get(ObjectNode record, String field, String... otherNames) {
+    String mapped = names.get(field);
+    if (mapped != null) {
+      return record.get(mapped);
+    }
+    JsonNode value = record.get(field);
+    for (int i = 0; value == null && i < otherNames.length; i++) {
+      value = record.get(otherNames[i]);
+    }
+    return value;
+  }
+
+  /**
+   * The field's value as text.
+   *
+   * @throws UserError if it is missing, or not text
+   */
+  String text(Records records, ObjectNode record, String field, String... otherNames) {
+    JsonNode value = get(record, field, otherNames);
+    String text = Records.scalar(value);
+    if (text == null) {
+      String name = names.getOrDefault(field, field);
+      throw records.error(
+          value == null || value.isNull()
+              ? "no field '" + name + "'; expected " + expected() + ", got " + fieldsOf(record)
+              : "field '" + name + "' is not text but " + kind(value));
+    }
+    return text;
+  }
+
+  /**
+   * All values that are text, numbers or truth values, under the format's names where they have
+   * one.
+   */
+  Map<String, String> values(ObjectNode record) {
+    Map<String, String> values = new LinkedHashMap<>();
+    record
+        .properties()
+        .forEach(
+            field -> {
+              String text = Records.scalar(field.getValue());
+              if (text != null) {
+                values.put(field.getKey(), text);
+              }
+            });
+    return values;
+  }
+
+  private String expected() {
+    List<String> wanted = format.fields().stream().map(f -> names.getOrDefault(f, f)).toList();
+    return String.join(", ", wanted);
+  }
+
+  /** The names of a record's fields, for messages. */
+  static String fieldsOf(ObjectNode record) {
+    StringBuilder text = new StringBuilder();
+    record
+        .fieldNames()
+        .forEachRemaining(name -> text.append(text.isEmpty() ? "" : ", ").append(name));
+    return text.isEmpty() ? "none" : text.toString();
+  }
+
+  private static String kind(JsonNode value) {
+    return value.isArray() ? "a list" : "an object";
+  }
+}

@@ -1,0 +1,57 @@
+package dev.caravan.data.source;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.data.UserError;
+import java.io.Closeable;
+import java.nio.file.Path;
+
+/**
+ * Reads the records of a file one after another, whatever its syntax: each is an object of named
+ * fields.
+ */
+interface Records extends Closeable {
+  /**
+   * The next record, or null behind the last one.
+   *
+   * @throws UserError naming file and line
+   */
+  ObjectNode next();
+
+  /** The line at which the current record begins, from 1. */
+  long line();
+
+  /** An error about the current record. */
+  UserError error(String what);
+
+  @Override
+  void close();
+
+  /**
+   * Opens {@code file} by its ending.
+   *
+   * @throws UserError for an ending that holds no records
+   */
+  static Records open(Path file) {
+    String ending = DataFiles.ending(file);
+    return switch (ending) {
+      case "jsonl", "ndjson" -> new JsonLines(file);
+      case "json" -> new JsonArray(file);
+      case "csv" -> new CsvRecords(file);
+      case "tsv" -> new TsvRecords(file);
+      case "parquet" ->
+          throw new UserError(file + ": parquet is not built yet; convert it to jsonl");
+      default ->
+          throw new UserError(
+              file + ": unknown ending '" + ending + "'; expected jsonl, json, csv, tsv or txt");
+    };
+  }
+
+  /**
+   * The text of a field that may be a number or a truth value; null where it is missing, null, a
+   * list or an object.
+   */
+  static String scalar(JsonNode value) {
+    return value != null && value.isValueNode() && !value.isNull() ? value.asText() : null;
+  }
+}
