@@ -43,6 +43,7 @@ public final class HuggingFaceTokenizer implements Tokenizer {
   private final int padId;
   private final boolean addsBos;
   private final int[] stopIds;
+  private final Optional<String> chatTemplate;
   private ai.djl.huggingface.tokenizers.HuggingFaceTokenizer following;
 
   private HuggingFaceTokenizer(Path file) {
@@ -56,6 +57,7 @@ public final class HuggingFaceTokenizer implements Tokenizer {
     eosId = find(special, "eos_token", List.of(generation, config), EOS_NAMES);
     padId = find(special, "pad_token", List.of(generation, config), PAD_NAMES);
     addsBos = bosId != NONE && special.flag("add_bos_token").orElseGet(this::templateAddsBos);
+    chatTemplate = special.chatTemplate();
     TreeSet<Integer> stops = new TreeSet<>();
     if (eosId != NONE) {
       stops.add(eosId);
@@ -101,6 +103,11 @@ public final class HuggingFaceTokenizer implements Tokenizer {
   @Override
   public int[] stopIds() {
     return stopIds.clone();
+  }
+
+  @Override
+  public Optional<String> chatTemplate() {
+    return chatTemplate;
   }
 
   @Override

@@ -36,12 +36,16 @@ public final class Llama2cTokenizer implements Tokenizer {
   private final float[] scores;
   private final Map<String, Integer> ids = new HashMap<>();
 
+  /** The piece that two neighbours make, by their ids. */
+  private final Map<Long, Integer> joined = new HashMap<>();
+
   private Llama2cTokenizer(List<String> pieces, float[] scores) {
     this.pieces = pieces;
     this.scores = scores;
     for (int id = 0; id < pieces.size(); id++) {
       ids.putIfAbsent(pieces.get(id), id);
     }
+    ids.forEach(this::addJoins);
   }
 
   /**
@@ -172,6 +176,20 @@ public final class Llama2cTokenizer implements Tokenizer {
   @Override
   public void close() {}
 
+  private void addJoins(String piece, int id) {
+    for (int cut = 1; cut < piece.length(); cut++) {
+      Integer left = ids.get(piece.substring(0, cut));
+      Integer right = ids.get(piece.substring(cut));
+      if (left != null && right != null) {
+        joined.put(pair(left, right), id);
+      }
+    }
+  }
+
+  private static long pair(int left, int right) {
+    return (long) left << 32 | right;
+  }
+
   private int[] characters(String text) {
     int[] tokens = new int[text.getBytes(StandardCharsets.UTF_8).length];
     int count = 0;
@@ -242,7 +260,7 @@ public final class Llama2cTokenizer implements Tokenizer {
     if (left < 0 || right >= tokens.length) {
       return;
     }
-    Integer id = ids.get(pieces.get(tokens[left]) + pieces.get(tokens[right]));
+    Integer id = joined.get(pair(tokens[left], tokens[right]));
     if (id != null) {
       joins.add(new Join(scores[id], left, right, tokens[left], tokens[right], id));
     }

@@ -3,6 +3,7 @@ package dev.caravan.data.tokenize;
 import ai.djl.sentencepiece.SpTokenizer;
 import dev.caravan.data.UserError;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
@@ -22,6 +23,7 @@ public final class SentencePieceTokenizer implements Tokenizer {
   private final SpTokenizer atStart;
   private final SpTokenizer following;
   private final boolean addsBos;
+  private final Optional<String> chatTemplate;
 
   private SentencePieceTokenizer(Path file) {
     model = SentencePieceModel.read(file);
@@ -34,6 +36,7 @@ public final class SentencePieceTokenizer implements Tokenizer {
           file + ": not a SentencePiece model that can be run: " + e.getMessage(), e);
     }
     SpecialTokens special = SpecialTokens.of(file.toAbsolutePath().getParent());
+    chatTemplate = special.chatTemplate();
     addsBos = model.bosId() != NONE && special.flag("add_bos_token").orElse(true);
   }
 
@@ -73,6 +76,11 @@ public final class SentencePieceTokenizer implements Tokenizer {
   @Override
   public boolean addsBos() {
     return addsBos;
+  }
+
+  @Override
+  public Optional<String> chatTemplate() {
+    return chatTemplate;
   }
 
   @Override

@@ -18,9 +18,11 @@ final class SpecialTokens {
   private static final ObjectMapper JSON = new ObjectMapper();
 
   private final List<JsonNode> sources;
+  private final Path jinja;
 
-  private SpecialTokens(List<JsonNode> sources) {
+  private SpecialTokens(List<JsonNode> sources, Path jinja) {
     this.sources = sources;
+    this.jinja = jinja;
   }
 
   /** Reads the files of {@code folder}. */
@@ -28,7 +30,8 @@ final class SpecialTokens {
     return new SpecialTokens(
         List.of(
             read(folder.resolve("tokenizer_config.json")),
-            read(folder.resolve("special_tokens_map.json"))));
+            read(folder.resolve("special_tokens_map.json"))),
+        folder.resolve("chat_template.jinja"));
   }
 
   /** Whether any of the files is there. */
@@ -57,6 +60,27 @@ final class SpecialTokens {
   Optional<Boolean> flag(String name) {
     JsonNode value = sources.get(0).path(name);
     return value.isBoolean() ? Optional.of(value.asBoolean()) : Optional.empty();
+  }
+
+  /**
+   * The chat template: chat_template.jinja, else the one in tokenizer_config.json; of several there
+   * the one named default.
+   */
+  Optional<String> chatTemplate() {
+    if (Files.isRegularFile(jinja)) {
+      try {
+        return Optional.of(Files.readString(jinja));
+      } catch (IOException e) {
+        throw new UserError(jinja + ": cannot be read: " + e.getMessage(), e);
+      }
+    }
+    JsonNode value = sources.get(0).path("chat_template");
+    for (JsonNode named : value) {
+      if (named.path("name").asText().equals("default")) {
+        value = named.path("template");
+      }
+    }
+    return value.isTextual() ? Optional.of(value.asText()) : Optional.empty();
   }
 
   /** Reads a JSON file that may be missing; a missing one is an empty node. */

@@ -1,5 +1,6 @@
 package dev.caravan.data.tokenize;
 
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
@@ -37,6 +38,11 @@ public interface Tokenizer extends AutoCloseable {
    */
   default int[] stopIds() {
     return eosId() == NONE ? new int[0] : new int[] {eosId()};
+  }
+
+  /** The chat template that the tokenizer's folder brings along, in Jinja; empty if it has none. */
+  default Optional<String> chatTemplate() {
+    return Optional.empty();
   }
 
   /** The id of a token by its exact name, special tokens included. */
