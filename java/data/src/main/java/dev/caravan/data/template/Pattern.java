@@ -1,0 +1,64 @@
+package dev.caravan.data.template;
+
+import dev.caravan.data.UserError;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+
+/**
+ * Text with fields in braces, {@code Question: {prompt}}; {@code {{} and {@code }}} stand for a
+ * brace.
+ */
+final class Pattern {
+  /** A piece of a pattern: literal text, or the name of a field. */
+  private record Part(String text, boolean isField) {}
+
+  private final List<Part> parts;
+
+  private Pattern(List<Part> parts) {
+    this.parts = List.copyOf(parts);
+  }
+
+  /**
+   * Reads a pattern.
+   *
+   * @param where what to blame, for errors
+   * @throws UserError for a brace that is not closed or not opened
+   */
+  static Pattern parse(String text, String where) {
+    List<Part> parts = new ArrayList<>();
+    StringBuilder literal = new StringBuilder();
+    for (int i = 0; i < text.length(); i++) {
+      char c = text.charAt(i);
+      boolean doubled = i + 1 < text.length() && text.charAt(i + 1) == c;
+      if ((c == '{' || c == '}') && doubled) {
+        literal.append(c);
+        i++;
+      } else if (c == '{') {
+        int close = text.indexOf('}', i);
+        if (close < 0) {
+          throw new UserError(where + ": '{' is never closed; write {{ for a brace");
+        }
+        parts.add(new Part(literal.toString(), false));
+        parts.add(new Part(text.substring(i + 1, close).trim(), true));
+        literal.setLength(0);
+        i = close;
+      } else if (c == '}') {
+        throw new UserError(where + ": '}' closes nothing; write }} for a brace");
+      } else {
+        literal.append(c);
+      }
+    }
+    parts.add(new Part(literal.toString(), false));
+    return new Pattern(parts);
+  }
+
+  /** The text with every field replaced by its value. */
+  String fill(Function<String, String> values) {
+    StringBuilder text = new StringBuilder();
+    for (Part part : parts) {
+      text.append(part.isField() ? values.apply(part.text()) : part.text());
+    }
+    return text.toString();
+  }
+}

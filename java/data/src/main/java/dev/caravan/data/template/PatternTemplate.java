@@ -1,0 +1,112 @@
+package dev.caravan.data.template;
+
+import dev.caravan.data.source.Example;
+import dev.caravan.data.source.Message;
+import dev.caravan.data.source.Role;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeSet;
+
+/**
+ * A prompt and a target, each a text with fields in braces; behind the target comes the end token.
+ * Any field of the example can be named; {@code prompt} and {@code target} are there for every
+ * format.
+ */
+final class PatternTemplate implements Template {
+  private final String name;
+  private final Pattern prompt;
+  private final Optional<Pattern> promptWithoutInput;
+  private final Pattern target;
+
+  /**
+   * @param promptWithoutInput the prompt of examples whose field {@code input} is blank
+   */
+  PatternTemplate(
+      String name, Pattern prompt, Optional<Pattern> promptWithoutInput, Pattern target) {
+    this.name = name;
+    this.prompt = prompt;
+    this.promptWithoutInput = promptWithoutInput;
+    this.target = target;
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
+
+  @Override
+  public List<Segment> render(Example example) {
+    Example.Fields fields = fields(example);
+    boolean noInput = lookUp(fields, "input").map(String::isBlank).orElse(true);
+    Pattern given = noInput ? promptWithoutInput.orElse(prompt) : prompt;
+    String asked = given.fill(field -> value(fields, field));
+    // Blank targets teach nothing: without words around them they are seen to be blank.
+    String learnt = fields.target().isBlank() ? "" : target.fill(field -> value(fields, field));
+    return List.of(
+        new Segment.Bos(false),
+        Segment.given(asked),
+        Segment.learnt(learnt),
+        new Segment.Eos(true));
+  }
+
+  private Example.Fields fields(Example example) {
+    if (example instanceof Example.Fields fields) {
+      return fields;
+    }
+    if (example instanceof Example.Chat chat) {
+      List<Message> turns = chat.messages();
+      boolean hasSystem = turns.get(0).role() == Role.SYSTEM;
+      int first = hasSystem ? 1 : 0;
+      boolean oneTurn =
+          turns.size() == first + 2
+              && turns.get(first).role() == Role.USER
+              && turns.get(first + 1).role() == Role.ASSISTANT;
+      if (oneTurn) {
+        String asked = turns.get(first).content();
+        String whole = hasSystem ? turns.get(0).content() + "\n\n" + asked : asked;
+        return new Example.Fields(Map.of(), whole, turns.get(first + 1).content());
+      }
+      throw new TemplateMismatch(
+          "template '"
+              + name
+              + "' has no words for a conversation of "
+              + turns.size()
+              + " messages; choose a chat template with data.template");
+    }
+    throw new TemplateMismatch("template '" + name + "' has no words for raw text");
+  }
+
+  private String value(Example.Fields fields, String field) {
+    return lookUp(fields, field)
+        .orElseThrow(
+            () -> {
+              TreeSet<String> known = new TreeSet<>(fields.values().keySet());
+              known.add("prompt");
+              known.add("target");
+              return new TemplateMismatch(
+                  "template '"
+                      + name
+                      + "' needs a field '"
+                      + field
+                      + "', the example has "
+                      + String.join(", ", known));
+            });
+  }
+
+  /**
+   * The value of a field: the example's own, else what its prompt or target is in other formats'
+   * words.
+   */
+  private static Optional<String> lookUp(Example.Fields fields, String field) {
+    String own = fields.values().get(field);
+    if (own != null) {
+      return Optional.of(own);
+    }
+    return switch (field) {
+      case "prompt", "instruction" -> Optional.of(fields.prompt());
+      case "target", "output" -> Optional.of(fields.target());
+      default -> Optional.empty();
+    };
+  }
+}

@@ -1,0 +1,196 @@
+package dev.caravan.data.template;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import dev.caravan.data.Nearest;
+import dev.caravan.data.UserError;
+import dev.caravan.data.source.Format;
+import dev.caravan.data.tokenize.Tokenizer;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/** The templates that come with Caravan, and those that users write. */
+public final class Templates {
+  private static final Map<String, Template> BUNDLED = new LinkedHashMap<>();
+  private static final Set<String> KEYS = Set.of("prompt", "prompt_without_input", "target");
+
+  static {
+    pattern("plain", "{prompt}\n", "{target}");
+    pattern("verbatim", "{prompt}", "{target}");
+    pattern("qa", "Question: {prompt}\nAnswer:", " {target}");
+    // The words of Stanford Alpaca (tatsu-lab/stanford_alpaca, train.py, Apache-2.0): checkpoints
+    // tuned with them expect them.
+    pattern(
+        "alpaca",
+        "Below is an instruction that describes a task, paired with an input that provides further"
+            + " context. Write a response that appropriately completes the request.\n\n"
+            + "### Instruction:\n"
+            + "{instruction}\n\n"
+            + "### Input:\n"
+            + "{input}\n\n"
+            + "### Response:",
+        Optional.of(
+            "Below is an instruction that describes a task. "
+                + "Write a response that appropriately completes the request.\n\n"
+                + "### Instruction:\n{instruction}\n\n### Response:"),
+        "{output}");
+    // Reasoning before the answer: Kojima et al. 2022 (arXiv 2205.11916) for the prompt, Wei et al.
+    // 2022 (2201.11903) for the
+    // words before the answer, which evaluation looks for.
+    pattern(
+        "flan-cot",
+        "Q: {question}\nA: Let's think step by step.\n",
+        "{rationale} The answer is {answer}.");
+    pattern("flan-answer", "Q: {question}\nA:", " {answer}");
+    // Wang et al. 2022 (arXiv 2204.07705), the encoding by definition alone.
+    pattern(
+        "superni",
+        "Definition: {definition}\n\nNow complete the following example -\nInput: {input}\nOutput:",
+        " {target}");
+    for (Template chat :
+        List.of(
+            new Dialog(),
+            ChatMl.plain(),
+            ChatMl.qwen2(),
+            ChatMl.qwen25(),
+            ChatMl.qwen3(),
+            Instruct.llama2(),
+            new Llama3(),
+            Instruct.mistral())) {
+      BUNDLED.put(chat.name(), chat);
+    }
+  }
+
+  private Templates() {}
+
+  /** The names of the bundled templates. */
+  public static Set<String> names() {
+    return Set.copyOf(BUNDLED.keySet());
+  }
+
+  /**
+   * The template that {@code data.template} names: a bundled one's name, or a YAML file with the
+   * keys prompt and target and, if examples without input want other words, prompt_without_input;
+   * fields stand in braces.
+   *
+   * @throws UserError for a name that is unknown, or a file that is no template
+   */
+  public static Template of(String nameOrFile) {
+    Template bundled = BUNDLED.get(nameOrFile);
+    if (bundled != null) {
+      return bundled;
+    }
+    Path file = Path.of(nameOrFile);
+    if (Files.isRegularFile(file)) {
+      return read(file);
+    }
+    throw new UserError(
+        "data.template: "
+            + Nearest.unknown("template", nameOrFile, BUNDLED.keySet())
+            + "; nor is there a file of that name");
+  }
+
+  /**
+   * The template for a format when none is named: the format's own; for conversations the one that
+   * the tokenizer brings along, else {@code dialog}.
+   *
+   * @throws UserError if the tokenizer brings along a chat template that is not one of the known
+   *     ones
+   */
+  public static Template forFormat(Format format, Tokenizer tokenizer) {
+    return switch (format) {
+      case ALPACA -> BUNDLED.get("alpaca");
+      case FLAN -> BUNDLED.get("flan-cot");
+      case SUPERNI -> BUNDLED.get("superni");
+      case MESSAGES ->
+          tokenizer.chatTemplate().map(Templates::ofJinja).orElseGet(() -> BUNDLED.get("dialog"));
+      default -> BUNDLED.get("plain");
+    };
+  }
+
+  /**
+   * The bundled template that does what a tokenizer's Jinja template does, told by the marks in it.
+   *
+   * @throws UserError if none does
+   */
+  static Template ofJinja(String jinja) {
+    String name = null;
+    if (jinja.contains("<|start_header_id|>") && !jinja.contains("Cutting Knowledge")) {
+      name = "llama3";
+    } else if (jinja.contains("<|im_start|>")) {
+      if (jinja.contains("<think>")) {
+        name = "qwen3";
+      } else if (jinja.contains("created by Alibaba Cloud")) {
+        name = "qwen2.5";
+      } else if (jinja.contains("You are a helpful assistant")) {
+        name = "qwen2";
+      } else if (!jinja.contains("You are")) {
+        name = "chatml";
+      }
+    } else if (jinja.contains("[INST]") && jinja.contains("<<SYS>>")) {
+      name = "llama2";
+    } else if (jinja.contains("[INST]") && !jinja.contains("AVAILABLE_TOOLS")) {
+      name = "mistral";
+    }
+    if (name == null) {
+      throw new UserError(
+          "the tokenizer's chat template is not one of the known ones; name one with data.template:"
+              + " "
+              + String.join(", ", BUNDLED.keySet()));
+    }
+    return BUNDLED.get(name);
+  }
+
+  private static Template read(Path file) {
+    JsonNode node;
+    try {
+      node = new YAMLMapper().readTree(file.toFile());
+    } catch (JsonProcessingException e) {
+      int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
+      throw UserError.at(
+          file, line, "not valid YAML: " + e.getOriginalMessage().lines().findFirst().orElse(""));
+    } catch (IOException e) {
+      throw new UserError(file + ": cannot be read: " + e.getMessage(), e);
+    }
+    if (!node.isObject() || !node.path("prompt").isTextual() || !node.path("target").isTextual()) {
+      throw new UserError(file + ": not a template; expected the keys prompt and target");
+    }
+    node.fieldNames()
+        .forEachRemaining(
+            key -> {
+              if (!KEYS.contains(key)) {
+                throw new UserError(file + ": " + Nearest.unknown("key", key, KEYS));
+              }
+            });
+    JsonNode without = node.path("prompt_without_input");
+    return new PatternTemplate(
+        file.toString(),
+        Pattern.parse(node.get("prompt").asText(), file + ": prompt"),
+        without.isTextual()
+            ? Optional.of(Pattern.parse(without.asText(), file + ": prompt_without_input"))
+            : Optional.empty(),
+        Pattern.parse(node.get("target").asText(), file + ": target"));
+  }
+
+  private static void pattern(String name, String prompt, String target) {
+    pattern(name, prompt, Optional.empty(), target);
+  }
+
+  private static void pattern(
+      String name, String prompt, Optional<String> withoutInput, String target) {
+    BUNDLED.put(
+        name,
+        new PatternTemplate(
+            name,
+            Pattern.parse(prompt, name),
+            withoutInput.map(text -> Pattern.parse(text, name)),
+            Pattern.parse(target, name)));
+  }
+}
