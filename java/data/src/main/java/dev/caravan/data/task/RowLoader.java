@@ -3,10 +3,16 @@ package dev.caravan.data.task;
 import dev.caravan.data.RowStore;
 import dev.caravan.data.UserError;
 import dev.caravan.data.source.DataFiles;
+import dev.caravan.data.source.ExampleReader;
+import dev.caravan.data.source.Format;
+import dev.caravan.data.template.Template;
+import dev.caravan.data.template.Templates;
+import dev.caravan.data.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.Optional;
 
 /** Loads files into tokenized rows in memory. */
 public final class RowLoader {
@@ -25,6 +31,39 @@ public final class RowLoader {
     TokensLoader loader = new TokensLoader(limits, purpose);
     for (Path file : DataFiles.resolve(paths)) {
       counts.add(loader.load(file, rows));
+    }
+    return finish(rows, new TruncationReport(counts), purpose);
+  }
+
+  /**
+   * Loads the files of a task, each in its format.
+   *
+   * @param tokenizer may be null for files of the {@code tokens} format
+   * @throws UserError for a file that is missing or empty, a malformed record (file and line), a
+   *     template that does not fit, a token id beyond the vocabulary, a row that is too long and
+   *     must not be truncated, or when no row with a target is left and the purpose is training
+   */
+  public static LoadedRows load(Task task, Tokenizer tokenizer, RowLimits limits, Purpose purpose) {
+    RowStore.Builder rows = new RowStore.Builder();
+    List<TruncationReport.FileCounts> counts = new ArrayList<>();
+    Optional<Template> named = task.template().map(Templates::of);
+    TokensLoader tokens = new TokensLoader(limits, purpose);
+    for (Path file : DataFiles.resolve(task.paths())) {
+      Format format = ExampleReader.formatOf(file, task.format(), task.fields());
+      if (format == Format.TOKENS) {
+        counts.add(tokens.load(file, rows));
+        continue;
+      }
+      if (tokenizer == null) {
+        throw new UserError(
+            file
+                + ": format "
+                + format.id()
+                + " needs a tokenizer; set the tokenizer key to its file or folder");
+      }
+      Template template = named.orElseGet(() -> Templates.forFormat(format, tokenizer));
+      ExampleLoader loader = new ExampleLoader(tokenizer, limits, purpose);
+      counts.add(loader.load(file, format, task.fields(), template, rows));
     }
     return finish(rows, new TruncationReport(counts), purpose);
   }

@@ -1,0 +1,91 @@
+package dev.caravan.data.task;
+
+import dev.caravan.data.Row;
+import java.util.Arrays;
+
+/** Token ids and labels of one example while they are put together. */
+final class EncodedRow {
+  private int[] ids = new int[256];
+  private int[] labels = new int[256];
+  private int length;
+  private int tokensCut;
+
+  int[] ids() {
+    return ids;
+  }
+
+  int[] labels() {
+    return labels;
+  }
+
+  int length() {
+    return length;
+  }
+
+  /** Tokens that truncation took. */
+  int tokensCut() {
+    return tokensCut;
+  }
+
+  void add(int id, boolean target) {
+    if (length == ids.length) {
+      ids = Arrays.copyOf(ids, 2 * length);
+      labels = Arrays.copyOf(labels, 2 * length);
+    }
+    ids[length] = id;
+    labels[length] = target ? id : Row.NO_TARGET;
+    length++;
+  }
+
+  void add(int[] more, boolean target) {
+    for (int id : more) {
+      add(id, target);
+    }
+  }
+
+  /** Takes out {@code from .. to}. */
+  void cut(int from, int to) {
+    System.arraycopy(ids, to, ids, from, length - to);
+    System.arraycopy(labels, to, labels, from, length - to);
+    length -= to - from;
+    tokensCut += to - from;
+  }
+
+  /**
+   * Cuts it down to {@code limit} tokens on the prompt side: first the tokens behind a leading BOS,
+   * the oldest first, up to the last response; then, if that alone is too long, the response's end.
+   * One token always stays before the response, so that its first token can be learnt.
+   *
+   * @param bos whether the row begins with a BOS token
+   */
+  void truncate(int limit, boolean bos) {
+    int excess = length - limit;
+    if (excess <= 0) {
+      return;
+    }
+    int from = bos ? 1 : 0;
+    int lastResponse = lastTargetStart();
+    int to = Math.min(from + excess, lastResponse - (bos ? 0 : 1));
+    if (to > from) {
+      cut(from, to);
+    }
+    if (length > limit) {
+      cut(limit, length);
+    }
+  }
+
+  /** Where the last run of targets begins; the length if there is none. */
+  private int lastTargetStart() {
+    int at = length;
+    while (at > 0 && labels[at - 1] == Row.NO_TARGET) {
+      at--;
+    }
+    if (at == 0) {
+      return length;
+    }
+    while (at > 0 && labels[at - 1] != Row.NO_TARGET) {
+      at--;
+    }
+    return at;
+  }
+}
