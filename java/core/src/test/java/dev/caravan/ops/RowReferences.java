@@ -1,0 +1,71 @@
+package dev.caravan.ops;
+
+import static dev.caravan.ops.References.dim;
+
+import java.util.Arrays;
+
+/** Ops that move or add rows, in float64. */
+final class RowReferences {
+  private RowReferences() {}
+
+  static double[][] add(Add op, Node node, double[][] in) {
+    return new double[][] {sum(in[0], in[1])};
+  }
+
+  static double[] sum(double[] a, double[] b) {
+    double[] out = new double[a.length];
+    Arrays.setAll(out, i -> a[i] + b[i]);
+    return out;
+  }
+
+  static double[][] bias(Bias op, Node node, double[][] in) {
+    int width = dim(node, 0, 1);
+    double[] y = new double[in[0].length];
+    Arrays.setAll(y, i -> in[0][i] + in[1][i % width]);
+    return new double[][] {y};
+  }
+
+  static double[][] biasBackward(Bias.Backward op, Node node, double[][] in) {
+    double[] dBias = in[1].clone();
+    for (int i = 0; i < in[0].length; i++) {
+      dBias[i % dBias.length] += in[0][i];
+    }
+    return new double[][] {dBias};
+  }
+
+  static double[][] embedding(Embedding op, Node node, double[][] in) {
+    int width = dim(node, 1, 1);
+    double[] out = new double[in[0].length * width];
+    for (int t = 0; t < in[0].length; t++) {
+      System.arraycopy(in[1], (int) in[0][t] * width, out, t * width, width);
+    }
+    return new double[][] {out};
+  }
+
+  static double[][] embeddingBackward(Embedding.Backward op, Node node, double[][] in) {
+    int width = dim(node, 1, 1);
+    double[] dTable = in[3].clone();
+    for (int t = 0; t < (int) in[2][0]; t++) {
+      for (int d = 0; d < width; d++) {
+        dTable[(int) in[0][t] * width + d] += in[1][t * width + d];
+      }
+    }
+    return new double[][] {dTable};
+  }
+
+  static double[][] gather(Gather op, Node node, double[][] in) {
+    int width = dim(node, 0, 1);
+    double[] out = new double[in[1].length * width];
+    for (int i = 0; i < (int) in[2][0]; i++) {
+      System.arraycopy(in[0], (int) in[1][i] * width, out, i * width, width);
+    }
+    return new double[][] {out};
+  }
+
+  static double[][] cacheAppend(CacheAppend op, Node node, double[][] in) {
+    double[] cache = in[1].clone();
+    int row = dim(node, 0, 1) * dim(node, 0, 2);
+    System.arraycopy(in[0], 0, cache, (int) in[2][0] * row, in[0].length);
+    return new double[][] {cache};
+  }
+}
