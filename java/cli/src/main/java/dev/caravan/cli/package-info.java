@@ -1,4 +1,2 @@
-/**
- * The command line: one class a verb.
- */
+/** The command line: one class a verb. */
 package dev.caravan.cli;

@@ -16,7 +16,10 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The launcher script, in a folder that holds nothing but it and its texts: there it must not build. */
+/**
+ * The launcher script, in a folder that holds nothing but it and its texts: there it must not
+ * build.
+ */
 class LauncherTest {
   private static final Path ROOT = Path.of("../..").toAbsolutePath().normalize();
   private static final Path HELP = Path.of("java/cli/src/main/resources/dev/caravan/cli/help");
@@ -147,11 +150,17 @@ class LauncherTest {
   void everyVerbOfTheOverviewHasAText() throws Exception {
     String overview = Files.readString(ROOT.resolve(HELP).resolve("caravan.txt"));
     List<String> named =
-        overview.lines().filter(line -> line.matches("  [a-z]+( RECIPE)? {8,}.*"))
-            .map(line -> line.strip().split(" ")[0]).sorted().toList();
+        overview
+            .lines()
+            .filter(line -> line.matches("  [a-z]+( RECIPE)? {8,}.*"))
+            .map(line -> line.strip().split(" ")[0])
+            .sorted()
+            .toList();
     List<String> files =
-        texts().stream().map(text -> text.getFileName().toString().replace(".txt", ""))
-            .filter(verb -> !verb.equals("caravan")).toList();
+        texts().stream()
+            .map(text -> text.getFileName().toString().replace(".txt", ""))
+            .filter(verb -> !verb.equals("caravan"))
+            .toList();
     assertEquals(files, named);
   }
 
@@ -164,8 +173,7 @@ class LauncherTest {
     builder.environment().clear();
     builder.environment().putAll(environment);
     builder.environment().put("PATH", bin.toString());
-    Process process =
-        builder.redirectOutput(out.toFile()).redirectError(err.toFile()).start();
+    Process process = builder.redirectOutput(out.toFile()).redirectError(err.toFile()).start();
     process.getOutputStream().close();
     int exit = process.waitFor();
     return new Result(

@@ -1,0 +1,100 @@
+package dev.caravan.cli;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.data.UserError;
+import dev.caravan.train.Machine;
+import dev.caravan.train.PlanReport;
+import dev.caravan.train.Planning;
+import dev.caravan.train.RunConfig;
+import dev.caravan.train.RunPlan;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code caravan plan}: what a run would take, without training. */
+@Command(name = "plan")
+final class PlanCommand implements Callable<Integer> {
+  @Mixin RunOptions run;
+  @Mixin DeviceOptions device;
+
+  @Option(names = "--machine", paramLabel = "NAME|FILE")
+  String machine = Machine.THIS;
+
+  @Option(names = "--gpus", paramLabel = "N")
+  int gpus = 1;
+
+  @Option(names = "--json")
+  boolean json;
+
+  @Override
+  public Integer call() {
+    RunConfig config = run.read();
+    if (gpus < 1) {
+      throw new UserError("--gpus: got " + gpus + ", needs a whole number of at least 1");
+    }
+    if (gpus > 1) {
+      throw new UserError("--gpus: " + gpus + " is not built yet; a run uses one device");
+    }
+    Planning.Planned planned =
+        Planning.plan(config, machine, device.choose(), line -> System.err.println(line));
+    if (json) {
+      System.out.println(toJson(planned));
+    } else {
+      print(planned);
+    }
+    return Main.DONE;
+  }
+
+  private static ObjectNode toJson(Planning.Planned planned) {
+    PlanReport report = planned.report();
+    RunPlan.Bytes bytes = report.bytes();
+    ObjectNode out = JsonNodeFactory.instance.objectNode();
+    out.put("params_total", report.paramsTotal());
+    out.put("params_active", report.paramsActive());
+    out.put("flops_per_token", report.flopsPerToken());
+    out.putObject("bytes")
+        .put("weights", bytes.weights())
+        .put("gradients", bytes.gradients())
+        .put("optimizer", bytes.optimizer())
+        .put("activations", bytes.activations())
+        .put("workspace", bytes.workspace())
+        .put("total", bytes.total());
+    out.put("wire_bytes_per_step", report.wireBytesPerStep());
+    out.put("step_seconds", report.stepSeconds());
+    out.put("machine", planned.machine().name());
+    out.put("tokens_per_step", report.tokensPerStep());
+    out.put("micro_batch_tokens", planned.plan().buffers().tokens());
+    out.put("recompute", planned.recompute());
+    out.put("bytes_per_parameter", report.bytesPerParameter());
+    return out;
+  }
+
+  private static void print(Planning.Planned planned) {
+    PlanReport report = planned.report();
+    RunPlan.Bytes bytes = report.bytes();
+    line("parameters", "%,d", report.paramsTotal());
+    line("FLOPs per token", "%.4g", report.flopsPerToken());
+    line("micro-batch", "%,d tokens", planned.plan().buffers().tokens());
+    line("recompute", "%s", planned.recompute());
+    line("weights", "%,d bytes", bytes.weights());
+    line("gradients", "%,d bytes", bytes.gradients());
+    line("optimizer", "%,d bytes", bytes.optimizer());
+    line("activations", "%,d bytes", bytes.activations());
+    line("workspace", "%,d bytes", bytes.workspace());
+    line("total", "%,d bytes on one device", bytes.total());
+    line("per parameter", "%.2f bytes of weight, gradient and moments", report.bytesPerParameter());
+    line(
+        "step",
+        "%.3g s for %,d tokens on machine '%s'",
+        report.stepSeconds(),
+        report.tokensPerStep(),
+        planned.machine().name());
+  }
+
+  private static void line(String name, String format, Object... values) {
+    System.out.printf("%-16s %s%n", name, String.format(Locale.ROOT, format, values));
+  }
+}

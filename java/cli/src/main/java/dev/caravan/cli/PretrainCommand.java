@@ -1,0 +1,13 @@
+package dev.caravan.cli;
+
+import dev.caravan.train.RunConfig;
+import picocli.CommandLine.Command;
+
+/** {@code caravan pretrain}: trains on raw text, with a loss on every token. */
+@Command(name = "pretrain")
+final class PretrainCommand extends TrainCommand {
+  @Override
+  RunConfig config() {
+    return run.read().requireData();
+  }
+}

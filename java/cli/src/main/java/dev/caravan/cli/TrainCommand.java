@@ -1,0 +1,32 @@
+package dev.caravan.cli;
+
+import dev.caravan.train.DeviceChoice;
+import dev.caravan.train.RunConfig;
+import dev.caravan.train.Trainer;
+import dev.caravan.train.TrainingRun;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Mixin;
+
+/** What sft and pretrain share. */
+abstract class TrainCommand implements Callable<Integer> {
+  @Mixin RunOptions run;
+  @Mixin DeviceOptions device;
+
+  /** The run, with what the verb itself decides. */
+  abstract RunConfig config();
+
+  @Override
+  public Integer call() {
+    RunConfig config = config();
+    DeviceChoice choice = device.choose();
+    try (Interrupt interrupt = new Interrupt();
+        ConsoleProgress progress = new ConsoleProgress()) {
+      TrainingRun.Outcome outcome = TrainingRun.run(config, choice, progress, interrupt::requested);
+      if (outcome.end() == Trainer.End.STOPPED) {
+        return Main.INTERRUPTED;
+      }
+      System.out.println(outcome.checkpoint());
+      return Main.DONE;
+    }
+  }
+}

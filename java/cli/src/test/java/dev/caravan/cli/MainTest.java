@@ -1,0 +1,103 @@
+package dev.caravan.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.caravan.data.UserError;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class MainTest {
+  @TempDir Path dir;
+
+  @Test
+  void noVerbShowsTheVerbsAndIsBadUsage() {
+    Captured run = Captured.run();
+    assertEquals(2, run.code());
+    assertEquals("", run.out());
+    assertTrue(run.err().startsWith("Caravan instruction-tunes"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "sft",
+        "pretrain",
+        "plan",
+        "preview",
+        "score",
+        "generate",
+        "export",
+        "recipes",
+        "eval",
+        "bench"
+      })
+  void everyVerbHasHelpWithExamples(String verb) {
+    Captured run = Captured.run(verb, "--help");
+    assertEquals(0, run.code());
+    assertTrue(run.out().startsWith("caravan " + verb), run.out());
+    assertTrue(run.out().contains("\nExamples\n  caravan " + verb), run.out());
+    assertEquals(run.out(), Captured.run(verb, "something", "-h").out());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "stf|caravan: unknown verb 'stf', did you mean 'sft'?",
+        "--versoin|caravan: unknown verb '--versoin'",
+        "sft|caravan: sft: Missing required parameter: 'RECIPE' (see caravan sft --help)",
+        "sft first-run --sett a=1|caravan: sft: unknown option '--sett', did you mean '--set'?",
+        "sft a b|caravan: sft: ",
+        "sft frist-run|caravan: unknown recipe 'frist-run', did you mean 'first-run'?",
+        "sft no/such.yaml|no/such.yaml: no such file",
+        "sft first-run --set train.stpes=1|caravan: train.stpes: unknown key 'stpes', did you mean",
+        "sft first-run --set model=|caravan: model: missing",
+        "sft first-run --set data=|caravan: data.path: missing",
+        "sft first-run --threads 0|caravan: --threads: got 0, needs a whole number of at least 1",
+        "sft first-run --threads many|caravan: sft: Invalid value for option '--threads'",
+        "sft first-run --device gpu|caravan: --device: got 'gpu', needs cpu, cuda or cuda:N",
+        "plan first-run --gpus 8|caravan: --gpus: 8 is not built yet",
+        "plan first-run --machine h20|caravan: unknown machine 'h20', did you mean 'h200'?",
+        "score --model a|caravan: score: Missing required options: '--data=FILE', '--out=FILE'",
+        "score --model a --data b --out c --set optimizer.lr=1|score takes only keys of tokenizer",
+        "generate --model a|caravan: generate: Error: Missing required argument",
+        "generate --model a --prompt x --prompt-ids 1|caravan: generate: Error: --prompt",
+        "generate --model a --prompt x --temperature -1|--temperature: got -1.0",
+        "generate --model a --prompt x --top-p 0|--top-p: got 0.0",
+        "generate --model a --prompt x --max-new-tokens 0|--max-new-tokens: got 0",
+        "generate --model no --prompt x|no: no such file; a model folder holds config.json",
+        "export --model a --format gguf --out b|caravan: --format gguf: not built yet",
+        "export --model a --format onnx --out b|caravan: --format: got 'onnx', needs hf",
+        "eval --model a --suite mmlu --data b|caravan: eval: not built yet",
+        "bench kernels|caravan: bench: not built yet",
+        "recipes show frist-run|caravan: unknown recipe 'frist-run', did you mean 'first-run'?",
+        "recipes shwo first-run|caravan: recipes: ",
+      })
+  void badUsageIsOneLineAndExitCodeTwo(String line, String expected) {
+    System.setProperty("caravan.cwd", dir.toString());
+    try {
+      Captured run = Captured.run(line.split(" "));
+      assertEquals(2, run.code(), run.err());
+      assertEquals("", run.out());
+      String[] lines = run.err().strip().split("\n");
+      String last = lines[lines.length - 1];
+      assertTrue(last.contains(expected), run.err());
+      assertTrue(lines.length == 1 || (lines.length == 2 && lines[0].startsWith("device: ")));
+    } finally {
+      System.clearProperty("caravan.cwd");
+    }
+  }
+
+  @Test
+  void failuresHaveOneLineAndTheirExitCode() {
+    assertEquals(2, Main.failure(new UserError("bad input")));
+    assertEquals(1, Main.failure(new IllegalStateException("a bug\nin two lines")));
+    assertEquals(1, Main.failure(new OutOfMemoryError("heap")));
+    assertEquals(1, Main.failure(new NullPointerException()));
+  }
+}
