@@ -6,51 +6,24 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.caravan.data.UserError;
 import java.io.IOException;
 import java.nio.file.Path;
 
-/** JSON, one object a line. Blank lines are skipped. */
-final class JsonLines implements Records {
+/** JSON, one object a line. */
+final class JsonLines extends LineRecords {
   private static final ObjectReader JSON =
       new ObjectMapper()
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
           .readerFor(JsonNode.class);
 
-  private final LineReader lines;
-
   JsonLines(Path file) {
-    lines = new LineReader(file);
+    super(file);
   }
 
   @Override
-  public ObjectNode next() {
-    while (lines.next()) {
-      if (!lines.isBlank()) {
-        return parse();
-      }
-    }
-    return null;
-  }
-
-  @Override
-  public long line() {
-    return lines.line();
-  }
-
-  @Override
-  public UserError error(String what) {
-    return lines.error(what);
-  }
-
-  @Override
-  public void close() {
-    lines.close();
-  }
-
-  private ObjectNode parse() {
+  ObjectNode parse(LineReader line) {
     try {
-      JsonNode node = JSON.readTree(lines.bytes(), lines.start(), lines.length());
+      JsonNode node = JSON.readTree(line.bytes(), line.start(), line.length());
       if (node instanceof ObjectNode object) {
         return object;
       }

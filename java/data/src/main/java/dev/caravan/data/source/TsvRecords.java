@@ -2,40 +2,34 @@ package dev.caravan.data.source;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.caravan.data.UserError;
 import java.nio.file.Path;
 import java.util.List;
 
 /**
  * Tab-separated values without any quoting. The names come from a header line, or are given for
- * files without one, where a literal {@code \n} in a field means a line feed (FLAN's way). Blank
- * lines are skipped.
+ * files without one, where a literal {@code \n} in a field means a line feed (FLAN's way).
  */
-final class TsvRecords implements Records {
-  private final LineReader lines;
+final class TsvRecords extends LineRecords {
   private final List<String> names;
   private final boolean escapedLineFeeds;
 
   /** A file whose first line names the fields. */
   TsvRecords(Path file) {
-    lines = new LineReader(file);
-    names = nextFields() ? List.of(split()) : List.of();
+    super(file);
+    names = nextLine() ? List.of(split(current())) : List.of();
     escapedLineFeeds = false;
   }
 
   /** A file without a header, with escaped line feeds. */
   TsvRecords(Path file, List<String> names) {
-    lines = new LineReader(file);
+    super(file);
     this.names = names;
     escapedLineFeeds = true;
   }
 
   @Override
-  public ObjectNode next() {
-    if (!nextFields()) {
-      return null;
-    }
-    String[] values = split();
+  ObjectNode parse(LineReader line) {
+    String[] values = split(line);
     if (values.length != names.size()) {
       throw error(
           values.length
@@ -51,31 +45,7 @@ final class TsvRecords implements Records {
     return node;
   }
 
-  @Override
-  public long line() {
-    return lines.line();
-  }
-
-  @Override
-  public UserError error(String what) {
-    return lines.error(what);
-  }
-
-  @Override
-  public void close() {
-    lines.close();
-  }
-
-  private boolean nextFields() {
-    do {
-      if (!lines.next()) {
-        return false;
-      }
-    } while (lines.isBlank());
-    return true;
-  }
-
-  private String[] split() {
-    return lines.text().split("\t", -1);
+  private static String[] split(LineReader line) {
+    return line.text().split("\t", -1);
   }
 }

@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /** Loads files into tokenized rows in memory. */
@@ -26,13 +27,8 @@ public final class RowLoader {
    *     vocabulary, a row that is too long, or when no row has a target and the purpose is training
    */
   public static LoadedRows loadTokens(Collection<String> paths, RowLimits limits, Purpose purpose) {
-    RowStore.Builder rows = new RowStore.Builder();
-    List<TruncationReport.FileCounts> counts = new ArrayList<>();
-    TokensLoader loader = new TokensLoader(limits, purpose);
-    for (Path file : DataFiles.resolve(paths)) {
-      counts.add(loader.load(file, rows));
-    }
-    return finish(rows, new TruncationReport(counts), purpose);
+    Task task = new Task(List.copyOf(paths), Format.TOKENS, Map.of(), Optional.empty());
+    return load(task, null, limits, purpose);
   }
 
   /**

@@ -5,10 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.management.ThreadMXBean;
 import dev.caravan.data.Row;
 import dev.caravan.data.RowStore;
 import dev.caravan.data.UserError;
 import dev.caravan.data.mixture.ExampleOrder;
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -247,6 +249,25 @@ class StepSourceTest {
                 new StepSource(
                     rows, order, StepSize.tokens(8), new BufferShape(16, 16, true, 4, 0)));
     assertEquals("memory:2: 9 tokens, more than train.tokens_per_step = 8", error.getMessage());
+  }
+
+  @Test
+  void allocatesNothingOnceItsBuffersAreMade() {
+    RowStore rows = rows(500, 1, 8);
+    StepSource source =
+        new StepSource(
+            rows, ExampleOrder.shuffled(500, 3), StepSize.tokens(1000), shape(rows, 128, true));
+    Step step = source.newStep();
+    for (int s = 0; s < 200; s++) {
+      source.fill(step.nextK(), step);
+    }
+    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+    long before = threads.getCurrentThreadAllocatedBytes();
+    for (int s = 0; s < 100; s++) {
+      source.fill(step.nextK(), step);
+    }
+    long bytesPerStep = (threads.getCurrentThreadAllocatedBytes() - before) / 100;
+    assertTrue(bytesPerStep < 1000, bytesPerStep + " bytes a step");
   }
 
   @Test

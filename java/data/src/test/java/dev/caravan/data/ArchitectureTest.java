@@ -1,0 +1,51 @@
+package dev.caravan.data;
+
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.library.Architectures.layeredArchitecture;
+
+import com.tngtech.archunit.core.importer.ImportOption;
+import com.tngtech.archunit.junit.AnalyzeClasses;
+import com.tngtech.archunit.junit.ArchTest;
+import com.tngtech.archunit.lang.ArchRule;
+
+/** Which room may know which: a line of data passes through them in one direction. */
+@AnalyzeClasses(packages = "dev.caravan", importOptions = ImportOption.DoNotIncludeTests.class)
+class ArchitectureTest {
+  @ArchTest
+  static final ArchRule roomsKnowOnlyThoseBeforeThem =
+      layeredArchitecture()
+          .consideringOnlyDependenciesInLayers()
+          .layer("base")
+          .definedBy("dev.caravan.data")
+          .layer("source")
+          .definedBy("dev.caravan.data.source..")
+          .layer("tokenize")
+          .definedBy("dev.caravan.data.tokenize..")
+          .layer("template")
+          .definedBy("dev.caravan.data.template..")
+          .layer("task")
+          .definedBy("dev.caravan.data.task..")
+          .layer("mixture")
+          .definedBy("dev.caravan.data.mixture..")
+          .layer("pack")
+          .definedBy("dev.caravan.data.pack..")
+          .whereLayer("source")
+          .mayOnlyBeAccessedByLayers("template", "task")
+          .whereLayer("tokenize")
+          .mayOnlyBeAccessedByLayers("template", "task")
+          .whereLayer("template")
+          .mayOnlyBeAccessedByLayers("task")
+          .whereLayer("task")
+          .mayNotBeAccessedByAnyLayer()
+          .whereLayer("mixture")
+          .mayOnlyBeAccessedByLayers("pack")
+          .whereLayer("pack")
+          .mayNotBeAccessedByAnyLayer();
+
+  @ArchTest
+  static final ArchRule knowsNoDevice =
+      noClasses()
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage("org.bytedeco..", "dev.caravan.kernels..", "dev.caravan.train..");
+}
