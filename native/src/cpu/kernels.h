@@ -10,6 +10,8 @@
 #define CARAVAN_CPU_KERNELS(X)                             \
     X(adamw_step, caravan_adamw_args)                      \
     X(add_forward, caravan_add_args)                       \
+    X(attention_forward, caravan_attention_forward_args)   \
+    X(attention_backward, caravan_attention_backward_args) \
     X(cross_entropy_forward, caravan_cross_entropy_args)   \
     X(embedding_forward, caravan_embedding_forward_args)   \
     X(embedding_backward, caravan_embedding_backward_args) \

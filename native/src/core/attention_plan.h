@@ -1,0 +1,66 @@
+// How the CPU cuts attention into tasks, from shapes alone: what the kernels do and what the companion
+// functions say about workspaces must agree.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "caravan/caravan.h"
+
+namespace caravan {
+
+// Constants here are not `inline`, so that each instruction set has its own and none is linked twice.
+
+// Widest head, of keys or of values: bounds what a task keeps in its thread's scratch.
+constexpr int64_t kAttentionWidest = 1024;
+
+// Queries and keys of a tile.
+constexpr int64_t kTileQueries = 64, kTileKeys = 64;
+
+// Rounds a head's width up to whole vectors of any instruction set.
+inline int64_t padded_to_plan(int64_t width) { return (width + 15) / 16 * 16; }
+
+// Documents of at most so many queries are decoded: their keys are read once for all heads that share
+// them, in splits of kDecodeSplit keys when the buffer holds nothing else.
+constexpr int64_t kDecodeQueries = 8, kDecodeSplit = 1024;
+
+inline int64_t decode_splits(int64_t keys) {
+    return std::max<int64_t>((keys + kDecodeSplit - 1) / kDecodeSplit, 1);
+}
+
+// Splits that there is workspace for. tq, tk: rows of q and k.
+inline int64_t planned_splits(int64_t tq, int64_t tk) {
+    return tq <= kDecodeQueries ? decode_splits(tk) : 1;
+}
+
+// Floats of workspace. h: heads; m: width of values.
+inline int64_t plan_attention_forward(int64_t tq, int64_t tk, int64_t h, int64_t m) {
+    const int64_t splits = planned_splits(tq, tk);
+    return splits > 1 ? splits * tq * h * (padded_to_plan(m) + 2) : 0;
+}
+
+struct AttentionBackwardPlan {
+    int64_t key_chunk;   // keys of a document that one task of the backward pass owns
+    int64_t chunks;      // of a document as long as all keys
+    int64_t query_sums;  // floats of workspace: gradients of q, one copy a chunk; 0 with one chunk
+    int64_t bias_sums;   // floats of workspace: gradients of the bias table, one copy a task
+};
+
+// tq, tk: rows of q and k; h, k: heads; n, m: widths of keys and values; s: documents; b: buckets or 0.
+inline AttentionBackwardPlan plan_attention_backward(int64_t tq, int64_t tk, int64_t h, int64_t k,
+                                                     int64_t n, int64_t m, int64_t s, int64_t b) {
+    constexpr int64_t kTasks = 16, kChunkLeast = 256;
+    const int64_t width = padded_to_plan(n), value_width = padded_to_plan(m);
+    // Scratch: of each key a copy and a gradient, of k and of v; besides, five tiles of queries, two of
+    // scores, and rows of statistics.
+    const int64_t fixed =
+        kTileQueries * (3 * width + 2 * value_width) + 2 * kTileQueries * kTileKeys + 4096;
+    const int64_t fits = (CARAVAN_CPU_SCRATCH_BYTES / 4 - fixed) / (2 * (width + value_width));
+    // Enough tasks to share, none so small that moving its queries costs more than its products.
+    int64_t chunk = std::max(kChunkLeast, (tk * k + kTasks - 1) / kTasks);
+    chunk = std::min((chunk + kTileKeys - 1) / kTileKeys, fits / kTileKeys) * kTileKeys;
+    const int64_t chunks = std::max<int64_t>((tk + chunk - 1) / chunk, 1);
+    return {chunk, chunks, chunks > 1 ? chunks * tq * h * n : 0, b > 0 ? (s + chunks) * h * b : 0};
+}
+
+}  // namespace caravan

@@ -1,0 +1,280 @@
+// Attention forward. A task takes 64 queries of one head and goes over the tiles of keys that they see,
+// with an online soft-max; few queries over many keys go to attention_decode.h. Tiles outside a mask
+// are skipped, those that it cuts are computed only near it.
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include "cpu/attention.h"
+#include "cpu/attention_decode.h"
+#include "cpu/attention_scores.h"
+#include "cpu/attention_tile.h"
+#include "cpu/kernels.h"
+
+namespace caravan {
+namespace CARAVAN_ISA {
+namespace {
+
+// ------------------------------------------------------------------ tiles
+
+// Rows whose stride is a multiple of this many bytes share few sets of the first cache, too few for a
+// tile of them: such rows are copied side by side first.
+constexpr int64_t kCrowdedStride = 512;
+
+// Finishes the scores of the tile, with the largest of each query in `largest` [kTileQueries].
+template <bool kPlain>
+void finish_scores(const ScoreTile& tile, float* scores, float* largest) {
+    for (int64_t c = 0; c < kTileQueries; c += kLanes) {
+        const VecI lane = lane_numbers() + static_cast<int32_t>(c);
+        Vec most = broadcast(-kInfinity);
+        for (int64_t k = 0; k < tile.keys; ++k) {
+            Vec score = load(scores + k * kTileQueries + c);
+            if (!kPlain) {
+                if (tile.soft_cap != 0) score = tile.soft_cap * tanh(score / tile.soft_cap);
+                if (tile.diagonal != nullptr) {
+                    score += load(tile.diagonal + ScoreTile::diagonal_row(k) + c);
+                }
+                if (tile.masked) score = allowed(tile, lane, k) ? score : broadcast(-kInfinity);
+                store(scores + k * kTileQueries + c, score);
+            }
+            most = max(most, score);
+        }
+        store(largest + c, most);
+    }
+}
+
+// Statistics of the online soft-max of a tile of queries.
+struct Running {
+    float largest[kTileQueries];  // of the scores so far
+    float total[kTileQueries];    // sum of exp(score - largest)
+    float before[kTileQueries];   // factor for what was summed before the last tile
+};
+
+// scores = exp(scores - largest), with the statistics brought up to date.
+void soften(int64_t keys, float* scores, const float* tile_largest, Running& running) {
+    for (int64_t c = 0; c < kTileQueries; c += kLanes) {
+        const Vec old = load(running.largest + c);
+        const Vec most = max(old, load(tile_largest + c));
+        // Where no key was seen yet, any finite reference makes every weight 0.
+        const Vec reference = most == broadcast(-kInfinity) ? Vec{} : most;
+        const Vec before = exp_weight(old - reference);
+        Vec sum = {};
+        for (int64_t k = 0; k < keys; ++k) {
+            const Vec weight = exp_weight(load(scores + k * kTileQueries + c) - reference);
+            store(scores + k * kTileQueries + c, weight);
+            sum += weight;
+        }
+        store(running.largest + c, most);
+        store(running.before + c, before);
+        store(running.total + c, load(running.total + c) * before + sum);
+    }
+}
+
+// Writes the rows [query, query + queries) of a head; keys = none.
+template <typename T>
+void write_nothing(const Attention& a, const caravan_attention_forward_args& args, int64_t row,
+                   int64_t rows, int64_t head) {
+    zero_rows(head_row<T>(args.out, row, head), args.out.stride[0], rows, a.value_width);
+    if (args.lse.data == nullptr) return;
+    std::fill_n(data<float>(args.lse) + head * args.lse.stride[0] + row, rows, -kInfinity);
+}
+
+template <typename T>
+void forward_tile(const Attention& a, const caravan_attention_forward_args& args,
+                  const Document& document, int64_t head, int64_t query, Scratch scratch) {
+    const int64_t queries = std::min(kTileQueries, document.queries - query);
+    const int64_t row = document.first_query + query;
+    const Range keys = a.keys_seen(document, query, query + queries - 1);
+    if (keys.from >= keys.to) return write_nothing<T>(a, args, row, queries, head);
+
+    const int64_t value_ld = padded(a.value_width);
+    float* q = scratch.take(a.width * kTileQueries);
+    float* scores = scratch.take(kTileKeys * kTileQueries);
+    float* out = scratch.take(kTileQueries * value_ld);
+    float* k_copy = scratch.take(kTileKeys * padded(a.width));
+    float* v_copy = scratch.take(kTileKeys * value_ld);
+    float* diagonal = scratch.take(kDiagonals);
+    float* tile_largest = scratch.take(kTileQueries);
+    Running running;
+    std::fill_n(running.largest, kTileQueries, -kInfinity);
+    std::fill_n(running.total, kTileQueries, 0.0f);
+
+    copy_transposed(head_row<T>(args.q, row, head), args.q.stride[0], queries, a.width, a.scale, q);
+    const int64_t kv_head = head / a.group;
+    constexpr bool kFloat = std::is_same_v<T, float>;
+    const bool k_in_place = kFloat && args.k.stride[0] * 4 % kCrowdedStride != 0;
+    const bool v_in_place =
+        kFloat && args.v.stride[0] * 4 % kCrowdedStride != 0 && a.value_width == value_ld;
+
+    bool first = true;
+    for (int64_t key = keys.from / kTileKeys * kTileKeys; key < keys.to; key += kTileKeys) {
+        const int64_t count = std::min(kTileKeys, document.keys - key);
+        const T* k_rows = head_row<T>(args.k, document.first_key + key, kv_head);
+        const T* v_rows = head_row<T>(args.v, document.first_key + key, kv_head);
+        Left k = {k_copy, padded(a.width), 1}, v = {v_copy, value_ld, 1};
+        if constexpr (kFloat) {
+            if (k_in_place) k = {k_rows, args.k.stride[0], 1};
+            if (v_in_place) v = {v_rows, args.v.stride[0], 1};
+        }
+        if (k.data == k_copy) {
+            copy_rows(k_rows, args.k.stride[0], count, a.width, k_copy, padded(a.width));
+        }
+        if (v.data == v_copy) {
+            copy_rows(v_rows, args.v.stride[0], count, a.value_width, v_copy, value_ld);
+        }
+
+        ScoreTile tile = score_tile(a, document, query, queries, key, count);
+        if (a.bias_table != nullptr) set_diagonal(a, document, head, diagonal, tile);
+        score_product(count, a.width, k, q, scores, tile.band);
+        if (tile.plain()) {
+            finish_scores<true>(tile, scores, tile_largest);
+        } else {
+            finish_scores<false>(tile, scores, tile_largest);
+        }
+        soften(count, scores, tile_largest, running);
+        const Left weights = {scores, 1, kTileQueries};
+        if (first) {
+            product<Into::kOverwrite>(queries, value_ld / kLanes, count, weights, v.data, v.row, out,
+                                      value_ld, tile.transposed());
+        } else {
+            product<Into::kScaleAdd>(queries, value_ld / kLanes, count, weights, v.data, v.row, out,
+                                     value_ld, tile.transposed(), running.before);
+        }
+        first = false;
+    }
+
+    for (int64_t i = 0; i < queries; ++i) {
+        const float total = running.total[i];
+        if (args.lse.data != nullptr) {
+            data<float>(args.lse)[head * args.lse.stride[0] + row + i] =
+                total == 0 ? -kInfinity : running.largest[i] + std::log(total);
+        }
+        running.total[i] = total == 0 ? 0 : 1 / total;
+    }
+    store_rows(out, value_ld, queries, a.value_width, running.total,
+               head_row<T>(args.out, row, head), args.out.stride[0]);
+}
+
+// ------------------------------------------------------------------ few queries
+
+// Copies the queries of a document that share a key/value head, scaled, in the order of Found.
+template <typename T>
+void gather_queries(const Attention& a, const caravan_tensor& q, const Document& document,
+                    int64_t kv_head, float* to) {
+    for (int64_t i = 0; i < document.queries; ++i) {
+        for (int64_t g = 0; g < a.group; ++g, to += a.width) {
+            const T* from = head_row<T>(q, document.first_query + i, kv_head * a.group + g);
+            for (int64_t d = 0; d < a.width; ++d) to[d] = a.scale * to_float(from[d]);
+        }
+    }
+}
+
+template <typename T>
+void write_found(const Attention& a, const caravan_attention_forward_args& args,
+                 const Document& document, int64_t kv_head, const Found& found) {
+    for (int64_t r = 0; r < document.queries * a.group; ++r) {
+        const int64_t row = document.first_query + r / a.group;
+        const int64_t head = kv_head * a.group + r % a.group;
+        const float total = found.total[r];
+        const float factor = total == 0 ? 0 : 1 / total;
+        store_rows(found.out + r * found.ld, found.ld, 1, a.value_width, &factor,
+                   head_row<T>(args.out, row, head), args.out.stride[0]);
+        if (args.lse.data == nullptr) continue;
+        data<float>(args.lse)[head * args.lse.stride[0] + row] =
+            total == 0 ? -kInfinity : found.largest[r] + std::log(total);
+    }
+}
+
+// Where split `split` of a document's keys leaves what it found, for one key/value head.
+Found partial(const Attention& a, const caravan_attention_forward_args& args,
+              const Document& document, int64_t kv_head, int64_t split) {
+    const int64_t rows = document.queries * a.group;
+    const int64_t ld = padded_to_plan(a.value_width);
+    float* all = data<float>(args.workspace) + split * a.query_rows * a.heads * (ld + 2);
+    float* mine = all + (document.first_query * a.heads + kv_head * rows) * (ld + 2);
+    return {mine, mine + rows * ld, mine + rows * (ld + 1), ld};
+}
+
+template <typename T>
+void forward_decode(const Attention& a, const caravan_attention_forward_args& args,
+                    const Document& document, int64_t kv_head, int64_t split, int64_t splits,
+                    Scratch scratch) {
+    const int64_t rows = document.queries * a.group;
+    float* q = scratch.take(rows * a.width);
+    gather_queries<T>(a, args.q, document, kv_head, q);
+    Range keys = a.keys_seen(document, 0, document.queries - 1);
+    if (splits > 1) {
+        keys = {std::max(keys.from, split * kDecodeSplit),
+                std::min(keys.to, (split + 1) * kDecodeSplit)};
+        const Found found = partial(a, args, document, kv_head, split);
+        return decode<T>(a, document, kv_head, rows, q, args.k, args.v, keys, scratch, found);
+    }
+    const int64_t ld = padded(a.value_width);
+    const Found found = {scratch.take(rows * ld), scratch.take(rows), scratch.take(rows), ld};
+    decode<T>(a, document, kv_head, rows, q, args.k, args.v, keys, scratch, found);
+    write_found<T>(a, args, document, kv_head, found);
+}
+
+// Puts together what the splits of a document found, in their order.
+template <typename T>
+void merge_splits(const Attention& a, const caravan_attention_forward_args& args,
+                  const Document& document, int64_t kv_head, int64_t splits) {
+    const Found found = partial(a, args, document, kv_head, 0);
+    for (int64_t split = 1; split < splits; ++split) {
+        merge(a, document.queries * a.group, found, partial(a, args, document, kv_head, split));
+    }
+    write_found<T>(a, args, document, kv_head, found);
+}
+
+}  // namespace
+
+void attention_forward(Pool& pool, const caravan_attention_forward_args& args) {
+    const Attention a = attention_of(args);
+    if (a.heads == 0 || a.query_rows == 0) return;
+    const int64_t kv_heads = a.heads / a.group;
+    const bool splitting = planned_splits(a.query_rows, a.key_rows) > 1;
+    const auto decoded = [&](const Document& document) {
+        const int64_t rows = document.queries * a.group;
+        return document.queries <= kDecodeQueries &&
+               decode_scratch(a, rows) <= CARAVAN_CPU_SCRATCH_BYTES / 4;
+    };
+    const auto splits_of = [&](const Document& document) {
+        return splitting ? decode_splits(document.keys) : 1;
+    };
+    const auto tile_rows = [&](int64_t s) {
+        const Document document = a.document(s);
+        return decoded(document) ? 0 : document.queries;
+    };
+    const auto splits = [&](int64_t s) {
+        const Document document = a.document(s);
+        return document.queries > 0 && decoded(document) ? splits_of(document) : 0;
+    };
+    with_storage(args.q.dtype, [&](auto tag) {
+        using T = std::remove_pointer_t<decltype(tag)>;
+        pool.run(pieces(a.documents, kTileQueries, tile_rows) * a.heads,
+                 [&](int64_t task, int thread) {
+                     const Piece piece = find_piece(task / a.heads, kTileQueries, tile_rows);
+                     forward_tile<T>(a, args, a.document(piece.document), task % a.heads,
+                                     piece.index * kTileQueries, Scratch(pool.scratch(thread)));
+                 });
+        pool.run(pieces(a.documents, 1, splits) * kv_heads, [&](int64_t task, int thread) {
+            const Piece piece = find_piece(task / kv_heads, 1, splits);
+            const Document document = a.document(piece.document);
+            forward_decode<T>(a, args, document, task % kv_heads, piece.index, splits_of(document),
+                              Scratch(pool.scratch(thread)));
+        });
+        for (int64_t s = 0; splitting && s < a.documents; ++s) {
+            if (splits(s) < 2) continue;
+            pool.run(kv_heads, [&](int64_t kv_head, int) {
+                merge_splits<T>(a, args, a.document(s), kv_head, splits(s));
+            });
+        }
+        const int64_t used = a.cu_q[a.documents];
+        for (int64_t h = 0; h < a.heads; ++h) {
+            write_nothing<T>(a, args, used, a.query_rows - used, h);
+        }
+    });
+}
+
+}  // namespace CARAVAN_ISA
+}  // namespace caravan
