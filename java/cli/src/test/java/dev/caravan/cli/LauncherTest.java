@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -110,40 +111,75 @@ class LauncherTest {
     assertTrue(result.err.contains("maven cmake ninja-build g++"), result.err);
   }
 
-  /** With a stamp that fits, the program is run at once: here one that tells how it was called. */
-  @Test
-  void aBuiltProgramGetsTheArgumentsAndTheFolderOfTheCaller() throws Exception {
-    tools(List.of("find", "mkdir", "flock"));
+  /**
+   * A JDK, a Maven and sources of a kind, in place of the true ones: the program tells how it was
+   * called and ends with 7; the build counts its calls, or fails where a file says so.
+   */
+  private Path fakeBuild() throws IOException {
+    tools(List.of("find", "sort", "cksum", "mkdir", "flock", "mv", "rm", "grep"));
     Path home = caravan.getParent();
-    Path jdk = Files.createDirectories(folder.resolve("jdk"));
+    Path jdk = folder.resolve("jdk");
     Files.createDirectories(jdk.resolve("bin"));
     Files.writeString(jdk.resolve("release"), "JAVA_VERSION=\"17.0.1\"\n");
     script(jdk.resolve("bin/javac"), "exit 1");
     script(jdk.resolve("bin/java"), "echo \"in $PWD\"; printf '<%s>' \"${@: -4}\"; exit 7");
-    for (String source : List.of(".mvn", "cmake", "native", "java/cli/target/lib")) {
+    for (String tool : List.of("cmake", "ninja", "g++")) {
+      script(bin.resolve(tool), "exit 1");
+    }
+    script(
+        bin.resolve("mvn"),
+        """
+        if [[ -f native/broken.cpp ]]; then echo "[ERROR] broken.cpp: no"; exit 1; fi
+        mkdir -p java/cli/target/lib
+        echo build >>java/cli/target/caravan-cli-1.jar
+        """);
+    for (String source : List.of(".mvn", "cmake", "native", "java/core/src/test")) {
       Files.createDirectories(home.resolve(source));
     }
-    Files.writeString(home.resolve("java/cli/target/caravan-cli-1.jar"), "");
-    Files.createDirectories(home.resolve("target"));
-    Path stamp = home.resolve("target/caravan.stamp");
-    String facts = "root %s\njdk %s\nnvcc none\n".formatted(home.toRealPath(), jdk);
-    Files.writeString(stamp, facts);
-
     environment = Map.of("JAVA_HOME", jdk.toString());
-    Result result = run("sft", "my recipe.yaml", "--set");
-    assertEquals("", result.err);
+    return home;
+  }
+
+  @Test
+  void aProgramIsBuiltOnceAndGetsTheArgumentsAndTheFolderOfTheCaller() throws Exception {
+    Path home = fakeBuild();
+    Path builds = home.resolve("java/cli/target/caravan-cli-1.jar");
+
+    Result first = run("sft", "my recipe.yaml", "--set");
     assertEquals(
         "in " + folder.toRealPath() + "\n<dev.caravan.cli.Main><sft><my recipe.yaml><--set>",
-        result.out);
-    assertEquals(7, result.exit);
+        first.out);
+    assertEquals(7, first.exit);
+    assertTrue(first.err.contains(home + "/target/caravan-build.log"), first.err);
 
-    // A source that is newer than the stamp, and a stamp of another place, ask for a build.
-    Files.writeString(home.resolve("native/new.cpp"), "");
-    Result changed = run("sft", "x");
-    assertEquals(2, changed.exit);
-    assertTrue(changed.err.contains("missing: maven"), changed.err);
-    Files.writeString(stamp, facts.replace("root ", "root /elsewhere"));
-    assertEquals(2, run("sft", "x").exit);
+    Result second = run("sft", "my recipe.yaml", "--set");
+    assertEquals(new Result(7, first.out, ""), second);
+    assertEquals(1, Files.readAllLines(builds).size());
+
+    Files.writeString(home.resolve("java/core/src/test/Some.java"), "tests are not built");
+    assertEquals("", run("sft").err);
+    Path source = Files.writeString(home.resolve("native/new.cpp"), "a");
+    assertTrue(run("sft").err.contains("building"));
+    Files.writeString(source, "b");
+    Files.setLastModifiedTime(source, FileTime.fromMillis(0));
+    assertTrue(run("sft").err.contains("building"), "a file changed, its date set back");
+    Files.delete(source);
+    assertTrue(run("sft").err.contains("building"), "a file deleted");
+    assertEquals("", run("sft").err);
+    assertEquals(4, Files.readAllLines(builds).size());
+  }
+
+  @Test
+  void aBuildThatFailsNamesItsLogAndIsTriedAgain() throws Exception {
+    Path home = fakeBuild();
+    Path broken = Files.writeString(home.resolve("native/broken.cpp"), "");
+    Result result = run("plan", "x");
+    assertEquals(1, result.exit);
+    assertEquals("", result.out);
+    assertTrue(result.err.contains("broken.cpp: no"), result.err);
+    assertTrue(result.err.contains("the build failed; see " + home), result.err);
+    Files.delete(broken);
+    assertEquals(7, run("plan", "x").exit);
   }
 
   @Test
