@@ -2,7 +2,9 @@ package dev.caravan.data.source;
 
 import dev.caravan.data.UserError;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.FileSystems;
+import java.nio.file.FileVisitOption;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
@@ -77,12 +79,12 @@ public final class DataFiles {
 
   private static Collection<Path> inFolder(Path folder) {
     TreeSet<Path> found = new TreeSet<>();
-    try (Stream<Path> all = Files.walk(folder)) {
+    try (Stream<Path> all = Files.walk(folder, FileVisitOption.FOLLOW_LINKS)) {
       all.filter(Files::isRegularFile)
           .filter(file -> !file.getFileName().toString().startsWith("."))
           .filter(file -> ENDINGS.contains(ending(file)))
           .forEach(found::add);
-    } catch (IOException e) {
+    } catch (IOException | UncheckedIOException e) {
       throw new UserError(folder + ": cannot be read: " + e.getMessage(), e);
     }
     if (found.isEmpty()) {
@@ -106,9 +108,9 @@ public final class DataFiles {
     Path root = slash < 0 ? Path.of("") : Path.of(start.substring(0, slash + 1));
     TreeSet<Path> found = new TreeSet<>();
     if (Files.isDirectory(root.toAbsolutePath())) {
-      try (Stream<Path> all = Files.walk(root)) {
+      try (Stream<Path> all = Files.walk(root, FileVisitOption.FOLLOW_LINKS)) {
         all.filter(matcher::matches).filter(Files::isRegularFile).forEach(found::add);
-      } catch (IOException e) {
+      } catch (IOException | UncheckedIOException e) {
         throw new UserError(root + ": cannot be read: " + e.getMessage(), e);
       }
     }

@@ -11,8 +11,8 @@ import java.io.IOException;
 import java.nio.file.Path;
 
 /**
- * A JSON file that is a list of objects, read one object at a time; or one object, which is then
- * the only record.
+ * A JSON file that is a list of objects, or objects one after another, as line-delimited JSON under
+ * the ending .json is; read one object at a time.
  */
 final class JsonArray implements Records {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -35,19 +35,20 @@ final class JsonArray implements Records {
   @Override
   public ObjectNode next() {
     try {
+      JsonToken token = parser.nextToken();
       if (!started) {
         started = true;
-        isList = parser.nextToken() == JsonToken.START_ARRAY;
-        if (!isList) {
-          return parser.currentToken() == null ? null : record();
-        }
-      } else if (!isList) {
-        return ended();
+        isList = token == JsonToken.START_ARRAY;
+        token = isList ? parser.nextToken() : token;
       }
-      return parser.nextToken() == JsonToken.END_ARRAY ? ended() : record();
+      if (isList && token == JsonToken.END_ARRAY) {
+        checkEnd();
+        return null;
+      }
+      return token == null ? null : record();
     } catch (JsonProcessingException e) {
       line = e.getLocation() == null ? line : e.getLocation().getLineNr();
-      throw error(JsonErrors.describe(e) + "; expected a list of objects");
+      throw error(JsonErrors.describe(e) + "; expected objects or a list of them");
     } catch (IOException e) {
       throw error("cannot be read: " + e.getMessage());
     }
@@ -78,14 +79,13 @@ final class JsonArray implements Records {
     if (node instanceof ObjectNode object) {
       return object;
     }
-    throw error("not a JSON object; expected a list of objects");
+    throw error("not a JSON object; expected objects or a list of them");
   }
 
-  private ObjectNode ended() throws IOException {
+  private void checkEnd() throws IOException {
     if (parser.nextToken() != null) {
       line = parser.currentTokenLocation().getLineNr();
-      throw error("more after the end of the list; for one object a line, name the file .jsonl");
+      throw error("more after the end of the list");
     }
-    return null;
   }
 }

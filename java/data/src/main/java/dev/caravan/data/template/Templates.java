@@ -136,7 +136,10 @@ public final class Templates {
       }
     } else if (jinja.contains("[INST]") && jinja.contains("<<SYS>>")) {
       name = "llama2";
-    } else if (jinja.contains("[INST]") && !jinja.contains("AVAILABLE_TOOLS")) {
+    } else if (jinja.contains("[INST] ")
+        && jinja.contains(" [/INST]")
+        && !jinja.contains("[SYSTEM_PROMPT]")
+        && !jinja.contains("[AVAILABLE_TOOLS]")) {
       name = "mistral";
     }
     if (name == null) {

@@ -43,6 +43,18 @@ class DataFilesTest {
   }
 
   @Test
+  void followsLinksAndKeepsRelativePathsRelative() throws IOException {
+    Path link = Files.createSymbolicLink(folder.resolve("link"), folder.resolve("sub"));
+    assertEquals(List.of("link/d.tsv"), names(link.toString()));
+    String tiny = "src/test/resources/tokenizers";
+    assertEquals(
+        List.of(Path.of(tiny, "golden.json")), DataFiles.resolve(List.of(tiny + "/*.json")));
+    assertEquals(
+        List.of(Path.of("./" + tiny, "golden.json")),
+        DataFiles.resolve(List.of("./" + tiny + "/g*.json")));
+  }
+
+  @Test
   void refusesWhatNamesNothing() throws IOException {
     String missing = folder + "/none.jsonl";
     assertEquals(missing + ": no such file or folder", refusal(missing));

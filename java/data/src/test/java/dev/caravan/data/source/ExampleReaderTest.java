@@ -64,6 +64,19 @@ class ExampleReaderTest {
   }
 
   @Test
+  void readsObjectsOneAfterAnotherFromJson() throws IOException {
+    Path file =
+        file(
+            "a.json",
+            "{\"prompt\": \"a\", \"target\": \"1\"}\n{\"prompt\": \"b\", \"target\": \"2\"}\n");
+    List<Example> examples = read(file, Format.AUTO, Map.of());
+    assertEquals(2, examples.size());
+    assertFields("b", "2", examples.get(1));
+    assertEquals(List.of(), read(file("b.json", "[]"), Format.AUTO, Map.of()));
+    assertEquals(List.of(), read(file("c.json", ""), Format.AUTO, Map.of()));
+  }
+
+  @Test
   void readsPromptsUnderSeveralNames() throws IOException {
     assertFields("p", "t", only(file("a.jsonl", "{\"prompt\": \"p\", \"target\": \"t\"}")));
     assertFields(
@@ -167,8 +180,8 @@ class ExampleReaderTest {
         "a.json | ALPACA | [;{\"instruction\": \"i\", \"output\": \"o\"},;7] | :3: not a JSON"
             + " object",
         "a.json | ALPACA | [{\"instruction\": \"i\", \"output\": \"o\"} | :1: not valid JSON",
-        "a.json | ALPACA | {\"instruction\": \"i\", \"output\": \"o\"};{\"instruction\": \"i\","
-            + " \"output\": \"o\"} | :2: more after the end of the list",
+        "a.json | ALPACA | [{\"instruction\": \"i\", \"output\": \"o\"}];{} | :2: more after the"
+            + " end of the list",
         "a.jsonl | MESSAGES | {\"text\": \"x\"} | :1: no field 'messages'",
         "a.jsonl | MESSAGES | {\"messages\": []} | :1: the messages are not a list with at least"
             + " one",

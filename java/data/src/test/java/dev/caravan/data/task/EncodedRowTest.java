@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.caravan.data.RowStore;
 import java.util.Arrays;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.constraints.IntRange;
 import org.junit.jupiter.api.Test;
 
 class EncodedRowTest {
@@ -51,6 +54,29 @@ class EncodedRowTest {
     assertEquals("^cDEfgHI", truncated("^abBcDEfgHI", 8));
     assertEquals("^gHI", truncated("^aBCcDEfgHI", 4));
     assertEquals("^gHI.", truncated("^aBCcDEfgHI.", 5));
+  }
+
+  @Property(tries = 500, seed = "17")
+  void fitsAndKeepsWhatItCan(
+      @ForAll @IntRange(min = 1, max = 30) int prompt,
+      @ForAll @IntRange(min = 1, max = 30) int response,
+      @ForAll @IntRange(min = 2, max = 70) int limit,
+      @ForAll boolean bos) {
+    EncodedRow row = new EncodedRow();
+    for (int i = 0; i < prompt + response; i++) {
+      row.add(1000 + i, i >= prompt);
+    }
+    row.truncate(limit, bos);
+    assertEquals(Math.min(limit, prompt + response), row.length());
+    int targets = RowStore.targets(row.labels(), row.length());
+    assertEquals(Math.min(response, limit - 1), targets);
+    for (int i = 1; i <= targets; i++) {
+      int at = row.length() - targets + i - 1;
+      assertEquals(1000 + prompt + i - 1, row.labels()[at], "the response from its start");
+    }
+    if (bos) {
+      assertEquals(1000, row.ids()[0]);
+    }
   }
 
   @Test

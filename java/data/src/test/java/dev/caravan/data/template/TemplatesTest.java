@@ -238,7 +238,9 @@ class TemplatesTest {
   @CsvSource({
     "{{ messages }}",
     "<|start_header_id|> Cutting Knowledge Date",
-    "[AVAILABLE_TOOLS][INST]",
+    "[AVAILABLE_TOOLS][INST] x [/INST]",
+    "[SYSTEM_PROMPT][INST] x [/INST]",
+    "[INST]x[/INST]",
     "<|im_start|> You are a pirate"
   })
   void refusesOtherJinjaTemplatesNamingTheKnownOnes(String jinja) {
