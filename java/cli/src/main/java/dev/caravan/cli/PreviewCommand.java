@@ -1,19 +1,145 @@
 package dev.caravan.cli;
 
-import dev.caravan.data.UserError;
-import java.util.ArrayList;
-import java.util.List;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.data.pack.PackStatistics;
+import dev.caravan.data.task.DecodedRow;
+import dev.caravan.data.task.Distribution;
+import dev.caravan.data.task.RowStatistics;
+import dev.caravan.data.task.TruncationReport.FileCounts;
+import dev.caravan.train.Preview;
+import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Unmatched;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
 
 /** {@code caravan preview}: what training would see. */
 @Command(name = "preview")
 final class PreviewCommand implements Callable<Integer> {
-  @Unmatched List<String> arguments = new ArrayList<>();
+  @Mixin RunOptions run;
+
+  @Option(names = "--json")
+  boolean json;
 
   @Override
   public Integer call() {
-    throw new UserError("preview: not built yet");
+    Preview preview = Preview.of(run.read());
+    if (json) {
+      System.out.println(toJson(preview));
+    } else {
+      print(preview);
+    }
+    return Main.DONE;
+  }
+
+  private static double rate(Preview preview, FileCounts file) {
+    return (double) file.kept() / preview.files().total().kept();
+  }
+
+  private static void print(Preview preview) {
+    for (FileCounts file : preview.files().files()) {
+      line("%5.1f %%  %s", 100 * rate(preview, file), file.describe());
+    }
+    RowStatistics rows = preview.rows();
+    line("");
+    line("rows         %,d, %,d of them twins of earlier ones", rows.rows(), rows.duplicates());
+    line(
+        "tokens       %,d, %,d of them targets (%.1f %%)",
+        rows.tokens(), rows.targets(), 100 * rows.targetShare());
+    print("a row", rows.lengths());
+    print("its targets", rows.targetLengths());
+    if (rows.otherLabels() > 0) {
+      line(
+          "warning: %,d labels are not the token at their position; labels must not be shifted",
+          rows.otherLabels());
+    }
+    PackStatistics packing = preview.packing();
+    line("");
+    line("steps        %,d; of the first %,d:", preview.steps(), packing.steps());
+    line(
+        "a step       %.1f examples in %.1f buffers, %,.0f tokens, %,.0f targets (at least %,d)",
+        (double) packing.documents() / packing.steps(),
+        (double) packing.microBatches() / packing.steps(),
+        (double) packing.inputTokens() / packing.steps(),
+        (double) packing.targetTokens() / packing.steps(),
+        packing.fewestTargets());
+    line("padding      %.1f %%", 100 * packing.paddingShare());
+    line("");
+    line("The first buffer begins with these; what is learnt is between [[ and ]].");
+    for (Preview.Document document : preview.first()) {
+      line("");
+      line("--- example %d", document.example());
+      for (DecodedRow.Span span : document.row().spans()) {
+        System.out.print(span.target() ? "[[" + span.text() + "]]" : span.text());
+      }
+      System.out.println();
+    }
+  }
+
+  private static void print(String what, Distribution d) {
+    line(
+        "%-12s %d to %d tokens, half up to %d, nine in ten up to %d, mean %.1f",
+        what, d.min(), d.max(), d.median(), d.p90(), d.mean());
+  }
+
+  private static void line(String format, Object... values) {
+    System.out.println(String.format(Locale.ROOT, format, values));
+  }
+
+  private static ObjectNode toJson(Preview preview) {
+    ObjectNode out = JsonNodeFactory.instance.objectNode();
+    ArrayNode files = out.putArray("files");
+    for (FileCounts file : preview.files().files()) {
+      files
+          .addObject()
+          .put("file", file.file())
+          .put("rate", rate(preview, file))
+          .put("rows", file.read())
+          .put("kept", file.kept())
+          .put("truncated", file.truncated())
+          .put("tokens_cut", file.tokensCut())
+          .put("empty_target", file.emptyTarget())
+          .put("cut_target", file.cutTarget());
+    }
+    RowStatistics rows = preview.rows();
+    out.put("rows", rows.rows()).put("duplicates", rows.duplicates());
+    out.put("tokens", rows.tokens()).put("targets", rows.targets());
+    out.set("lengths", toJson(rows.lengths()));
+    out.set("target_lengths", toJson(rows.targetLengths()));
+    out.put("labels_not_at_position", rows.otherLabels());
+    PackStatistics packing = preview.packing();
+    out.put("steps", preview.steps());
+    out.putObject("packing")
+        .put("steps", packing.steps())
+        .put("micro_batches", packing.microBatches())
+        .put("documents", packing.documents())
+        .put("input_tokens", packing.inputTokens())
+        .put("target_tokens", packing.targetTokens())
+        .put("padding_tokens", packing.paddingTokens())
+        .put("padding_share", packing.paddingShare())
+        .put("fewest_targets", packing.fewestTargets());
+    ArrayNode first = out.putArray("first");
+    for (Preview.Document document : preview.first()) {
+      ObjectNode row = first.addObject().put("example", document.example());
+      ArrayNode spans = row.putArray("spans");
+      for (DecodedRow.Span span : document.row().spans()) {
+        ObjectNode node = spans.addObject().put("target", span.target()).put("text", span.text());
+        span.ids().forEach(node.putArray("ids")::add);
+      }
+    }
+    return out;
+  }
+
+  private static ObjectNode toJson(Distribution d) {
+    return JsonNodeFactory.instance
+        .objectNode()
+        .put("min", d.min())
+        .put("median", d.median())
+        .put("p90", d.p90())
+        .put("p99", d.p99())
+        .put("max", d.max())
+        .put("mean", d.mean());
   }
 }

@@ -1,13 +1,13 @@
 package dev.caravan.cli;
 
-import dev.caravan.train.RunConfig;
+import dev.caravan.train.TrainingRun;
 import picocli.CommandLine.Command;
 
 /** {@code caravan sft}: trains on instructions. */
 @Command(name = "sft")
 final class SftCommand extends TrainCommand {
   @Override
-  RunConfig config() {
-    return run.read().requireData();
+  TrainingRun.Loss loss() {
+    return TrainingRun.Loss.TARGETS;
   }
 }

@@ -12,16 +12,17 @@ abstract class TrainCommand implements Callable<Integer> {
   @Mixin RunOptions run;
   @Mixin DeviceOptions device;
 
-  /** The run, with what the verb itself decides. */
-  abstract RunConfig config();
+  /** Which tokens the verb learns. */
+  abstract TrainingRun.Loss loss();
 
   @Override
   public Integer call() {
-    RunConfig config = config();
+    RunConfig config = run.read().requireData();
     DeviceChoice choice = device.choose();
     try (Interrupt interrupt = new Interrupt();
         ConsoleProgress progress = new ConsoleProgress()) {
-      TrainingRun.Outcome outcome = TrainingRun.run(config, choice, progress, interrupt::requested);
+      TrainingRun.Outcome outcome =
+          TrainingRun.run(config, loss(), choice, progress, interrupt::requested);
       if (outcome.end() == Trainer.End.STOPPED) {
         return Main.INTERRUPTED;
       }

@@ -85,7 +85,7 @@ public final class Planning {
       return 1;
     }
     try {
-      return RunData.load(config, model.config().vocab(), line -> {}).shortest();
+      return RunData.load(config, model.config().vocab()).shortest();
     } catch (UserError e) {
       notes.accept(
           "the data was not read, so the most documents are planned for: " + e.getMessage());

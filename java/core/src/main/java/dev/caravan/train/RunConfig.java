@@ -1,6 +1,7 @@
 package dev.caravan.train;
 
 import dev.caravan.data.UserError;
+import dev.caravan.data.source.Format;
 import dev.caravan.model.HfConfig;
 import java.nio.file.Path;
 import java.util.List;
@@ -48,12 +49,11 @@ public record RunConfig(
   /**
    * Refuses a run without data, for the verbs that read some.
    *
-   * @throws UserError if neither paths nor a mixture are given
+   * @throws UserError if no path is given
    */
   public RunConfig requireData() {
     if (data.paths().isEmpty() && data.mixture().isEmpty()) {
-      throw new UserError(
-          "data.path: missing, needs a file, a folder, a glob or a list of them; or data.mixture");
+      throw new UserError("data.path: missing, needs a file, a folder, a glob or a list of them");
     }
     return this;
   }
@@ -103,18 +103,6 @@ public record RunConfig(
       Map<String, String> fields,
       Optional<String> template,
       Optional<Path> mixture) {}
-
-  /** What a row of data looks like. */
-  public enum Format {
-    AUTO,
-    ALPACA,
-    MESSAGES,
-    PROMPT,
-    TEXT,
-    TOKENS,
-    FLAN,
-    SUPERNI
-  }
 
   /**
    * Lengths in tokens.

@@ -3,6 +3,7 @@ package dev.caravan.train;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.data.UserError;
+import dev.caravan.data.source.Format;
 import dev.caravan.model.HfConfig;
 import dev.caravan.model.ModelSizes;
 import java.nio.file.Path;
@@ -92,6 +93,9 @@ final class RunConfigReader {
   private static RunConfig.Data data(Fields top) {
     Fields f = top.map("data", "path", "format", "fields", "template", "mixture");
     f.atMostOneOf("path", "mixture");
+    if (f.has("mixture")) {
+      throw f.notBuilt("mixture");
+    }
     Map<String, String> fields = new LinkedHashMap<>();
     JsonNode names = f.raw("fields");
     if (names != null) {
@@ -107,7 +111,7 @@ final class RunConfigReader {
     }
     return new RunConfig.Data(
         f.texts("path").stream().map(Cwd::resolvePattern).toList(),
-        f.oneOf("format", RunConfig.Format.AUTO),
+        f.oneOf("format", Format.AUTO),
         Map.copyOf(fields),
         f.has("template") ? Optional.of(f.text("template", "")) : Optional.empty(),
         path(f, "mixture"));

@@ -2,14 +2,20 @@ package dev.caravan.train;
 
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.source.DataFiles;
+import dev.caravan.data.source.ExampleReader;
+import dev.caravan.data.source.Format;
 import dev.caravan.data.task.LoadedRows;
 import dev.caravan.data.task.Purpose;
 import dev.caravan.data.task.RowLimits;
 import dev.caravan.data.task.RowLoader;
+import dev.caravan.data.task.Task;
+import dev.caravan.data.tokenize.Tokenizer;
+import dev.caravan.data.tokenize.Tokenizers;
 import dev.caravan.model.LlamaConfig;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Consumer;
 
 /**
  * The rows of a run, tokenized.
@@ -17,29 +23,26 @@ import java.util.function.Consumer;
  * @param train rows to train on
  * @param heldOut rows to evaluate on, where the run names some
  */
-public record RunData(RowSet train, Optional<RowSet> heldOut) {
+public record RunData(LoadedRows train, Optional<LoadedRows> heldOut) {
 
   /**
    * Reads the rows of a run.
    *
    * @param vocab token ids of the model are below it
-   * @param warnings gets a line for each file that lost rows or tokens
    * @throws UserError if rows are malformed, do not fit, or none is left
    */
-  static RunData load(RunConfig config, int vocab, Consumer<String> warnings) {
+  public static RunData load(RunConfig config, int vocab) {
     config.requireData();
-    RowSet train = rows(config, config.data().paths(), vocab, warnings);
-    Optional<RowSet> heldOut =
-        config.eval().data().map(path -> rows(config, List.of(path.toString()), vocab, warnings));
-    return new RunData(train, heldOut);
-  }
-
-  private static RowSet rows(
-      RunConfig config, List<String> paths, int vocab, Consumer<String> warnings) {
     RowLimits limits = RowLimits.ofSequence(config.sequence().length(), vocab);
-    LoadedRows loaded = RowLoader.loadTokens(paths, limits, Purpose.TRAIN);
-    loaded.report().warnings().forEach(warnings);
-    return loaded.rows();
+    Task train = task(config, config.data().paths());
+    Optional<Task> heldOut =
+        config.eval().data().map(path -> task(config, List.of(path.toString())));
+    boolean words = hasWords(train) || heldOut.map(RunData::hasWords).orElse(false);
+    try (Tokenizer tokenizer = words ? tokenizer(config) : null) {
+      return new RunData(
+          RowLoader.load(train, tokenizer, limits, Purpose.TRAIN),
+          heldOut.map(task -> RowLoader.load(task, tokenizer, limits, Purpose.TRAIN)));
+    }
   }
 
   /**
@@ -49,12 +52,45 @@ public record RunData(RowSet train, Optional<RowSet> heldOut) {
    */
   public static RowSet forScore(RunConfig config, LlamaConfig model) {
     RowLimits limits = new RowLimits(model.maxPosition(), "the model's context", model.vocab());
-    return RowLoader.loadTokens(config.data().paths(), limits, Purpose.SCORE).rows();
+    Task task = task(config, config.data().paths());
+    try (Tokenizer tokenizer = hasWords(task) ? tokenizer(config) : null) {
+      return RowLoader.load(task, tokenizer, limits, Purpose.SCORE).rows();
+    }
+  }
+
+  /**
+   * Opens the run's tokenizer: the one that it names, else the model folder's.
+   *
+   * @throws UserError if there is none
+   */
+  public static Tokenizer tokenizer(RunConfig config) {
+    if (config.tokenizer().isPresent()) {
+      return Tokenizers.open(config.tokenizer().get());
+    }
+    if (config.model() instanceof RunConfig.ModelFolder folder) {
+      return Tokenizers.open(folder.path());
+    }
+    throw new UserError("tokenizer: missing; data in words needs a tokenizer file or folder");
+  }
+
+  private static Task task(RunConfig config, List<String> paths) {
+    RunConfig.Data data = config.data();
+    return new Task(paths, data.format(), data.fields(), data.template());
+  }
+
+  /** Whether some file holds words, which need a tokenizer. */
+  private static boolean hasWords(Task task) {
+    for (Path file : DataFiles.resolve(task.paths())) {
+      if (ExampleReader.formatOf(file, task.format(), task.fields()) != Format.TOKENS) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Tokens of the shortest row of all. */
   int shortest() {
-    int shortest = train.minLength();
-    return heldOut.map(rows -> Math.min(shortest, rows.minLength())).orElse(shortest);
+    int shortest = train.rows().minLength();
+    return heldOut.map(rows -> Math.min(shortest, rows.rows().minLength())).orElse(shortest);
   }
 }

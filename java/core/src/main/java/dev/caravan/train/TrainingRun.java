@@ -33,6 +33,14 @@ public final class TrainingRun {
 
   private TrainingRun() {}
 
+  /** Which tokens are learnt. */
+  public enum Loss {
+    /** Those that the data marks: responses. */
+    TARGETS,
+    /** All but the first of a row. */
+    EVERY_TOKEN
+  }
+
   /**
    * How a run ended.
    *
@@ -45,6 +53,7 @@ public final class TrainingRun {
    * Trains.
    *
    * @param config the run
+   * @param loss which tokens are learnt
    * @param choice where
    * @param progress shows what happens
    * @param stop asked after every step; true ends the run with a checkpoint
@@ -52,12 +61,14 @@ public final class TrainingRun {
    * @throws NonFinite before an update that would not be finite
    */
   public static Outcome run(
-      RunConfig config, DeviceChoice choice, Progress progress, BooleanSupplier stop) {
+      RunConfig config, Loss loss, DeviceChoice choice, Progress progress, BooleanSupplier stop) {
     Optional<SavedCheckpoint> before = RunFolder.inspect(config);
     ModelSource model = ModelSource.of(config.model());
-    RunData data = RunData.load(config, model.config().vocab(), progress::note);
+    RunData data = RunData.load(config, model.config().vocab());
+    data.train().report().warnings().forEach(progress::note);
+    data.heldOut().ifPresent(rows -> rows.report().warnings().forEach(progress::note));
     RunPlan plan = plan(config, model.config(), data.shortest(), choice);
-    StepSource source = source(config, data.train(), plan.buffers());
+    StepSource source = source(config, learnt(data.train().rows(), loss), plan.buffers());
     int steps =
         config.train().steps().isPresent()
             ? config.train().steps().getAsInt()
@@ -69,6 +80,7 @@ public final class TrainingRun {
     }
     Optional<Trainer.HeldOut> heldOut =
         data.heldOut()
+            .map(loaded -> learnt(loaded.rows(), loss))
             .map(
                 rows ->
                     new Trainer.HeldOut(
@@ -130,17 +142,23 @@ public final class TrainingRun {
     }
   }
 
-  private static StepSource source(RunConfig config, RowSet rows, BufferShape shape) {
+  static RowSet learnt(RowSet rows, Loss loss) {
+    return loss == Loss.EVERY_TOKEN ? new EveryToken(rows) : rows;
+  }
+
+  static StepSource source(RunConfig config, RowSet rows, BufferShape shape) {
     RunConfig.Train train = config.train();
     StepSize size =
         train.examplesPerStep().isPresent()
             ? StepSize.examples(train.examplesPerStep().getAsInt())
             : StepSize.tokens(train.tokensPerStep().orElseThrow());
-    ExampleOrder order =
-        train.shuffle()
-            ? ExampleOrder.shuffled(rows.size(), train.seed())
-            : ExampleOrder.sequential(rows.size());
-    return new StepSource(rows, order, size, shape);
+    return new StepSource(rows, order(config, rows), size, shape);
+  }
+
+  static ExampleOrder order(RunConfig config, RowSet rows) {
+    return config.train().shuffle()
+        ? ExampleOrder.shuffled(rows.size(), config.train().seed())
+        : ExampleOrder.sequential(rows.size());
   }
 
   /**
@@ -186,7 +204,7 @@ public final class TrainingRun {
   }
 
   /** A whole number of sequences, no more than a step fills. */
-  private static int defaultMicroBatch(RunConfig config) {
+  static int defaultMicroBatch(RunConfig config) {
     int length = config.sequence().length();
     long step =
         config.train().examplesPerStep().isPresent()

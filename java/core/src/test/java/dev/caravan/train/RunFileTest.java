@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.caravan.data.UserError;
+import dev.caravan.data.source.Format;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -41,7 +42,7 @@ class RunFileTest {
     assertEquals(new RunConfig.ModelFolder(Path.of("/models/m")), c.model());
     assertTrue(c.tokenizer().isEmpty());
     assertEquals(List.of("/data/a.jsonl"), c.data().paths());
-    assertEquals(RunConfig.Format.AUTO, c.data().format());
+    assertEquals(Format.AUTO, c.data().format());
     assertEquals(Map.of(), c.data().fields());
     assertEquals(new RunConfig.Sequence(1024, 256, true), c.sequence());
     assertEquals(
@@ -128,7 +129,7 @@ class RunFileTest {
     assertEquals(3, model.seed());
     assertEquals(Cwd.folder().resolve("tok.json"), c.tokenizer().orElseThrow());
     assertEquals(List.of(Cwd.folder() + "/a.jsonl", Cwd.folder() + "/b/*.tsv"), c.data().paths());
-    assertEquals(RunConfig.Format.PROMPT, c.data().format());
+    assertEquals(Format.PROMPT, c.data().format());
     assertEquals(Map.of("prompt", "question", "target", "answer"), c.data().fields());
     assertEquals("alpaca", c.data().template().orElseThrow());
     assertEquals(new RunConfig.Sequence(64, 32, false), c.sequence());
@@ -218,6 +219,7 @@ class RunFileTest {
     assertTrue(error("model: {path: a}").startsWith("data.path: missing"));
     parse("model: {path: a}");
     assertTrue(error("model: {path: a}\ndata: {path: a, mixture: b}").contains("both given"));
+    assertTrue(error("model: {path: a}\ndata: {mixture: b}").contains("'b' is not built yet"));
     assertTrue(error("model: {path: a}\ndata: {path: []}").contains("at least one entry"));
     assertTrue(error("model: {path: a}\ndata: {path: a, fields: {a: 1}}").contains("data.fields"));
   }

@@ -31,6 +31,11 @@ HELD_OUT = [
     ("What is the young animal called?", YOUNG),
     ("Name the capital.", CAPITALS),
 ]
+# The words that the alpaca template puts around a row (github.com/tatsu-lab/stanford_alpaca).
+TEMPLATE = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n### Instruction:\n"
+    "{instruction}\n\n### Input:\n{input}\n\n### Response:")
 SPECIAL = ["<pad>", "<s>", "</s>"]
 VOCABULARY = 512
 
@@ -65,9 +70,7 @@ def main():
     held_out = rows(HELD_OUT, 4)
     write("rows.jsonl", trained)
     write("held-out.jsonl", held_out)
-    texts = [" ".join(row.values()) for row in trained + held_out]
-    # The words that templates put around a row.
-    tokenizer(texts + ["### Instruction:\n\n### Input:\n\n### Response:\n"] * 4)
+    tokenizer([TEMPLATE.format(**row) + row["output"] for row in trained + held_out])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+package dev.caravan.train;
+
+import dev.caravan.data.Row;
+import dev.caravan.data.RowSet;
+import dev.caravan.data.UserError;
+import dev.caravan.data.pack.BufferShape;
+import dev.caravan.data.pack.MicroBatch;
+import dev.caravan.data.pack.PackStatistics;
+import dev.caravan.data.pack.Step;
+import dev.caravan.data.pack.StepSource;
+import dev.caravan.data.task.DecodedRow;
+import dev.caravan.data.task.RowStatistics;
+import dev.caravan.data.task.TruncationReport;
+import dev.caravan.data.tokenize.Tokenizer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Collectors;
+
+/**
+ * What training would see, found without a device.
+ *
+ * @param files what happened to the rows of each file
+ * @param rows lengths and targets of the rows that are left
+ * @param packing how the first steps fill their buffers
+ * @param steps optimizer steps of the run
+ * @param first the documents of the first buffer, as given and learnt text
+ */
+public record Preview(
+    TruncationReport files,
+    RowStatistics rows,
+    PackStatistics packing,
+    long steps,
+    List<Document> first) {
+  private static final int STEPS_LOOKED_AT = 64;
+  private static final int DOCUMENTS_SHOWN = 4;
+
+  /**
+   * A document of a packed buffer.
+   *
+   * @param example its number in the endless order of examples
+   * @param row its text in runs
+   */
+  public record Document(long example, DecodedRow row) {}
+
+  /**
+   * Reads and packs a run's data.
+   *
+   * @throws UserError if the data is bad, or if nothing of it would be learnt
+   */
+  public static Preview of(RunConfig config) {
+    RunData data = RunData.load(config, ModelSource.of(config.model()).config().vocab());
+    RowSet rows = data.train().rows();
+    int tokens = config.train().microBatchTokens().orElse(TrainingRun.defaultMicroBatch(config));
+    BufferShape shape =
+        BufferShape.of(
+            tokens, config.sequence().length(), config.sequence().packing(), rows.minLength(), 0);
+    StepSource source = TrainingRun.source(config, rows, shape);
+    long steps =
+        config.train().steps().isPresent()
+            ? config.train().steps().getAsInt()
+            : source.stepsOf(config.train().epochs().orElseThrow());
+    PackStatistics packing = PackStatistics.of(source, (int) Math.min(STEPS_LOOKED_AT, steps));
+    if (packing.targetTokens() == 0) {
+      throw new UserError("nothing would be learnt: no row of the first steps has a target");
+    }
+    return new Preview(
+        data.train().report(), RowStatistics.of(rows), packing, steps, first(config, rows, source));
+  }
+
+  private static List<Document> first(RunConfig config, RowSet rows, StepSource source) {
+    Step step = source.newStep();
+    source.fill(0, step);
+    MicroBatch batch = step.microBatch(0);
+    List<Document> documents = new ArrayList<>();
+    try (Tokenizer tokenizer = tokenizerOrNull(config)) {
+      for (int d = 0; d < Math.min(DOCUMENTS_SHOWN, batch.documents()); d++) {
+        long example = batch.example(d);
+        Row row = rows.row(TrainingRun.order(config, rows).rowAt(example));
+        documents.add(
+            new Document(example, tokenizer == null ? ids(row) : DecodedRow.of(row, tokenizer)));
+      }
+    }
+    return documents;
+  }
+
+  /** Rows of token ids can be looked at without a tokenizer. */
+  private static Tokenizer tokenizerOrNull(RunConfig config) {
+    try {
+      return RunData.tokenizer(config);
+    } catch (UserError e) {
+      return null;
+    }
+  }
+
+  /** A row whose text is its ids. */
+  private static DecodedRow ids(Row row) {
+    List<DecodedRow.Span> spans = new ArrayList<>();
+    for (int from = 0; from < row.length(); ) {
+      boolean target = from > 0 && row.labels()[from] != Row.NO_TARGET;
+      List<Integer> ids = new ArrayList<>();
+      while (from < row.length() && target == (from > 0 && row.labels()[from] != Row.NO_TARGET)) {
+        ids.add(row.inputIds()[from++]);
+      }
+      String text = ids.stream().map(String::valueOf).collect(Collectors.joining(" ", "", " "));
+      spans.add(new DecodedRow.Span(text, ids, target));
+    }
+    return new DecodedRow(spans);
+  }
+}
