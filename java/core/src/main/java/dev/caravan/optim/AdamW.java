@@ -101,7 +101,8 @@ public final class AdamW implements Optimizer {
     for (FlatLayout.Slot slot : layout.slots()) {
       tensors.put(
           slot.name(),
-          TensorRef.in(memory, slot.offset() * type.bytes(), type, slot.type().shape()));
+          TensorRef.of(
+              memory.address() + slot.offset() * type.bytes(), type, slot.type().shape()));
     }
     return tensors;
   }

@@ -44,19 +44,23 @@ public final class Planning {
       RunConfig config, String machine, DeviceChoice choice, Consumer<String> notes) {
     ModelSource model = ModelSource.of(config.model());
     Machine target = machine(machine, choice);
-    int shortest = shortestRow(config, model, notes);
+    RunData.Lengths rows = lengths(config, model, notes);
     RunPlan plan =
         machine.equals(Machine.THIS)
-            ? TrainingRun.plan(config, model.config(), shortest, choice)
-            : elsewhere(config, model, shortest, choice, target);
+            ? TrainingRun.plan(config, model.config(), rows, choice)
+            : elsewhere(config, model, rows, choice, target);
     return new Planned(target, plan, PlanReport.of(model, plan, tokensPerStep(config), target));
   }
 
   private static RunPlan elsewhere(
-      RunConfig config, ModelSource model, int shortest, DeviceChoice choice, Machine target) {
+      RunConfig config,
+      ModelSource model,
+      RunData.Lengths rows,
+      DeviceChoice choice,
+      Machine target) {
     try {
       return TrainingRun.plan(
-          config, model.config(), shortest, target.kind(), choice.threads(), target.memoryBytes());
+          config, model.config(), rows, target.kind(), choice.threads(), target.memoryBytes());
     } catch (KernelException.Unsupported e) {
       throw new UserError(
           "--machine "
@@ -80,16 +84,17 @@ public final class Planning {
     }
   }
 
-  private static int shortestRow(RunConfig config, ModelSource model, Consumer<String> notes) {
+  private static RunData.Lengths lengths(
+      RunConfig config, ModelSource model, Consumer<String> notes) {
     if (config.data().paths().isEmpty() && config.data().mixture().isEmpty()) {
-      return 1;
+      return RunData.Lengths.unknown(config);
     }
     try {
-      return RunData.load(config, model.config().vocab()).shortest();
+      return RunData.load(config, model.config().vocab()).lengths();
     } catch (UserError e) {
       notes.accept(
           "the data was not read, so the most documents are planned for: " + e.getMessage());
-      return 1;
+      return RunData.Lengths.unknown(config);
     }
   }
 

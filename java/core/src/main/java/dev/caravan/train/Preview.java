@@ -50,7 +50,11 @@ public record Preview(
   public static Preview of(RunConfig config) {
     RunData data = RunData.load(config, ModelSource.of(config.model()).config().vocab());
     RowSet rows = data.train().rows();
-    int tokens = config.train().microBatchTokens().orElse(TrainingRun.defaultMicroBatch(config));
+    int tokens =
+        config
+            .train()
+            .microBatchTokens()
+            .orElse(TrainingRun.defaultMicroBatch(config, data.lengths().mean()));
     BufferShape shape =
         BufferShape.of(
             tokens, config.sequence().length(), config.sequence().packing(), rows.minLength(), 0);

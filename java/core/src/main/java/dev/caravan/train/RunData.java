@@ -88,9 +88,24 @@ public record RunData(LoadedRows train, Optional<LoadedRows> heldOut) {
     return false;
   }
 
-  /** Tokens of the shortest row of all. */
-  int shortest() {
+  /**
+   * What a plan needs to know of rows.
+   *
+   * @param shortest tokens of the shortest row, held-out ones included
+   * @param mean tokens of a row on average
+   */
+  record Lengths(int shortest, double mean) {
+    /** Rows that are not known: any number may share a buffer, each may be as long as allowed. */
+    static Lengths unknown(RunConfig config) {
+      return new Lengths(1, config.sequence().length());
+    }
+  }
+
+  /** The lengths of the rows. */
+  Lengths lengths() {
     int shortest = train.rows().minLength();
-    return heldOut.map(rows -> Math.min(shortest, rows.rows().minLength())).orElse(shortest);
+    double mean = (double) train.rows().totalTokens() / train.rows().size();
+    return new Lengths(
+        heldOut.map(rows -> Math.min(shortest, rows.rows().minLength())).orElse(shortest), mean);
   }
 }

@@ -29,6 +29,7 @@ public final class TrainingRun {
   /** Tokens of a micro-batch where the run file names none: enough for the matrix products. */
   private static final int GOOD_MICRO_BATCH = 2048;
 
+  private static final int MICRO_BATCH_UNIT = 128;
   private static final int EVAL_EXAMPLES = 64;
 
   private TrainingRun() {}
@@ -67,7 +68,7 @@ public final class TrainingRun {
     RunData data = RunData.load(config, model.config().vocab());
     data.train().report().warnings().forEach(progress::note);
     data.heldOut().ifPresent(rows -> rows.report().warnings().forEach(progress::note));
-    RunPlan plan = plan(config, model.config(), data.shortest(), choice);
+    RunPlan plan = plan(config, model.config(), data.lengths(), choice);
     StepSource source = source(config, learnt(data.train().rows(), loss), plan.buffers());
     int steps =
         config.train().steps().isPresent()
@@ -165,15 +166,15 @@ public final class TrainingRun {
    * The plan of a run. Where the run file leaves the size of a micro-batch open, the largest good
    * one that fits is taken.
    *
-   * @param shortestRow tokens of the shortest row; 1 where the data is not known
+   * @param rows lengths of the rows
    * @throws UserError if nothing fits the device, saying what would
    */
-  public static RunPlan plan(
-      RunConfig config, LlamaConfig model, int shortestRow, DeviceChoice choice) {
+  static RunPlan plan(
+      RunConfig config, LlamaConfig model, RunData.Lengths rows, DeviceChoice choice) {
     return plan(
         config,
         model,
-        shortestRow,
+        rows,
         choice.device().kind(),
         choice.threads(),
         HostMemory.available(choice.device()));
@@ -183,15 +184,15 @@ public final class TrainingRun {
   static RunPlan plan(
       RunConfig config,
       LlamaConfig model,
-      int shortestRow,
+      RunData.Lengths rows,
       Device.Kind kind,
       int threads,
       long available) {
     int length = config.sequence().length();
-    int tokens = config.train().microBatchTokens().orElse(defaultMicroBatch(config));
+    int tokens = config.train().microBatchTokens().orElse(defaultMicroBatch(config, rows.mean()));
     while (true) {
       BufferShape shape =
-          BufferShape.of(tokens, length, config.sequence().packing(), shortestRow, 0);
+          BufferShape.of(tokens, length, config.sequence().packing(), rows.shortest(), 0);
       try {
         return RunPlan.choose(model, config, shape, kind, threads, available);
       } catch (UserError e) {
@@ -203,14 +204,21 @@ public final class TrainingRun {
     }
   }
 
-  /** A whole number of sequences, no more than a step fills. */
-  static int defaultMicroBatch(RunConfig config) {
+  /**
+   * The size of a micro-batch where the run file names none: what a step fills, up to a good size,
+   * and at least one sequence.
+   *
+   * @param meanRow tokens of a row on average
+   */
+  static int defaultMicroBatch(RunConfig config, double meanRow) {
     int length = config.sequence().length();
-    long step =
+    boolean packing = config.sequence().packing();
+    double step =
         config.train().examplesPerStep().isPresent()
-            ? (long) config.train().examplesPerStep().getAsInt() * length
+            ? config.train().examplesPerStep().getAsInt() * (packing ? meanRow : length)
             : config.train().tokensPerStep().orElseThrow();
-    long wanted = Math.min(GOOD_MICRO_BATCH, step);
-    return (int) Math.max(1, (wanted + length - 1) / length) * length;
+    int unit = packing ? MICRO_BATCH_UNIT : length;
+    int wanted = (int) Math.ceil(Math.min(GOOD_MICRO_BATCH, step) / unit) * unit;
+    return Math.max(length, wanted);
   }
 }
