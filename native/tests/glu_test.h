@@ -20,7 +20,7 @@ struct Glu {
 // gate and up are the halves of one buffer when `halves`, and the gradients overwrite them.
 inline void glu_matches(const Glu& glu, int64_t rows, int64_t width, int32_t dtype, bool halves,
                         uint64_t seed) {
-    context() = std::string(glu.name) + " " + name(dtype) + " " + shape_name({rows, width});
+    context() = std::string(glu.name) + (glu.approximate != 0 ? " by tanh " : " ") + name(dtype) + " " + shape_name({rows, width});
     Random random(seed);
     const int64_t n = rows * width;
     const auto gate = rounded(random.normals(n, 4), dtype);

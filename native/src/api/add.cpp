@@ -6,24 +6,9 @@ constexpr const char* kOp = "add_forward";
 
 void check(const caravan_add_args& args) {
     const caravan::Check check(kOp);
-    const auto& a = args.a;
-    const auto same = [&](const char* name, const caravan_tensor& tensor) {
-        const int64_t* s = a.shape;
-        switch (a.rank) {
-            case 1:
-                return check.packed(name, tensor, {CARAVAN_F32, CARAVAN_BF16}, {s[0]});
-            case 2:
-                return check.packed(name, tensor, {CARAVAN_F32, CARAVAN_BF16}, {s[0], s[1]});
-            case 3:
-                return check.packed(name, tensor, {CARAVAN_F32, CARAVAN_BF16}, {s[0], s[1], s[2]});
-            default:
-                return check.packed(name, tensor, {CARAVAN_F32, CARAVAN_BF16},
-                                    {s[0], s[1], s[2], s[3]});
-        }
-    };
-    same("a", args.a);
-    same("b", args.b);
-    same("out", args.out);
+    check.packed_like("a", args.a, {CARAVAN_F32, CARAVAN_BF16}, args.a);
+    check.packed_like("b", args.b, {CARAVAN_F32, CARAVAN_BF16}, args.a);
+    check.packed_like("out", args.out, {CARAVAN_F32, CARAVAN_BF16}, args.a);
     check.same_dtype("b", args.b, "a", args.a);
     check.same_dtype("out", args.out, "a", args.a);
 }

@@ -78,6 +78,7 @@ void Check::tensor(const char* name, const caravan_tensor& tensor,
     that(fits, "%s: got shape %s, needs %s", name, shape_text(tensor.shape, tensor.rank).c_str(),
          shape_text(shape.begin(), static_cast<int>(shape.size())).c_str());
 
+    this->shape(name, tensor, tensor.rank);
     const int last = tensor.rank - 1;
     that(tensor.shape[last] <= 1 || tensor.stride[last] == 1,
          "%s: got last stride %lld, needs 1", name, static_cast<long long>(tensor.stride[last]));
@@ -115,6 +116,21 @@ void Check::packed(const char* name, const caravan_tensor& tensor_,
              "%s: got stride %lld on axis %d, needs %lld (no gaps)", name,
              static_cast<long long>(tensor_.stride[i]), i, static_cast<long long>(stride));
         stride *= tensor_.shape[i];
+    }
+}
+
+void Check::packed_like(const char* name, const caravan_tensor& tensor_,
+                        std::initializer_list<int32_t> dtypes, const caravan_tensor& other) const {
+    const int64_t* s = other.shape;
+    switch (other.rank) {
+        case 1:
+            return packed(name, tensor_, dtypes, {s[0]});
+        case 2:
+            return packed(name, tensor_, dtypes, {s[0], s[1]});
+        case 3:
+            return packed(name, tensor_, dtypes, {s[0], s[1], s[2]});
+        default:
+            return packed(name, tensor_, dtypes, {s[0], s[1], s[2], s[3]});
     }
 }
 

@@ -41,6 +41,10 @@ class Check {
     // The tensor is there and holds at least `bytes` bytes (workspaces, states, tables), u8 [n].
     void buffer(const char* name, const caravan_tensor& tensor, int64_t bytes) const;
 
+    // As `packed`, of the shape of another tensor, whose rank has been checked.
+    void packed_like(const char* name, const caravan_tensor& tensor,
+                     std::initializer_list<int32_t> dtypes, const caravan_tensor& other) const;
+
     // Both have the same dtype.
     void same_dtype(const char* name, const caravan_tensor& tensor, const char* other_name,
                     const caravan_tensor& other) const;

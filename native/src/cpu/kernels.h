@@ -12,11 +12,17 @@
     X(add_forward, caravan_add_args)                       \
     X(attention_forward, caravan_attention_forward_args)   \
     X(attention_backward, caravan_attention_backward_args) \
+    X(bias_forward, caravan_bias_forward_args)             \
+    X(bias_backward, caravan_bias_backward_args)           \
+    X(cache_append_forward, caravan_cache_append_args)     \
+    X(cast_forward, caravan_cast_args)                     \
     X(cross_entropy_forward, caravan_cross_entropy_args)   \
     X(embedding_forward, caravan_embedding_forward_args)   \
     X(embedding_backward, caravan_embedding_backward_args) \
     X(gather_forward, caravan_gather_args)                 \
     X(gather_backward, caravan_gather_args)                \
+    X(geglu_forward, caravan_glu_forward_args)             \
+    X(geglu_backward, caravan_glu_backward_args)           \
     X(global_norm_forward, caravan_global_norm_args)       \
     X(matmul_forward, caravan_matmul_args)                 \
     X(rmsnorm_forward, caravan_rmsnorm_forward_args)       \

@@ -289,6 +289,12 @@ inline T* data(const caravan_tensor& tensor) {
     return static_cast<T*>(tensor.data);
 }
 
+inline int64_t element_count(const caravan_tensor& tensor) {
+    int64_t count = 1;
+    for (int i = 0; i < tensor.rank; ++i) count *= tensor.shape[i];
+    return count;
+}
+
 // The first element of row r of a matrix.
 template <typename T>
 inline T* row(const caravan_tensor& matrix, int64_t r) {

@@ -5,10 +5,12 @@ namespace caravan {
 namespace CARAVAN_ISA {
 namespace {
 
-// silu(x) = x s(x) and silu'(x) = s(x) (1 + x (1 - s(x))) with s(x) = 1 / (1 + exp(-x)).
+// silu(x) = x s(x) and silu'(x) = s(x) (1 + x (1 - s(x))) with s(x) = 1 / (1 + exp(-x)); 1 - s(x) is
+// exp(-x) s(x), without cancellation.
 inline Activation silu(Vec x) {
-    const Vec s = 1.0f / (1.0f + exp(-x));
-    return {x * s, s * (1.0f + x * (1.0f - s))};
+    const Vec e = exp(-x);
+    const Vec s = 1.0f / (1.0f + e);
+    return {x * s, s * (1.0f + x * (e * s))};
 }
 
 }  // namespace
