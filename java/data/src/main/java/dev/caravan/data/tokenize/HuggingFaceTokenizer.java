@@ -28,14 +28,6 @@ public final class HuggingFaceTokenizer implements Tokenizer {
       List.of("</s>", "<|end_of_text|>", "<eos>", "<|endoftext|>");
   private static final List<String> PAD_NAMES = List.of("<pad>", "[PAD]");
 
-  static {
-    // Read by DJL when it first loads its library: never look for a CUDA flavour, never go to the
-    // network.
-    setIfAbsent("RUST_FLAVOR", "cpu");
-    setIfAbsent("ai.djl.offline", "true");
-    setIfAbsent("OPT_OUT_TRACKING", "true");
-  }
-
   private final TokenizerJson json;
   private final ai.djl.huggingface.tokenizers.HuggingFaceTokenizer atStart;
   private final int bosId;
@@ -48,6 +40,7 @@ public final class HuggingFaceTokenizer implements Tokenizer {
 
   private HuggingFaceTokenizer(Path file) {
     json = TokenizerJson.read(file);
+    NativeLibraries.configure();
     atStart = load(file, json.bytes());
     Path folder = file.toAbsolutePath().getParent();
     SpecialTokens special = SpecialTokens.of(folder);
@@ -202,8 +195,8 @@ public final class HuggingFaceTokenizer implements Tokenizer {
     try {
       return ai.djl.huggingface.tokenizers.HuggingFaceTokenizer.newInstance(
           new ByteArrayInputStream(bytes), OPTIONS);
-    } catch (IOException | RuntimeException e) {
-      throw new UserError(file + ": not a tokenizer.json that can be run: " + e.getMessage(), e);
+    } catch (IOException | RuntimeException | LinkageError e) {
+      throw NativeLibraries.refusal(file, "tokenizer.json", e);
     }
   }
 
@@ -213,11 +206,5 @@ public final class HuggingFaceTokenizer implements Tokenizer {
       ids[i] = (int) wide[i];
     }
     return ids;
-  }
-
-  private static void setIfAbsent(String property, String value) {
-    if (System.getProperty(property) == null) {
-      System.setProperty(property, value);
-    }
   }
 }

@@ -27,13 +27,13 @@ public final class SentencePieceTokenizer implements Tokenizer {
 
   private SentencePieceTokenizer(Path file) {
     model = SentencePieceModel.read(file);
+    NativeLibraries.configure();
     try {
       atStart = new SpTokenizer(model.bytes());
       following =
           model.addDummyPrefix() ? new SpTokenizer(model.bytesWithoutDummyPrefix()) : atStart;
-    } catch (RuntimeException e) {
-      throw new UserError(
-          file + ": not a SentencePiece model that can be run: " + e.getMessage(), e);
+    } catch (RuntimeException | LinkageError e) {
+      throw NativeLibraries.refusal(file, "SentencePiece model", e);
     }
     SpecialTokens special = SpecialTokens.of(file.toAbsolutePath().getParent());
     chatTemplate = special.chatTemplate();
