@@ -552,9 +552,10 @@ CARAVAN_API caravan_status caravan_adamw_step(caravan_stream stream,
 
 /* Adafactor for one tensor. Source: Shazeer and Stern 2018, arXiv 1804.04235, algorithms 4 and 5, with
  * b2(t) = 1 - t^-decay_rate. param [R, C] is factored into row [R] and col [C] means of g^2 + eps1;
- * param [n], or factored = 0, keeps v of its own shape. update u = g / sqrt(v), scaled down by
- * max(1, rms(u) / clip_threshold); beta1 > 0 keeps m f32. Step size lr, times max(eps2, rms(param))
- * with scale_parameter; decay lr * weight_decay * param (on tensors of two dimensions). Does nothing
+ * param [n], or factored = 0, keeps v of its own shape. With step size a = lr, times max(eps2,
+ * rms(param)) with scale_parameter: u = a * (g / sqrt(v)) / max(1, rms(g / sqrt(v)) / clip_threshold);
+ * beta1 > 0 keeps m = beta1 m + (1 - beta1) u and takes it for u; param -= a * weight_decay * param,
+ * then param -= u. g is the gradient times state.clip_factor. Does nothing
  * when state.finite is 0. param, remainder, grad as in adamw. */
 typedef struct caravan_adafactor_args {
     int64_t size;

@@ -140,6 +140,13 @@ public final class Executor implements AutoCloseable {
     return flat(gradients, DType.F32);
   }
 
+  /** The gradient of one weight, f32. */
+  public TensorRef gradient(String name) {
+    FlatLayout.Slot slot = plan.weights().slot(name);
+    TensorType type = TensorType.f32(slot.type().shape());
+    return exact(gradients, slot.offset() * DType.F32.bytes(), type);
+  }
+
   /** A range of a buffer that is laid out as the weights are. */
   private TensorRef flat(Memory memory, DType dtype) {
     return memory == null ? null : TensorRef.in(memory, 0, dtype, plan.weights().elements());

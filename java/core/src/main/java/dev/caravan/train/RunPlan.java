@@ -14,7 +14,6 @@ import dev.caravan.kernels.TensorRef;
 import dev.caravan.model.LlamaConfig;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.nn.Inputs;
-import dev.caravan.optim.AdamW;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -90,7 +89,7 @@ public record RunPlan(
     return new Bytes(
         plan.weightBytes(),
         plan.gradientBytes(),
-        AdamW.stateBytes(plan.weights(), moments(config)),
+        Optimizers.stateBytes(config.optimizer(), plan.weights(), kind),
         activations,
         plan.arenaBytes() - activations + plan.leafBytes() + host + scratch + norm(plan, kind));
   }
@@ -101,10 +100,6 @@ public record RunPlan(
     try (KernelCall call = GlobalNorm.forward(gradients, state)) {
       return call.workspaceBytes(kind);
     }
-  }
-
-  static DType moments(RunConfig config) {
-    return config.optimizer().moments() == RunConfig.Storage.BF16 ? DType.BF16 : DType.F32;
   }
 
   /** Storage that the run file's precision means on a device. */

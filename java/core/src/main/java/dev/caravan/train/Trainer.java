@@ -14,7 +14,6 @@ import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.nn.Inputs;
-import dev.caravan.optim.AdamW;
 import dev.caravan.tensor.TensorType;
 import dev.caravan.train.log.EvalMetrics;
 import dev.caravan.train.log.StepMetrics;
@@ -98,16 +97,13 @@ public final class Trainer implements AutoCloseable {
     executor = new Executor(plan.plan(), stream);
     TensorType stateType = TensorType.bytes(Inputs.STATE_BYTES);
     state = new StepState(executor.leaf(Inputs.STATE, stateType));
-    AdamW.Settings settings =
-        new AdamW.Settings(
-            o.beta1(), o.beta2(), o.eps(), o.weightDecay(), RunPlan.moments(config));
     Inputs in = plan.inputs();
     training =
         new TrainingStep(
             executor,
             in,
             state,
-            new AdamW(executor, state.ref(), settings),
+            Optimizers.create(o, executor, state.ref()),
             config.train().seed(),
             o.clipNorm());
     rate = new LearningRate(o.lr(), o.schedule(), o.warmupSteps(), o.finalLrRatio(), steps);
