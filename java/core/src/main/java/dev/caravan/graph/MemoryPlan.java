@@ -115,10 +115,11 @@ public final class MemoryPlan {
       return blocks.get(node.in(op.viewOf(output)));
     }
     if (op.inPlace(output) != Op.NO_ALIAS) {
-      Block block = blocks.get(node.in(op.inPlace(output)));
-      if (block.last > at) {
+      Tensor input = node.in(op.inPlace(output));
+      Block block = blocks.get(input);
+      if (block.last > at || readers(node, block, blocks) > 1) {
         throw new IllegalStateException(
-            node + ": adds in place to " + node.in(op.inPlace(output)) + ", which is read later");
+            node + ": adds in place to " + input + ", which is read later or otherwise");
       }
       return block;
     }
@@ -130,10 +131,16 @@ public final class MemoryPlan {
           block != null
               && block.last == at
               && block.bytes == align(node.out(output).type().byteSize())
+              && readers(node, block, blocks) == 1
               && node.outputs().stream().noneMatch(other -> blocks.get(other) == block);
       return free ? block : null;
     }
     return null;
+  }
+
+  /** How many of the node's inputs lie in the block: a kernel may overwrite one, not two. */
+  private static long readers(Node node, Block block, Map<Tensor, Block> blocks) {
+    return node.inputs().stream().filter(input -> blocks.get(input) == block).count();
   }
 
   private void place(List<Block> all, int steps) {
