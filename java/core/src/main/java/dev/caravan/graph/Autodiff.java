@@ -36,12 +36,18 @@ public final class Autodiff {
   /**
    * The graph that computes the loss and adds every weight's gradient.
    *
-   * @param forward ends with its loss node
+   * @param forward ends with its loss node, whose outputs are no results
+   * @throws UnsupportedOperationException if an op has no gradient, or none that can be added to a
+   *     weight that it reads
    */
   public static Graph differentiate(Graph forward) {
     Graph graph = Graph.withLeavesOf(forward);
     List<Node> nodes = forward.nodes();
     Node loss = nodes.get(nodes.size() - 1);
+    if (loss.outputs().stream().anyMatch(forward.results()::contains)) {
+      throw new IllegalArgumentException(
+          loss + ": is taken out by differentiation, so it cannot be a result");
+    }
     nodes.subList(0, nodes.size() - 1).forEach(graph::keep);
 
     Sweep sweep = new Sweep(graph, wanted(forward));
@@ -119,6 +125,9 @@ public final class Autodiff {
 
     @Override
     public void add(Tensor input, Tensor part) {
+      if (input.role() == Role.PARAMETER) {
+        throw outOfPlace(input);
+      }
       Tensor sum = sums.get(input);
       set(input, sum == null ? part : emit(new Add(), sum, part).get(0));
     }
@@ -135,8 +144,17 @@ public final class Autodiff {
 
     @Override
     public void set(Tensor input, Tensor sum) {
+      if (input.role() == Role.PARAMETER && sum.role() != Role.GRADIENT) {
+        throw outOfPlace(input);
+      }
       sums.put(input, sum);
       owned.set(input.id());
+    }
+
+    /** Its gradient would never reach the weight's buffer. */
+    private UnsupportedOperationException outOfPlace(Tensor weight) {
+      return new UnsupportedOperationException(
+          current + ": cannot add its gradient to that of the weight " + weight.name());
     }
 
     @Override
