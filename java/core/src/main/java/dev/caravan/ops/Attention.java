@@ -27,10 +27,12 @@ public record Attention(Options options, boolean biased) implements Op {
     TensorType q = in.get(0).type();
     TensorType v = in.get(2).type();
     Shapes.need("q", in.get(0), Shapes.ANY, Shapes.ANY, Shapes.ANY);
+    Shapes.need("v", in.get(2), Shapes.ANY, Shapes.ANY, Shapes.ANY);
     Shapes.need("k", in.get(1), v.dim(0), v.dim(1), q.dim(2));
     Shapes.that(
         v.dim(1) > 0 && q.dim(1) % v.dim(1) == 0,
         "got " + q.dim(1) + " query heads for " + v.dim(1) + " key heads");
+    Shapes.need("cu_q", in.get(3), Shapes.ANY);
     Shapes.need("cu_k", in.get(4), in.get(3).type().shape());
     if (biased) {
       Shapes.need("bias", in.get(5), Shapes.ANY, q.dim(1));

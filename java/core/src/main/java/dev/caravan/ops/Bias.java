@@ -56,6 +56,7 @@ public record Bias() implements Op {
 
     @Override
     public List<TensorType> outputs(List<Tensor> in) {
+      Shapes.need("d_y", in.get(0), Shapes.ANY, Shapes.ANY);
       Shapes.need("d_bias", in.get(1), in.get(0).dim(1));
       return List.of(in.get(1).type());
     }

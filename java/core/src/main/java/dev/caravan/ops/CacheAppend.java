@@ -17,6 +17,7 @@ public record CacheAppend() implements Op {
 
   @Override
   public List<TensorType> outputs(List<Tensor> in) {
+    Shapes.need("cache", in.get(1), Shapes.ANY, Shapes.ANY, Shapes.ANY);
     Shapes.need("x", in.get(0), Shapes.ANY, in.get(1).dim(1), in.get(1).dim(2));
     Shapes.need("start", in.get(2), 1);
     return List.of(in.get(1).type());

@@ -37,7 +37,9 @@ public record LinearCrossEntropy(int chunk) implements Op {
 
   @Override
   public List<TensorType> outputs(List<Tensor> in) {
+    Shapes.need("weight", in.get(WEIGHT), Shapes.ANY, Shapes.ANY);
     Shapes.need("hidden", in.get(HIDDEN), Shapes.ANY, in.get(WEIGHT).dim(1));
+    Shapes.need("rows", in.get(ROWS), Shapes.ANY);
     Shapes.need("ids", in.get(IDS), in.get(ROWS).dim(0));
     Shapes.need("count", in.get(COUNT), 1);
     Shapes.that(chunk >= 1, "got chunks of " + chunk + " rows, needs at least 1");

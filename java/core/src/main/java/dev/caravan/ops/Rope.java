@@ -24,6 +24,7 @@ public record Rope(boolean interleaved, boolean reverse) implements Op {
     TensorType x = in.get(0).type();
     Shapes.need("x", in.get(0), Shapes.ANY, Shapes.ANY, Shapes.ANY);
     Shapes.need("positions", in.get(1), x.dim(0));
+    Shapes.need("cos", in.get(2), Shapes.ANY, Shapes.ANY);
     Shapes.need("sin", in.get(3), in.get(2).type().shape());
     Shapes.that(2 * in.get(2).dim(1) <= x.dim(2), "cos: wider than half a head");
     return List.of(x);
