@@ -126,12 +126,27 @@ public record RunPlan(
       int threads,
       long available) {
     DType storage = storage(config.precision(), kind);
-    RunPlan last = null;
-    for (Recompute.Policy policy : policies(config.recompute(), model.layers())) {
-      last = of(model, config, storage, buffers, policy, kind, threads);
+    Recompute.Policy[] policies = policies(config.recompute(), model.layers());
+    RunPlan last = of(model, config, storage, buffers, policies[0], kind, threads);
+    if (last.bytes.total() <= available) {
+      return last;
+    }
+    // Each policy needs no more memory than the one before, so the first that fits is found by halves;
+    // the last policy is tried first, because often nothing fits.
+    RunPlan fits = null;
+    int low = 1;
+    int high = policies.length - 1;
+    for (int i = high; low <= high; i = (low + high) / 2) {
+      last = of(model, config, storage, buffers, policies[i], kind, threads);
       if (last.bytes.total() <= available) {
-        return last;
+        fits = last;
+        high = i - 1;
+      } else {
+        low = i + 1;
       }
+    }
+    if (fits != null) {
+      return fits;
     }
     throw new UserError(
         "the plan needs "
