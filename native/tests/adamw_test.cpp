@@ -1,5 +1,6 @@
 #include "core/random.h"
 #include "tests/harness.h"
+#include "tests/master.h"
 #include "tests/reference/adamw.h"
 
 namespace {
@@ -7,14 +8,6 @@ namespace {
 using test::Tensor;
 
 constexpr float kBeta1 = 0.9f, kBeta2 = 0.95f, kEps = 1e-8f, kDecay = 0.1f;
-
-float master_of(uint16_t high, uint16_t low) {
-    const uint32_t bits = (static_cast<uint32_t>(high) << 16) +
-                          static_cast<uint32_t>(static_cast<int32_t>(static_cast<int16_t>(low)));
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
 
 // Everything that a step works on, in the chosen storage, beginning from given masters.
 struct Buffers {
@@ -31,7 +24,7 @@ struct Buffers {
           v(moment_dtype, {static_cast<int64_t>(masters.size())}) {
         m.set(std::vector<double>(masters.size(), 0.0));
         v.set(std::vector<double>(masters.size(), 0.0));
-        for (size_t i = 0; i < masters.size(); ++i) set_master(static_cast<int64_t>(i), masters[i]);
+        test::set_masters(param, remainder, masters);
         state.seed = 1234567890123456789u;
         state.lr = 0.01f;
         state.clip_factor = 0.5f;
@@ -39,24 +32,7 @@ struct Buffers {
         segments = {{0, static_cast<int64_t>(masters.size()), 1, 0}};
     }
 
-    // As a checkpoint in float32 is taken in: the nearest bf16 (ties up) and what is left.
-    void set_master(int64_t i, double value) {
-        if (param.dtype() == CARAVAN_F32) return param.set(i, value);
-        const auto single = static_cast<float>(value);
-        uint32_t bits;
-        std::memcpy(&bits, &single, sizeof bits);
-        param.as<uint16_t>()[i] = static_cast<uint16_t>((bits + 0x8000) >> 16);
-        remainder.as<uint16_t>()[i] = static_cast<uint16_t>(bits);
-    }
-
-    std::vector<double> masters() {
-        if (param.dtype() == CARAVAN_F32) return param.values();
-        std::vector<double> values;
-        for (int64_t i = 0; i < param.count(); ++i) {
-            values.push_back(master_of(param.as<uint16_t>()[i], remainder.as<uint16_t>()[i]));
-        }
-        return values;
-    }
+    std::vector<double> masters() { return test::masters(param, remainder); }
 
     caravan_adamw_args args() {
         caravan_adamw_args args = {};
@@ -160,9 +136,9 @@ void split_is_lossless() {
         float value;
         std::memcpy(&value, &bits, sizeof value);
         masters.push_back(value);
-        buffers.set_master(i, value);
         buffers.grad.set(i, 0);
     }
+    test::set_masters(buffers.param, buffers.remainder, test::doubles(masters));
     buffers.segments[0].decay = 0;
     const std::string before = buffers.bits();
     CHECK(buffers.masters() == test::doubles(masters));

@@ -8,6 +8,7 @@
 
 // name of the kernel, type of its argument struct
 #define CARAVAN_CPU_KERNELS(X)                             \
+    X(adafactor_step, caravan_adafactor_args)              \
     X(adamw_step, caravan_adamw_args)                      \
     X(add_forward, caravan_add_args)                       \
     X(attention_forward, caravan_attention_forward_args)   \

@@ -147,6 +147,13 @@ inline void store_bits(uint16_t* to, VecU value, Part part) {
     std::memcpy(to, &half, static_cast<size_t>(part.n) * sizeof *to);
 }
 
+// The value with 0 in the lanes beyond the end.
+inline Vec inside(Vec value, Whole) { return value; }
+inline Vec inside(Vec value, Part part) {
+    for (int64_t i = part.n; i < kLanes; ++i) value[i] = 0.0f;
+    return value;
+}
+
 template <typename Body>
 inline void for_vectors(int64_t n, Body&& body) {
     int64_t i = 0;

@@ -1,0 +1,218 @@
+#include "tests/reference/adafactor.h"
+
+#include "tests/harness.h"
+#include "tests/master.h"
+
+namespace {
+
+using test::Tensor;
+
+struct Case {
+    std::vector<int64_t> shape;
+    bool factored, scale_parameter;
+    float beta1, clip_threshold;
+    int32_t grad_dtype;
+};
+
+int64_t elements(const std::vector<int64_t>& shape) {
+    int64_t n = 1;
+    for (int64_t extent : shape) n *= extent;
+    return n;
+}
+
+// Everything that a step works on, in the chosen storage.
+struct Buffers {
+    const Case& c;
+    Tensor param, remainder, grad, row, col, v, m, workspace;
+    caravan_step_state state = {};
+
+    Buffers(const Case& c_, int32_t dtype, const std::vector<double>& masters)
+        : c(c_),
+          param(dtype, c_.shape),
+          remainder(CARAVAN_U16, c_.shape),
+          grad(c_.grad_dtype, c_.shape),
+          row(CARAVAN_F32, {c_.shape[0]}),
+          col(CARAVAN_F32, {c_.shape.back()}),
+          v(CARAVAN_F32, c_.shape),
+          m(CARAVAN_F32, c_.shape),
+          workspace(CARAVAN_U8, {workspace_bytes()}) {
+        for (Tensor* moments : {&row, &col, &v, &m}) {
+            moments->set(std::vector<double>(static_cast<size_t>(moments->count()), 0.0));
+        }
+        test::set_masters(param, remainder, masters);
+        state.lr = 0.05f;
+        state.clip_factor = 0.5f;
+        state.finite = 1;
+    }
+
+    caravan_adafactor_args args() {
+        caravan_adafactor_args args = numbers();
+        args.param = param.view();
+        if (param.dtype() == CARAVAN_BF16) args.remainder = remainder.view();
+        args.grad = grad.view();
+        if (c.factored && c.shape.size() == 2) {
+            args.row = row.view();
+            args.col = col.view();
+        } else {
+            args.v = v.view();
+        }
+        if (c.beta1 > 0) args.m = m.view();
+        args.state = test::bytes_of(&state);
+        args.workspace = workspace.view();
+        return args;
+    }
+
+    void step(caravan_stream stream) {
+        ++state.step;
+        workspace.poison();
+        const caravan_adafactor_args known = args();
+        CHECK_OK(caravan_adafactor_step(stream, &known));
+    }
+
+    std::string bits() const {
+        return param.bits() + remainder.bits() + row.bits() + col.bits() + v.bits() + m.bits();
+    }
+
+  private:
+    caravan_adafactor_args numbers() const {
+        caravan_adafactor_args args = {};
+        args.size = sizeof args;
+        args.beta1 = c.beta1;
+        args.decay_rate = 0.8f;
+        args.eps1 = 1e-30f;
+        args.eps2 = 1e-3f;
+        args.clip_threshold = c.clip_threshold;
+        args.weight_decay = 0.1f;
+        args.scale_parameter = c.scale_parameter ? 1 : 0;
+        args.factored = c.factored ? 1 : 0;
+        return args;
+    }
+
+    int64_t workspace_bytes() {
+        caravan_adafactor_args args = numbers();
+        args.param = param.view();
+        args.param.data = nullptr;  // asked for before there is memory
+        int64_t bytes = -1;
+        CHECK_OK(caravan_adafactor_workspace(CARAVAN_CPU, &args, &bytes));
+        return bytes;
+    }
+};
+
+template <typename Real>
+reference::Adafactor<Real> reference_of(const Case& c) {
+    const bool factored = c.factored && c.shape.size() == 2;
+    return {0.05f, c.beta1, 0.8f, 1e-30f, 1e-3f, c.clip_threshold, 0.1f, 0.5f, c.scale_parameter,
+            factored, static_cast<size_t>(c.shape[0]), static_cast<size_t>(c.shape.back()), {}, {}, {},
+            {}};
+}
+
+void matches_reference(const Case& c, uint64_t seed) {
+    test::context() = std::to_string(c.shape[0]) + " x " +
+                      (c.shape.size() == 2 ? std::to_string(c.shape[1]) : "-") +
+                      (c.factored ? " factored" : "") + (c.scale_parameter ? " scaled" : "") +
+                      " beta1 " + std::to_string(c.beta1) + " grad " + test::name(c.grad_dtype);
+    const int steps = 4;
+    test::Random random(seed);
+    const int64_t n = elements(c.shape);
+    const auto start = test::rounded(random.normals(n), CARAVAN_F32);
+    std::vector<std::vector<double>> grads;
+    for (int t = 0; t < steps; ++t) grads.push_back(test::rounded(random.normals(n, 0.1), c.grad_dtype));
+
+    auto in_double = reference_of<double>(c);
+    auto in_float = reference_of<float>(c);
+    std::vector<double> exact = start;
+    std::vector<float> plain = test::floats(start);
+    const bool decays = c.shape.size() == 2;
+    for (int t = 1; t <= steps; ++t) {
+        const auto& grad = grads[static_cast<size_t>(t - 1)];
+        in_double.step(t, exact, grad, decays);
+        in_float.step(t, plain, test::floats(grad), decays);
+    }
+    test::same_bits_for_threads([&](caravan_stream stream) {
+        Buffers whole(c, CARAVAN_F32, start), split(c, CARAVAN_BF16, start);
+        for (Buffers* buffers : {&whole, &split}) {
+            for (const auto& grad : grads) {
+                buffers->grad.set(grad);
+                buffers->step(stream);
+            }
+        }
+        CHECK_ACCURACY(whole.param.values(), test::doubles(plain), exact);
+        if (in_double.factored) {
+            CHECK_ACCURACY(whole.row.values(), test::doubles(in_float.row), in_double.row);
+            CHECK_ACCURACY(whole.col.values(), test::doubles(in_float.col), in_double.col);
+        } else {
+            CHECK_ACCURACY(whole.v.values(), test::doubles(in_float.v), in_double.v);
+        }
+        if (c.beta1 > 0) CHECK_ACCURACY(whole.m.values(), test::doubles(in_float.m), in_double.m);
+        // A split master is the whole one bit for bit.
+        CHECK(test::masters(split.param, split.remainder) == whole.param.values());
+        return whole.bits() + split.bits();
+    });
+    test::context().clear();
+}
+
+void does_nothing_when_not_finite() {
+    test::Stream stream;
+    const Case c = {{3, 4}, true, true, 0.9f, 1, CARAVAN_F32};
+    Buffers buffers(c, CARAVAN_F32, std::vector<double>(12, 1.0));
+    buffers.state.finite = 0;
+    const std::string before = buffers.bits();
+    buffers.step(stream);
+    CHECK(buffers.bits() == before);
+}
+
+void refusals() {
+    test::Stream stream;
+    const Case c = {{9, 4}, true, true, 0.9f, 1, CARAVAN_F32};
+    Buffers buffers(c, CARAVAN_BF16, std::vector<double>(36, 1.0));
+    Tensor wrong(CARAVAN_F32, {8, 4}), deep(CARAVAN_F32, {9, 2, 2}), short_row(CARAVAN_F32, {3});
+    buffers.state.step = 1;
+    const std::string before = buffers.bits();
+    const auto refused = [&](const char* part, auto&& change) {
+        caravan_adafactor_args args = buffers.args();
+        change(args);
+        CHECK_REFUSED(caravan_adafactor_step(stream, &args), "adafactor_step", part);
+    };
+    refused("param: got rank 3, needs 1 or 2", [&](auto& args) { args.param = deep.view(); });
+    refused("param: got null", [&](auto& args) { args.param.data = nullptr; });
+    refused("remainder: got null", [&](auto& args) { args.remainder.data = nullptr; });
+    refused("grad: got shape [8, 4], needs [9, 4]", [&](auto& args) { args.grad = wrong.view(); });
+    refused("row: got shape [3], needs [9]", [&](auto& args) { args.row = short_row.view(); });
+    refused("col: got shape [3], needs [4]", [&](auto& args) { args.col = short_row.view(); });
+    refused("v: got null", [&](auto& args) { args.factored = 0; });
+    refused("m: got null", [&](auto& args) { args.m.data = nullptr; });
+    refused("state: got null", [&](auto& args) { args.state.data = nullptr; });
+    refused("workspace: needs ", [&](auto& args) { args.workspace.bytes -= 1; });
+    refused("beta1: got 1", [&](auto& args) { args.beta1 = 1; });
+    refused("decay_rate: got 0", [&](auto& args) { args.decay_rate = 0; });
+    refused("eps1: got -1", [&](auto& args) { args.eps1 = -1; });
+    refused("eps2: got inf", [&](auto& args) { args.eps2 = INFINITY; });
+    refused("clip_threshold: got 0", [&](auto& args) { args.clip_threshold = 0; });
+    refused("weight_decay: got nan", [&](auto& args) { args.weight_decay = NAN; });
+    buffers.state.step = 0;
+    refused("state.step: got 0", [](auto&) {});
+    CHECK(buffers.bits() == before);  // nothing was written
+    const caravan_adafactor_args good = buffers.args();
+    CHECK_REFUSED(caravan_adafactor_step(nullptr, &good), "adafactor_step: stream");
+}
+
+}  // namespace
+
+int main() {
+    uint64_t seed = 1;
+    const std::vector<std::vector<int64_t>> shapes = {{1},    {3},     {17},    {40000}, {1, 1}, {1, 17},
+                                                      {3, 1}, {17, 9}, {8, 16}, {65, 64}, {300, 129}};
+    for (const auto& shape : shapes) {
+        for (bool factored : {true, false}) {
+            for (float beta1 : {0.0f, 0.9f}) {
+                ++seed;
+                matches_reference({shape, factored, seed % 3 == 0, beta1, seed % 5 == 0 ? 0.3f : 1.0f,
+                                   seed % 4 == 0 ? CARAVAN_BF16 : CARAVAN_F32}, seed);
+            }
+        }
+    }
+    matches_reference({{0}, true, true, 0, 1, CARAVAN_F32}, ++seed);
+    does_nothing_when_not_finite();
+    refusals();
+    return test::finish();
+}
