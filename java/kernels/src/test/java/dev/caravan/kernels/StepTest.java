@@ -1,0 +1,118 @@
+package dev.caravan.kernels;
+
+import static dev.caravan.kernels.Arena.assertNear;
+import static dev.caravan.kernels.Arena.bytes;
+import static dev.caravan.kernels.Arena.values;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import org.bytedeco.javacpp.Pointer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** The ops that share a step's state: loss, norm, optimizers. */
+class StepTest {
+  private Arena arena;
+  private StepState state;
+
+  @BeforeEach
+  void open() {
+    arena = new Arena(22);
+    state = new StepState(arena.zeros(DType.U8, StepState.bytes()));
+  }
+
+  @AfterEach
+  void close() {
+    state.close();
+    arena.close();
+  }
+
+  @Test
+  void crossEntropyOfAChunk() {
+    TensorRef logits = arena.random(3, 4);
+    TensorRef targets = arena.ints(3, 2, 0);
+    TensorRef nll = arena.poisoned(3);
+    double[] before = values(logits);
+    state.begin(arena.stream, 1, 0, 0, 0.25f, 0);
+    // Rows 1 and 2 of the targets are this chunk's 0 and 1; its row 2 is not in use.
+    arena.run(CrossEntropy.forward(logits, targets, arena.ints(3), nll, state.ref(), 1, true));
+    double loss = 0;
+    double[] expected = new double[12];
+    for (int row = 0; row < 2; row++) {
+      double sum = 0;
+      for (int i = 0; i < 4; i++) {
+        sum += Math.exp(before[row * 4 + i]);
+      }
+      int target = row == 0 ? 2 : 0;
+      loss += Math.log(sum) - before[row * 4 + target];
+      assertEquals(Math.log(sum) - before[row * 4 + target], values(nll)[row + 1], 1e-5);
+      for (int i = 0; i < 4; i++) {
+        expected[row * 4 + i] =
+            0.25 * (Math.exp(before[row * 4 + i]) / sum - (i == target ? 1 : 0));
+      }
+    }
+    assertNear(expected, logits);
+    assertEquals(loss, state.result(arena.stream).lossSum(), 1e-5);
+  }
+
+  @Test
+  void globalNormClipsAndSaysWhetherAllIsFinite() {
+    TensorRef grads = arena.floats(new long[] {4}, 3, 0, -4, 0);
+    state.begin(arena.stream, 1, 0, 0, 1, 2);
+    arena.run(GlobalNorm.forward(grads, state.ref()));
+    StepState.Result result = state.result(arena.stream);
+    assertEquals(5, result.gradNorm(), 1e-6);
+    assertEquals(0.4, result.clipFactor(), 1e-6);
+    assertTrue(result.finite());
+    bytes(grads).putFloat(4, Float.NaN);
+    arena.run(GlobalNorm.forward(grads, state.ref()));
+    assertFalse(state.result(arena.stream).finite());
+  }
+
+  @Test
+  void adamwStepsOnlyItsSegments() {
+    TensorRef param = arena.floats(new long[] {4}, 1, 1, 1, 1);
+    TensorRef grad = arena.floats(new long[] {4}, 0.5, -0.5, 0.5, 0.5);
+    TensorRef m = arena.zeros(DType.F32, 4);
+    TensorRef v = arena.zeros(DType.F32, 4);
+    List<Adamw.Segment> list =
+        List.of(new Adamw.Segment(0, 2, 1), new Adamw.Segment(2, 1, 0));
+    assertEquals(48, Adamw.segmentBytes(2));
+    TensorRef segments = arena.zeros(DType.U8, 48);
+    Adamw.putSegments(bytes(segments), list);
+    state.begin(arena.stream, 1, 0, 0.1f, 1, 0);
+    arena.run(
+        Adamw.step(param, null, grad, m, v, segments, state.ref(), 0.9f, 0.99f, 1e-8f, 0.01f));
+    // After one step the corrected moments give the sign of the gradient.
+    assertNear(
+        new double[] {
+          1 - 0.1 * (1 + 0.01), 1 - 0.1 * (-1 + 0.01), 1 - 0.1, 1
+        },
+        param);
+    assertNear(new double[] {0.05, -0.05, 0.05, 0}, m);
+    assertNear(new double[] {0.0025, 0.0025, 0.0025, 0}, v);
+  }
+
+  @Test
+  void aStepMakesNoNativeMemory() {
+    TensorRef grads = arena.random(100);
+    KernelCall norm = GlobalNorm.forward(grads, state.ref());
+    long bytes = norm.workspaceBytes(Device.Kind.CPU);
+    if (bytes > 0) {
+      norm.workspace(arena.zeros(DType.U8, bytes).address(), bytes);
+    }
+    Memory.Stats before = Memory.stats();
+    long pointers = Pointer.totalCount();
+    for (int step = 1; step <= 50; step++) {
+      state.begin(arena.stream, step, 0, 0.1f, 1, 1);
+      norm.run(arena.stream);
+      state.result(arena.stream);
+    }
+    assertEquals(before, Memory.stats());
+    assertEquals(pointers, Pointer.totalCount());
+    norm.close();
+  }
+}
