@@ -2,6 +2,7 @@ package dev.caravan.cli;
 
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
+import dev.caravan.train.NonFinite;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -88,6 +89,9 @@ public final class Main {
     }
     if (e instanceof UserError) {
       return say(BAD_INPUT, e.getMessage());
+    }
+    if (e instanceof NonFinite) {
+      return say(FAILED, e.getMessage());
     }
     if (e instanceof OutOfMemoryError) {
       return say(FAILED, "the Java heap is full: " + e.getMessage());

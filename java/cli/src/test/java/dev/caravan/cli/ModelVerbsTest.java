@@ -196,6 +196,32 @@ class ModelVerbsTest {
   }
 
   @Test
+  void aMachineThatIsNotHereCanBePlannedFor() throws IOException {
+    Captured run =
+        Captured.run(
+            "plan",
+            "llama",
+            "--json",
+            "--machine",
+            "h200",
+            "--set",
+            "model={family: llama, size: 7b}",
+            "--set",
+            "sequence.length=512");
+    assertEquals(0, run.code(), run.err());
+    JsonNode plan = JSON.readTree(run.out());
+    assertEquals(6_738_415_616L, plan.get("params_total").asLong());
+    // bf16 weight with its remainder, float32 gradient, two float32 moments
+    assertEquals(16, plan.get("bytes_per_parameter").asDouble(), 0.01);
+    assertEquals("h200", plan.get("machine").asText());
+    Captured tooLarge =
+        Captured.run(
+            "plan", "llama", "--machine", "h100", "--set", "model={family: llama, size: 65b}");
+    assertEquals(2, tooLarge.code());
+    assertTrue(tooLarge.err().contains("the plan needs"), tooLarge.err());
+  }
+
+  @Test
   void thePreviewShowsWhatIsLearnt() throws IOException {
     Captured text = Captured.run("preview", "first-run");
     assertEquals(0, text.code(), text.err());

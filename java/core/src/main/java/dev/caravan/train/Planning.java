@@ -3,6 +3,7 @@ package dev.caravan.train;
 import dev.caravan.data.UserError;
 import dev.caravan.graph.Recompute;
 import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.Stream;
@@ -29,6 +30,8 @@ public final class Planning {
     }
   }
 
+  private static final int NO_THREADS = 0;
+
   private Planning() {}
 
   /**
@@ -48,27 +51,40 @@ public final class Planning {
     RunPlan plan =
         machine.equals(Machine.THIS)
             ? TrainingRun.plan(config, model.config(), rows, choice)
-            : elsewhere(config, model, rows, choice, target);
+            : elsewhere(config, model, rows, choice.threads(), target, notes);
     return new Planned(target, plan, PlanReport.of(model, plan, tokensPerStep(config), target));
   }
 
+  /**
+   * Plans for a machine that is not here. The kernels say how much workspace they need; where those
+   * of its device are not here to be asked, the CPU's answer for them.
+   */
   private static RunPlan elsewhere(
       RunConfig config,
       ModelSource model,
       RunData.Lengths rows,
-      DeviceChoice choice,
-      Machine target) {
+      int threads,
+      Machine target,
+      Consumer<String> notes) {
     try {
       return TrainingRun.plan(
-          config, model.config(), rows, target.kind(), choice.threads(), target.memoryBytes());
+          config, model.config(), rows, target.kind(), threads, target.memoryBytes());
     } catch (KernelException.Unsupported e) {
-      throw new UserError(
-          "--machine "
-              + target.name()
-              + ": its plan needs kernels that are not here: "
-              + e.getMessage(),
-          e);
+      notes.accept("workspace bytes are those of the CPU kernels: " + e.getMessage());
+      return TrainingRun.plan(
+          config.withPrecision(precision(config, target.kind())),
+          model.config(),
+          rows,
+          Device.Kind.CPU,
+          NO_THREADS,
+          target.memoryBytes());
     }
+  }
+
+  private static RunConfig.Precision precision(RunConfig config, Device.Kind kind) {
+    return RunPlan.storage(config.precision(), kind) == DType.BF16
+        ? RunConfig.Precision.BF16
+        : RunConfig.Precision.FP32;
   }
 
   private static Machine machine(String name, DeviceChoice choice) {

@@ -46,6 +46,25 @@ public record RunConfig(
     Path output,
     boolean deterministic) {
 
+  /** The same run at another precision. */
+  public RunConfig withPrecision(Precision other) {
+    return new RunConfig(
+        model,
+        tokenizer,
+        data,
+        sequence,
+        train,
+        optimizer,
+        experts,
+        other,
+        recompute,
+        parallel,
+        checkpoint,
+        eval,
+        output,
+        deterministic);
+  }
+
   /**
    * Refuses a run without data, for the verbs that read some.
    *

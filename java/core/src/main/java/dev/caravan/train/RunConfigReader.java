@@ -171,6 +171,10 @@ final class RunConfigReader {
     Fields a =
         f.map("adafactor", "beta1", "decay_rate", "clip_threshold", "scale_parameter", "factored");
     double[] betas = f.numbers("betas", 0, 1, 0.9, 0.95);
+    RunConfig.Storage grads = f.oneOf("grads", RunConfig.Storage.FP32);
+    if (grads != RunConfig.Storage.FP32) {
+      throw f.notBuilt("grads");
+    }
     return new RunConfig.Optimizer(
         f.oneOf("name", RunConfig.OptimizerName.ADAMW),
         f.number("lr", 0, MAX, 2e-5),
@@ -183,7 +187,7 @@ final class RunConfigReader {
         f.integer("warmup_steps", 0, 0),
         f.number("final_lr_ratio", 0, 1, 0.1),
         f.oneOf("moments", RunConfig.Storage.FP32),
-        f.oneOf("grads", RunConfig.Storage.FP32),
+        grads,
         new RunConfig.Adafactor(
             a.number("beta1", 0, Math.nextDown(1.0), 0),
             a.positive("decay_rate", 0.8),

@@ -112,7 +112,7 @@ class RunFileTest {
               warmup_steps: 5
               final_lr_ratio: 0
               moments: bf16
-              grads: bf16
+              grads: fp32
               adafactor: {beta1: 0.5, decay_rate: 0.7, clip_threshold: 2, scale_parameter: true,
                           factored: false}
             experts: {aux_loss: none, z_weight: 0, capacity_factor: none}
@@ -178,6 +178,7 @@ class RunFileTest {
         "optimizer: {final_lr_ratio: 2}|optimizer.final_lr_ratio: got 2, needs a number from 0 to"
             + " 1",
         "optimizer: {name: sgd}|optimizer.name: got 'sgd', needs one of adamw, adafactor",
+        "optimizer: {grads: bf16}|optimizer.grads: 'bf16' is not built yet",
         "precision: fp16|precision: got 'fp16', needs one of auto, fp32, bf16",
         "checkpoint: {keep: 0}|checkpoint.keep: got 0, needs a whole number of at least 1",
         "experts: {aux_loss: glam}|experts.aux_loss: 'glam' is not built yet",
