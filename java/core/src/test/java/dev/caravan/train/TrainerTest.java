@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.management.ThreadMXBean;
 import dev.caravan.data.Row;
 import dev.caravan.data.RowStore;
 import dev.caravan.data.mixture.ExampleOrder;
@@ -19,6 +20,7 @@ import dev.caravan.kernels.Stream;
 import dev.caravan.train.log.EvalMetrics;
 import dev.caravan.train.log.StepMetrics;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -47,6 +49,7 @@ class TrainerTest {
       """;
   private static final int LENGTH = 24;
   private static final int STEPS = 6;
+  private static final long HEAP_BYTES_A_STEP = 100_000;
 
   @TempDir Path folder;
 
@@ -99,13 +102,7 @@ class TrainerTest {
   }
 
   private Trainer trainer(RunConfig config, RowStore rows, Stream stream) {
-    BufferShape shape =
-        BufferShape.of(
-            config.train().microBatchTokens().orElseThrow(),
-            config.sequence().length(),
-            config.sequence().packing(),
-            rows.minLength(),
-            0);
+    BufferShape shape = shape(config, rows);
     ModelSource model = ModelSource.of(config.model());
     RunPlan plan =
         RunPlan.choose(
@@ -275,22 +272,47 @@ class TrainerTest {
         RunFolder run = RunFolder.open(config)) {
       long before = Memory.stats().liveBytes();
       try (Trainer trainer = trainer(config, rows, stream)) {
+        assertEquals(planned(config, rows), Memory.stats().liveBytes() - before, "the plan");
         long[] after = new long[STEPS + 1];
+        long[] heap = new long[STEPS + 1];
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         trainer.run(
             run,
             new Trainer.Listener() {
               @Override
               public void step(StepMetrics metrics) {
                 after[metrics.step()] = Memory.stats().allocations();
+                heap[metrics.step()] = threads.getCurrentThreadAllocatedBytes();
               }
             },
             () -> false);
         for (int step = 2; step <= STEPS; step++) {
           assertEquals(after[1], after[step], "native allocations by step " + step);
+          long bytes = heap[step] - heap[step - 1];
+          assertTrue(bytes < HEAP_BYTES_A_STEP, "step " + step + " made " + bytes + " bytes");
         }
       }
       assertEquals(before, Memory.stats().liveBytes(), "everything is given back");
     }
+  }
+
+  /** Bytes that the plan says the trainer allocates: all but the stream's own scratch. */
+  private static long planned(RunConfig config, RowStore rows) {
+    BufferShape shape = shape(config, rows);
+    ModelSource model = ModelSource.of(config.model());
+    RunPlan plan =
+        RunPlan.choose(model.config(), config, shape, Device.Kind.CPU, 2, 1L << 30);
+    long evaluation = plan.plan().inputBytes(); // the second staging buffer
+    return plan.bytes().total() - 2 * (4L << 20) + evaluation;
+  }
+
+  private static BufferShape shape(RunConfig config, RowStore rows) {
+    return BufferShape.of(
+        config.train().microBatchTokens().orElseThrow(),
+        config.sequence().length(),
+        config.sequence().packing(),
+        rows.minLength(),
+        0);
   }
 
   @Test
