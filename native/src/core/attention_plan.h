@@ -17,6 +17,15 @@ constexpr int64_t kAttentionWidest = 1024;
 // Queries and keys of a tile.
 constexpr int64_t kTileQueries = 64, kTileKeys = 64;
 
+// Queries of one head that a task of the forward pass takes: as many tiles as still leave tasks to share,
+// since each key that is fetched serves all of them. tq: rows of q; h: heads.
+constexpr int64_t kTilesMost = 4;
+
+inline int64_t forward_queries(int64_t tq, int64_t h) {
+    const int64_t tiles = (tq + kTileQueries - 1) / kTileQueries;
+    return std::clamp<int64_t>(tiles * h / 16, 1, kTilesMost) * kTileQueries;
+}
+
 // Rounds a head's width up to whole vectors of any instruction set.
 inline int64_t padded_to_plan(int64_t width) { return (width + 15) / 16 * 16; }
 

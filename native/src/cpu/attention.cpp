@@ -1,6 +1,6 @@
-// Attention forward. A task takes 64 queries of one head and goes over the tiles of keys that they see,
-// with an online soft-max; few queries over many keys go to attention_decode.h. Tiles outside a mask
-// are skipped, those that it cuts are computed only near it.
+// Attention forward. A task takes up to four tiles of 64 queries of one head and goes over the tiles of
+// keys that they see, with an online soft-max; few queries over many keys go to attention_decode.h.
+// Tiles outside a mask are skipped, those that it cuts are computed only near it.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -16,10 +16,6 @@ namespace CARAVAN_ISA {
 namespace {
 
 // ------------------------------------------------------------------ tiles
-
-// Rows whose stride is a multiple of this many bytes share few sets of the first cache, too few for a
-// tile of them: such rows are copied side by side first.
-constexpr int64_t kCrowdedStride = 512;
 
 // Finishes the scores of the tile, with the largest of each query in `largest` [kTileQueries].
 template <bool kPlain>
@@ -43,15 +39,20 @@ void finish_scores(const ScoreTile& tile, float* scores, float* largest) {
     }
 }
 
-// Statistics of the online soft-max of a tile of queries.
-struct Running {
-    float largest[kTileQueries];  // of the scores so far
-    float total[kTileQueries];    // sum of exp(score - largest)
-    float before[kTileQueries];   // factor for what was summed before the last tile
+// A tile of queries with the statistics of its online soft-max.
+struct QueryTile {
+    int64_t query, queries;  // of the document
+    Range keys;              // that some of its queries see
+    float* q;                // [width][kTileQueries], scaled
+    float* out;              // [queries][padded value width], not yet divided by total
+    float* largest;          // [kTileQueries], of the scores so far
+    float* total;            // [kTileQueries], sum of exp(score - largest)
+    float* before;           // [kTileQueries], factor for what was summed before the last tile
+    bool begun;              // whether `out` holds anything
 };
 
 // scores = exp(scores - largest), with the statistics brought up to date.
-void soften(int64_t keys, float* scores, const float* tile_largest, Running& running) {
+void soften(int64_t keys, float* scores, const float* tile_largest, const QueryTile& running) {
     for (int64_t c = 0; c < kTileQueries; c += kLanes) {
         const Vec old = load(running.largest + c);
         const Vec most = max(old, load(tile_largest + c));
@@ -80,79 +81,97 @@ void write_nothing(const Attention& a, const caravan_attention_forward_args& arg
 }
 
 template <typename T>
-void forward_tile(const Attention& a, const caravan_attention_forward_args& args,
-                  const Document& document, int64_t head, int64_t query, Scratch scratch) {
+QueryTile begin_tile(const Attention& a, const caravan_attention_forward_args& args,
+                     const Document& document, int64_t head, int64_t query, Scratch& scratch) {
     const int64_t queries = std::min(kTileQueries, document.queries - query);
-    const int64_t row = document.first_query + query;
-    const Range keys = a.keys_seen(document, query, query + queries - 1);
-    if (keys.from >= keys.to) return write_nothing<T>(a, args, row, queries, head);
+    const QueryTile tile = {query,
+                            queries,
+                            a.keys_seen(document, query, query + queries - 1),
+                            scratch.take(a.width * kTileQueries),
+                            scratch.take(kTileQueries * padded(a.value_width)),
+                            scratch.take(kTileQueries),
+                            scratch.take(kTileQueries),
+                            scratch.take(kTileQueries),
+                            false};
+    std::fill_n(tile.largest, kTileQueries, -kInfinity);
+    std::fill_n(tile.total, kTileQueries, 0.0f);
+    copy_transposed(head_row<T>(args.q, document.first_query + query, head), args.q.stride[0], queries,
+                    a.width, a.scale, tile.q);
+    return tile;
+}
 
+// Brings a tile of queries past the keys [key, key + keys); k, v: their rows, of padded widths.
+void pass_keys(const Attention& a, const Document& document, int64_t head, int64_t key, int64_t keys,
+               const float* k, const float* v, float* scores, float* diagonal, QueryTile& tile) {
     const int64_t value_ld = padded(a.value_width);
-    float* q = scratch.take(a.width * kTileQueries);
-    float* scores = scratch.take(kTileKeys * kTileQueries);
-    float* out = scratch.take(kTileQueries * value_ld);
-    float* k_copy = scratch.take(kTileKeys * padded(a.width));
-    float* v_copy = scratch.take(kTileKeys * value_ld);
-    float* diagonal = scratch.take(kDiagonals);
-    float* tile_largest = scratch.take(kTileQueries);
-    Running running;
-    std::fill_n(running.largest, kTileQueries, -kInfinity);
-    std::fill_n(running.total, kTileQueries, 0.0f);
-
-    copy_transposed(head_row<T>(args.q, row, head), args.q.stride[0], queries, a.width, a.scale, q);
-    const int64_t kv_head = head / a.group;
-    constexpr bool kFloat = std::is_same_v<T, float>;
-    const bool k_in_place = kFloat && args.k.stride[0] * 4 % kCrowdedStride != 0;
-    const bool v_in_place =
-        kFloat && args.v.stride[0] * 4 % kCrowdedStride != 0 && a.value_width == value_ld;
-
-    bool first = true;
-    for (int64_t key = keys.from / kTileKeys * kTileKeys; key < keys.to; key += kTileKeys) {
-        const int64_t count = std::min(kTileKeys, document.keys - key);
-        const T* k_rows = head_row<T>(args.k, document.first_key + key, kv_head);
-        const T* v_rows = head_row<T>(args.v, document.first_key + key, kv_head);
-        Left k = {k_copy, padded(a.width), 1}, v = {v_copy, value_ld, 1};
-        if constexpr (kFloat) {
-            if (k_in_place) k = {k_rows, args.k.stride[0], 1};
-            if (v_in_place) v = {v_rows, args.v.stride[0], 1};
-        }
-        if (k.data == k_copy) {
-            copy_rows(k_rows, args.k.stride[0], count, a.width, k_copy, padded(a.width));
-        }
-        if (v.data == v_copy) {
-            copy_rows(v_rows, args.v.stride[0], count, a.value_width, v_copy, value_ld);
-        }
-
-        ScoreTile tile = score_tile(a, document, query, queries, key, count);
-        if (a.bias_table != nullptr) set_diagonal(a, document, head, diagonal, tile);
-        score_product(count, a.width, k, q, scores, tile.band);
-        if (tile.plain()) {
-            finish_scores<true>(tile, scores, tile_largest);
-        } else {
-            finish_scores<false>(tile, scores, tile_largest);
-        }
-        soften(count, scores, tile_largest, running);
-        const Left weights = {scores, 1, kTileQueries};
-        if (first) {
-            product<Into::kOverwrite>(queries, value_ld / kLanes, count, weights, v.data, v.row, out,
-                                      value_ld, tile.transposed());
-        } else {
-            product<Into::kScaleAdd>(queries, value_ld / kLanes, count, weights, v.data, v.row, out,
-                                     value_ld, tile.transposed(), running.before);
-        }
-        first = false;
+    ScoreTile shape = score_tile(a, document, tile.query, tile.queries, key, keys);
+    if (a.bias_table != nullptr) set_diagonal(a, document, head, diagonal, shape);
+    score_product(keys, a.width, {k, padded(a.width), 1}, tile.q, scores, shape.band);
+    float largest[kTileQueries];
+    if (shape.plain()) {
+        finish_scores<true>(shape, scores, largest);
+    } else {
+        finish_scores<false>(shape, scores, largest);
     }
+    soften(keys, scores, largest, tile);
+    const Left weights = {scores, 1, kTileQueries};
+    if (tile.begun) {
+        product<Into::kScaleAdd>(tile.queries, value_ld / kLanes, keys, weights, v, value_ld, tile.out,
+                                 value_ld, shape.transposed(), tile.before);
+    } else {
+        product<Into::kOverwrite>(tile.queries, value_ld / kLanes, keys, weights, v, value_ld,
+                                  tile.out, value_ld, shape.transposed());
+    }
+    tile.begun = true;
+}
 
-    for (int64_t i = 0; i < queries; ++i) {
-        const float total = running.total[i];
+template <typename T>
+void end_tile(const Attention& a, const caravan_attention_forward_args& args,
+              const Document& document, int64_t head, const QueryTile& tile) {
+    const int64_t row = document.first_query + tile.query;
+    if (!tile.begun) return write_nothing<T>(a, args, row, tile.queries, head);
+    for (int64_t i = 0; i < tile.queries; ++i) {
+        const float total = tile.total[i];
         if (args.lse.data != nullptr) {
             data<float>(args.lse)[head * args.lse.stride[0] + row + i] =
-                total == 0 ? -kInfinity : running.largest[i] + std::log(total);
+                total == 0 ? -kInfinity : tile.largest[i] + std::log(total);
         }
-        running.total[i] = total == 0 ? 0 : 1 / total;
+        tile.total[i] = total == 0 ? 0 : 1 / total;
     }
-    store_rows(out, value_ld, queries, a.value_width, running.total,
+    store_rows(tile.out, padded(a.value_width), tile.queries, a.value_width, tile.total,
                head_row<T>(args.out, row, head), args.out.stride[0]);
+}
+
+// The queries [query, query + queries) of a document, at most kTilesMost tiles of them.
+template <typename T>
+void forward_tiles(const Attention& a, const caravan_attention_forward_args& args,
+                   const Document& document, int64_t head, int64_t query, int64_t queries,
+                   Scratch scratch) {
+    const int64_t ld = padded(a.width), value_ld = padded(a.value_width);
+    float* k = scratch.take(kTileKeys * ld);
+    float* v = scratch.take(kTileKeys * value_ld);
+    float* scores = scratch.take(kTileKeys * kTileQueries);
+    float* diagonal = scratch.take(kDiagonals);
+    QueryTile tiles[kTilesMost];
+    int64_t count = 0;
+    for (int64_t first = 0; first < queries; first += kTileQueries) {
+        tiles[count++] = begin_tile<T>(a, args, document, head, query + first, scratch);
+    }
+    const Range seen = a.keys_seen(document, query, query + queries - 1);
+    const int64_t kv_head = head / a.group;
+    for (int64_t key = seen.from / kTileKeys * kTileKeys; key < seen.to; key += kTileKeys) {
+        const int64_t keys = std::min(kTileKeys, document.keys - key);
+        const int64_t row = document.first_key + key;
+        copy_rows(head_row<T>(args.k, row, kv_head), args.k.stride[0], keys, a.width, k, ld);
+        copy_rows(head_row<T>(args.v, row, kv_head), args.v.stride[0], keys, a.value_width, v,
+                  value_ld);
+        for (int64_t t = 0; t < count; ++t) {
+            QueryTile& tile = tiles[t];
+            if (key >= tile.keys.to || key + keys <= tile.keys.from) continue;
+            pass_keys(a, document, head, key, keys, k, v, scores, diagonal, tile);
+        }
+    }
+    for (int64_t t = 0; t < count; ++t) end_tile<T>(a, args, document, head, tiles[t]);
 }
 
 // ------------------------------------------------------------------ few queries
@@ -249,14 +268,17 @@ void attention_forward(Pool& pool, const caravan_attention_forward_args& args) {
         const Document document = a.document(s);
         return document.queries > 0 && decoded(document) ? splits_of(document) : 0;
     };
+    const int64_t step = forward_queries(a.query_rows, a.heads);
     with_storage(args.q.dtype, [&](auto tag) {
         using T = std::remove_pointer_t<decltype(tag)>;
-        pool.run(pieces(a.documents, kTileQueries, tile_rows) * a.heads,
-                 [&](int64_t task, int thread) {
-                     const Piece piece = find_piece(task / a.heads, kTileQueries, tile_rows);
-                     forward_tile<T>(a, args, a.document(piece.document), task % a.heads,
-                                     piece.index * kTileQueries, Scratch(pool.scratch(thread)));
-                 });
+        pool.run(pieces(a.documents, step, tile_rows) * a.heads, [&](int64_t task, int thread) {
+            const Piece piece = find_piece(task / a.heads, step, tile_rows);
+            const Document document = a.document(piece.document);
+            const int64_t query = piece.index * step;
+            forward_tiles<T>(a, args, document, task % a.heads, query,
+                             std::min(step, document.queries - query),
+                             Scratch(pool.scratch(thread)));
+        });
         pool.run(pieces(a.documents, 1, splits) * kv_heads, [&](int64_t task, int thread) {
             const Piece piece = find_piece(task / kv_heads, 1, splits);
             const Document document = a.document(piece.document);

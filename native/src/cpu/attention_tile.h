@@ -48,7 +48,9 @@ template <Into kInto, int kRows, int kVecs>
 void block(Left a, const float* b, int64_t ldb, int64_t depth, float* c, int64_t ldc,
            const float* scale) {
     Vec sum[kRows][kVecs];
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
         for (int v = 0; v < kVecs; ++v) {
             if (kInto == Into::kOverwrite) {
                 sum[r][v] = Vec{};
@@ -61,15 +63,20 @@ void block(Left a, const float* b, int64_t ldb, int64_t depth, float* c, int64_t
     const float* left = a.data;
     for (int64_t k = 0; k < depth; ++k) {
         Vec right[kVecs];
+#pragma GCC unroll 4
         for (int v = 0; v < kVecs; ++v) right[v] = load(b + v * kLanes);
+#pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r) {
             const Vec factor = broadcast(left[r * a.row]);
+#pragma GCC unroll 4
             for (int v = 0; v < kVecs; ++v) sum[r][v] += factor * right[v];
         }
         left += a.step;
         b += ldb;
     }
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
         for (int v = 0; v < kVecs; ++v) store(c + r * ldc + v * kLanes, sum[r][v]);
     }
 }
@@ -229,8 +236,8 @@ inline Vec exp_weight(Vec x) {
     const VecI tiny = x < broadcast(-87.0f);
     x = broadcast(-87.0f) > x ? broadcast(-87.0f) : x;  // keeps a NaN
     const float log2e = 1.44269504f, magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-    const Vec n = (x * log2e + magic) - magic;
-    const Vec f = x * log2e - n;
+    const Vec shifted = x * log2e + magic;
+    const Vec f = x * log2e - (shifted - magic);
     Vec p = broadcast(1.534581242594868e-4f);
     p = p * f + 1.3399930903688073e-3f;
     p = p * f + 9.618489071726799e-3f;
@@ -238,8 +245,9 @@ inline Vec exp_weight(Vec x) {
     p = p * f + 2.4022646248340607e-1f;
     p = p * f + 6.931471824645996e-1f;
     p = p * f + 1.0f;
-    const VecI exponent = (__builtin_convertvector(n, VecI) + 127) << 23;
-    return tiny ? Vec{} : p * reinterpret_cast<Vec>(exponent);
+    // The integer is in the low bits of `shifted`; a factor, as adding it to p's bits could undo a NaN.
+    const VecI power = (reinterpret_cast<VecI>(shifted) << 23) + 0x3f800000;
+    return tiny ? Vec{} : p * reinterpret_cast<Vec>(power);
 }
 
 // tanh(x) within 3 units in the last place: a polynomial (fitted, 5e-9) up to 0.625, beyond it from exp.
