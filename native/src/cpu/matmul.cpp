@@ -43,9 +43,9 @@ struct Tiles {
 
 // A grid of powers of two that minimises arithmetic + packing, times what an uneven last round of tasks
 // costs. A BLAS packs the rows and columns of each tile; one packed element was measured to cost as much
-// as about 30 multiply-adds at peak rate (OpenBLAS 0.3.31, AVX-512).
+// as about 40 multiply-adds at peak rate (OpenBLAS 0.3.31, AVX-512).
 Tiles choose_tiles(int64_t m, int64_t n) {
-    constexpr double kPacking = 30, kUneven = 2;
+    constexpr double kPacking = 40, kUneven = 1.5;
     Tiles best = {};
     double best_cost = 0;
     for (int64_t i = 1; i == 1 || i <= m / 32; i *= 2) {
