@@ -6,7 +6,9 @@ import static dev.caravan.kernels.KernelCall.zeroed;
 import dev.caravan.kernels.abi.Caravan;
 import dev.caravan.kernels.abi.caravan_adafactor_args;
 
-/** Adafactor for one tensor. Source: Shazeer and Stern 2018, arXiv 1804.04235, algorithms 4 and 5. */
+/**
+ * Adafactor for one tensor. Source: Shazeer and Stern 2018, arXiv 1804.04235, algorithms 4 and 5.
+ */
 public final class Adafactor {
   private Adafactor() {}
 
@@ -30,8 +32,8 @@ public final class Adafactor {
       boolean scaleParameter) {}
 
   /**
-   * One step; nothing happens when the state's finite is 0. The second moment is factored when {@code
-   * row} and {@code col} are given, else whole in {@code v}.
+   * One step; nothing happens when the state's finite is 0. The second moment is factored when
+   * {@code row} and {@code col} are given, else whole in {@code v}.
    *
    * @param param f32 or bf16, [R, C] or [n], inout
    * @param remainder u16 as param, inout, needed with a bf16 param

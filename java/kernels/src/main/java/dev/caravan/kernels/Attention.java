@@ -11,7 +11,8 @@ import dev.caravan.kernels.abi.caravan_cache_append_args;
 /**
  * Fused attention over packed documents; scores never exist whole. Document s owns the query rows
  * {@code cuQ[s] .. cuQ[s+1]-1} and the key rows {@code cuK[s] .. cuK[s+1]-1}. Query head h reads
- * key/value head h / (H / K). Sources: Dao et al. 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691.
+ * key/value head h / (H / K). Sources: Dao et al. 2022, arXiv 2205.14135; Dao 2023, arXiv
+ * 2307.08691.
  */
 public final class Attention {
   private Attention() {}
@@ -54,8 +55,8 @@ public final class Attention {
   }
 
   /**
-   * {@code out = softmax(scores) v}; a row that sees no key is 0, with lse -infinity, and so are rows
-   * of out outside every document.
+   * {@code out = softmax(scores) v}; a row that sees no key is 0, with lse -infinity, and so are
+   * rows of out outside every document.
    *
    * @param q float [Tq, H, N]
    * @param k float [Tk, K, N]
@@ -165,8 +166,6 @@ public final class Attention {
     set(args.cache(), cache);
     set(args.start(), start);
     return KernelCall.of(
-        "cache_append_forward",
-        args,
-        stream -> Caravan.caravan_cache_append_forward(stream, args));
+        "cache_append_forward", args, stream -> Caravan.caravan_cache_append_forward(stream, args));
   }
 }

@@ -13,8 +13,8 @@ public final class CrossEntropy {
   /**
    * One chunk of rows: row i of it is target row {@code first + i}, in use when below count. {@code
    * nll[first + i] = log-sum-exp - logits[i][target]}, in nats; the state's loss_sum += their sum.
-   * With {@code gradient}, logits become {@code (softmax - onehot) * state.inv_targets}, rows not in
-   * use 0.
+   * With {@code gradient}, logits become {@code (softmax - onehot) * state.inv_targets}, rows not
+   * in use 0.
    *
    * @param logits float [R, V], in and, with {@code gradient}, out
    * @param targets i32 [n], each in 0 to V-1

@@ -13,7 +13,9 @@ import dev.caravan.kernels.abi.caravan_cast_args;
 public final class Elementwise {
   private Elementwise() {}
 
-  /** {@code out = a + b}, float, of one shape and dtype; {@code out} may be {@code a} or {@code b}. */
+  /**
+   * {@code out = a + b}, float, of one shape and dtype; {@code out} may be {@code a} or {@code b}.
+   */
   public static KernelCall add(TensorRef a, TensorRef b, TensorRef out) {
     caravan_add_args args = zeroed(new caravan_add_args());
     set(args.a(), a);

@@ -38,8 +38,7 @@ public final class Event implements AutoCloseable {
   /** Milliseconds from this event to a later one; both must have happened. */
   public float millisecondsTo(Event later) {
     try (FloatPointer milliseconds = new FloatPointer(1)) {
-      Native.check(
-          Caravan.caravan_event_elapsed(handle(), later.handle(), milliseconds.address()));
+      Native.check(Caravan.caravan_event_elapsed(handle(), later.handle(), milliseconds.address()));
       return milliseconds.get();
     }
   }

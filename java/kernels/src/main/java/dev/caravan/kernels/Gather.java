@@ -26,8 +26,8 @@ public final class Gather {
   }
 
   /**
-   * {@code dX[rows[first + i]] = dOut[i]} where {@code first + i < count}; other rows of dX are left
-   * alone.
+   * {@code dX[rows[first + i]] = dOut[i]} where {@code first + i < count}; other rows of dX are
+   * left alone.
    *
    * @param dX float [T, D], out
    * @param dOut float [R, D], in

@@ -88,8 +88,8 @@ public final class KernelCall implements AutoCloseable {
   }
 
   /**
-   * Gives it its workspace, {@code bytes} at {@code address}; other calls of the same stream may use
-   * the same memory.
+   * Gives it its workspace, {@code bytes} at {@code address}; other calls of the same stream may
+   * use the same memory.
    *
    * @return this
    */

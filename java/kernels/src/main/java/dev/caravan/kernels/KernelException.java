@@ -3,8 +3,8 @@ package dev.caravan.kernels;
 import dev.caravan.kernels.abi.Caravan;
 
 /**
- * A native call that failed. The message is the library's own: the op, the argument, what it got and
- * what it needs.
+ * A native call that failed. The message is the library's own: the op, the argument, what it got
+ * and what it needs.
  */
 public class KernelException extends RuntimeException {
   private KernelException(String message) {

@@ -16,8 +16,8 @@ public final class MatMul {
    * @param a float [M, K], or [K, M] when {@code transposeA}
    * @param b float [K, N], or [N, K] when {@code transposeB}
    * @param c float [M, N]
-   * @param rows i32 [1] or null: the leading rows in use, of M, or of K when {@code transposeA}; rows
-   *     of {@code c} beyond M's are set to 0 when {@code beta} is 0 and left alone otherwise
+   * @param rows i32 [1] or null: the leading rows in use, of M, or of K when {@code transposeA};
+   *     rows of {@code c} beyond M's are set to 0 when {@code beta} is 0 and left alone otherwise
    */
   public static KernelCall forward(
       TensorRef a,

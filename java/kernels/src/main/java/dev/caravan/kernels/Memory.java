@@ -50,8 +50,7 @@ public final class Memory implements AutoCloseable {
   public static Stats stats() {
     Native.load();
     try (LongPointer counts = new LongPointer(2)) {
-      Native.check(
-          Caravan.caravan_memory_stats(counts.address(), counts.address() + Long.BYTES));
+      Native.check(Caravan.caravan_memory_stats(counts.address(), counts.address() + Long.BYTES));
       return new Stats(counts.get(0), counts.get(1));
     }
   }

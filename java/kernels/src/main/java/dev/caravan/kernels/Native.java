@@ -3,7 +3,9 @@ package dev.caravan.kernels;
 import dev.caravan.kernels.abi.Caravan;
 import org.bytedeco.javacpp.Loader;
 
-/** Loads the native library once, checks that it is the one this code was built for, maps statuses. */
+/**
+ * Loads the native library once, checks that it is the one this code was built for, maps statuses.
+ */
 public final class Native {
   private static final UnsatisfiedLinkError FAILURE = tryLoad();
 

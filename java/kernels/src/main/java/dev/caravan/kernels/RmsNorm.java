@@ -45,8 +45,8 @@ public final class RmsNorm {
   }
 
   /**
-   * With {@code g = dY * (weightOffset + weight)}, {@code n = x * rstd}: {@code dX = rstd * (g - n *
-   * mean(g * n)) + dSum}; {@code dWeight += sum over r of dY * n}.
+   * With {@code g = dY * (weightOffset + weight)}, {@code n = x * rstd}: {@code dX = rstd * (g - n
+   * * mean(g * n)) + dSum}; {@code dWeight += sum over r of dY * n}.
    *
    * @param dY float [R, D]
    * @param x float [R, D], what was normalised (h)

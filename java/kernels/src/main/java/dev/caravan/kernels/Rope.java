@@ -34,12 +34,7 @@ public final class Rope {
    * @param sin f32 [P, n/2]
    */
   public static KernelCall forward(
-      TensorRef x,
-      TensorRef y,
-      TensorRef positions,
-      TensorRef cos,
-      TensorRef sin,
-      Layout layout) {
+      TensorRef x, TensorRef y, TensorRef positions, TensorRef cos, TensorRef sin, Layout layout) {
     caravan_rope_args args = fill(x, y, positions, cos, sin, layout);
     return KernelCall.of(
         "rope_forward", args, stream -> Caravan.caravan_rope_forward(stream, args));
@@ -59,12 +54,7 @@ public final class Rope {
   }
 
   private static caravan_rope_args fill(
-      TensorRef x,
-      TensorRef y,
-      TensorRef positions,
-      TensorRef cos,
-      TensorRef sin,
-      Layout layout) {
+      TensorRef x, TensorRef y, TensorRef positions, TensorRef cos, TensorRef sin, Layout layout) {
     caravan_rope_args args = zeroed(new caravan_rope_args());
     set(args.x(), x);
     set(args.y(), y);

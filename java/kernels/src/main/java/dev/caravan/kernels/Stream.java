@@ -4,8 +4,9 @@ import dev.caravan.kernels.abi.Caravan;
 import org.bytedeco.javacpp.LongPointer;
 
 /**
- * An order of work on a device: what is given to one stream is done in that order. A CPU stream runs
- * each op before the call returns, on its own pool of threads. One thread at a time may use a stream.
+ * An order of work on a device: what is given to one stream is done in that order. A CPU stream
+ * runs each op before the call returns, on its own pool of threads. One thread at a time may use a
+ * stream.
  */
 public final class Stream implements AutoCloseable {
   private final Device device;

@@ -8,8 +8,8 @@ import dev.caravan.kernels.abi.caravan_glu_backward_args;
 import dev.caravan.kernels.abi.caravan_glu_forward_args;
 
 /**
- * Gated units, swiglu and geglu. Source: Shazeer 2020, arXiv 2002.05202, eq. 6. Rows may be strided,
- * so gate and up may be the halves of one buffer.
+ * Gated units, swiglu and geglu. Source: Shazeer 2020, arXiv 2002.05202, eq. 6. Rows may be
+ * strided, so gate and up may be the halves of one buffer.
  */
 public final class Swiglu {
   private Swiglu() {}
@@ -67,8 +67,7 @@ public final class Swiglu {
         "geglu_backward", args, stream -> Caravan.caravan_geglu_backward(stream, args));
   }
 
-  private static caravan_glu_forward_args forwardArgs(
-      TensorRef gate, TensorRef up, TensorRef out) {
+  private static caravan_glu_forward_args forwardArgs(TensorRef gate, TensorRef up, TensorRef out) {
     caravan_glu_forward_args args = zeroed(new caravan_glu_forward_args());
     set(args.gate(), gate);
     set(args.up(), up);

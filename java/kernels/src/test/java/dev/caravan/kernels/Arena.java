@@ -7,7 +7,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 
-/** Small tensors on the CPU for tests, filled, poisoned and read from Java; a stream to run calls on. */
+/**
+ * Small tensors on the CPU for tests, filled, poisoned and read from Java; a stream to run calls
+ * on.
+ */
 final class Arena implements AutoCloseable {
   final Stream stream;
   private final Random random;

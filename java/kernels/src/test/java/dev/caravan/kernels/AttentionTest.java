@@ -98,9 +98,7 @@ class AttentionTest {
     TensorRef dQ = arena.poisoned(TOKENS, HEADS, WIDTH);
     TensorRef dK = arena.poisoned(TOKENS, 1, WIDTH);
     TensorRef dV = arena.poisoned(TOKENS, 1, WIDTH);
-    arena.run(
-        Attention.backward(
-            dOut, q, k, v, out, lse, cu, cu, null, dQ, dK, dV, null, options));
+    arena.run(Attention.backward(dOut, q, k, v, out, lse, cu, cu, null, dQ, dK, dV, null, options));
     double[][] inputs = {values(q), values(k), values(v)};
     TensorRef[] gradients = {dQ, dK, dV};
     for (int input = 0; input < 3; input++) {

@@ -78,8 +78,7 @@ class StepTest {
     TensorRef grad = arena.floats(new long[] {4}, 0.5, -0.5, 0.5, 0.5);
     TensorRef m = arena.zeros(DType.F32, 4);
     TensorRef v = arena.zeros(DType.F32, 4);
-    List<Adamw.Segment> list =
-        List.of(new Adamw.Segment(0, 2, 1), new Adamw.Segment(2, 1, 0));
+    List<Adamw.Segment> list = List.of(new Adamw.Segment(0, 2, 1), new Adamw.Segment(2, 1, 0));
     assertEquals(48, Adamw.segmentBytes(2));
     TensorRef segments = arena.zeros(DType.U8, 48);
     Adamw.putSegments(bytes(segments), list);
@@ -87,13 +86,44 @@ class StepTest {
     arena.run(
         Adamw.step(param, null, grad, m, v, segments, state.ref(), 0.9f, 0.99f, 1e-8f, 0.01f));
     // After one step the corrected moments give the sign of the gradient.
-    assertNear(
-        new double[] {
-          1 - 0.1 * (1 + 0.01), 1 - 0.1 * (-1 + 0.01), 1 - 0.1, 1
-        },
-        param);
+    assertNear(new double[] {1 - 0.1 * (1 + 0.01), 1 - 0.1 * (-1 + 0.01), 1 - 0.1, 1}, param);
     assertNear(new double[] {0.05, -0.05, 0.05, 0}, m);
     assertNear(new double[] {0.0025, 0.0025, 0.0025, 0}, v);
+  }
+
+  @Test
+  void adafactorKeepsMeansOfRowsAndColumns() {
+    TensorRef param = arena.floats(new long[] {2, 2}, 1, 1, 1, 1);
+    TensorRef grad = arena.floats(new long[] {2, 2}, 1, 2, 3, 4);
+    TensorRef row = arena.zeros(DType.F32, 2);
+    TensorRef col = arena.zeros(DType.F32, 2);
+    state.begin(arena.stream, 1, 0, 0.1f, 1, 0);
+    arena.run(
+        Adafactor.step(
+            param,
+            null,
+            grad,
+            row,
+            col,
+            null,
+            null,
+            state.ref(),
+            new Adafactor.Options(0, 0.8f, 1e-30f, 1e-3f, 1, 0, false)));
+    // b2(1) = 0, so the second moment is the first gradient's own.
+    assertNear(new double[] {2.5, 12.5}, row);
+    assertNear(new double[] {5, 10}, col);
+    double[] u = new double[4];
+    double square = 0;
+    for (int i = 0; i < 4; i++) {
+      double moment = values(row)[i / 2] * values(col)[i % 2] / 7.5;
+      u[i] = (i + 1) / Math.sqrt(moment);
+      square += u[i] * u[i] / 4;
+    }
+    double scale = Math.max(1, Math.sqrt(square));
+    for (int i = 0; i < 4; i++) {
+      u[i] = 1 - 0.1 * u[i] / scale;
+    }
+    assertNear(u, param);
   }
 
   @Test

@@ -53,8 +53,7 @@ class TensorRefTest {
     refused("extent -1", 999, new long[] {-1}, new long[] {1});
     refused("stride -2", 999, new long[] {2, 2}, new long[] {-2, 1});
     refused("last stride 2", 999, new long[] {2, 2}, new long[] {4, 2});
-    assertThrows(
-        KernelException.InvalidArgument.class, () -> TensorRef.of(0, DType.F32, 1));
+    assertThrows(KernelException.InvalidArgument.class, () -> TensorRef.of(0, DType.F32, 1));
     assertThrows(
         KernelException.InvalidArgument.class, () -> TensorRef.of(ADDRESS + 2, DType.F32, 1));
   }

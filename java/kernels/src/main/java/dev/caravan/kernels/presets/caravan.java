@@ -8,11 +8,11 @@ import org.bytedeco.javacpp.tools.InfoMap;
 import org.bytedeco.javacpp.tools.InfoMapper;
 
 /**
- * How {@code caravan.h} becomes the package {@code dev.caravan.kernels.abi}, at each build: functions
- * and constants in {@code Caravan}, every args struct a class of its C name.
+ * How {@code caravan.h} becomes the package {@code dev.caravan.kernels.abi}, at each build:
+ * functions and constants in {@code Caravan}, every args struct a class of its C name.
  *
- * <p>Addresses, of host and device memory alike, and handles are plain {@code long}s. A typed pointer
- * would be an object a call, and its array overload would copy the array.
+ * <p>Addresses, of host and device memory alike, and handles are plain {@code long}s. A typed
+ * pointer would be an object a call, and its array overload would copy the array.
  */
 @Properties(
     value =
@@ -35,8 +35,7 @@ public class caravan implements InfoMapper {
     address(infos, "int64_t", "long");
     address(infos, "uint64_t", "long");
     for (String handle : new String[] {"stream", "event", "graph"}) {
-      infos.put(
-          new Info("caravan_" + handle).cast().valueTypes("long").pointerTypes("long"));
+      infos.put(new Info("caravan_" + handle).cast().valueTypes("long").pointerTypes("long"));
       infos.put(new Info("caravan_" + handle + "_s").skip());
     }
     infos.put(new Info("caravan_sgemm").skip());
