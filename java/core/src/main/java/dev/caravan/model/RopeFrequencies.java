@@ -105,13 +105,15 @@ public record RopeFrequencies(float[] inverse, float attentionFactor) {
     float range = (float) (scaling.highFreqFactor() - scaling.lowFreqFactor());
     float[] scaled = new float[inverse.length];
     for (int i = 0; i < inverse.length; i++) {
-      float wavelength = (float) (2 * Math.PI) / inverse[i];
+      // PyTorch divides a number by a tensor as reciprocal and product: two roundings. An angle is
+      // the frequency times the position, so a last bit here is heard at long distances.
+      float wavelength = 1 / inverse[i] * (float) (2 * Math.PI);
       if (wavelength < shortest) {
         scaled[i] = inverse[i];
       } else if (wavelength > longest) {
         scaled[i] = inverse[i] / factor;
       } else {
-        float smooth = (scaling.originalMaxPosition() / wavelength - low) / range;
+        float smooth = (1 / wavelength * scaling.originalMaxPosition() - low) / range;
         scaled[i] = (1 - smooth) * inverse[i] / factor + smooth * inverse[i];
       }
     }
