@@ -86,6 +86,11 @@ enum Closeness {
     assertTrue(torch.equal(got, expected), what + ": differs");
   }
 
+  /** Root-mean-square error of a tensor, relative to the root mean square of the exact one. */
+  static double relativeError(Tensor got, Tensor exact) {
+    return rms(got.to(Torch.F64).sub(exact)) / rms(exact);
+  }
+
   private static double max(Tensor x) {
     return x.max().item_double();
   }

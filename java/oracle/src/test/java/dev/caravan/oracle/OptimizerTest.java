@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.caravan.kernels.Adafactor;
 import dev.caravan.kernels.Adamw;
 import dev.caravan.kernels.GlobalNorm;
 import dev.caravan.kernels.StepState;
@@ -21,7 +22,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** global_norm and adamw against their formulas in PyTorch, over several steps. */
+/** global_norm, adamw and adafactor against their formulas in PyTorch, over several steps. */
 class OptimizerTest {
   private static final float LR = 1e-2f;
   private static final float DECAY = 0.1f;
@@ -186,5 +187,93 @@ class OptimizerTest {
       Tensor lower = remainder.view(ScalarType.Short).to(ScalarType.Int);
       return upper.add(lower).view(Torch.F32);
     }
+  }
+
+  /** Adafactor's parameter and moments at one precision. */
+  private static final class AdafactorFormula {
+    final boolean factored;
+    final Adafactor.Options options;
+    Tensor p;
+    Tensor row;
+    Tensor col;
+    Tensor v;
+    Tensor m;
+
+    AdafactorFormula(Tensor p, boolean factored, Adafactor.Options options) {
+      this.factored = factored;
+      this.options = options;
+      this.p = p.clone();
+      this.v = torch.zeros_like(p);
+      this.m = torch.zeros_like(p);
+      if (factored) {
+        this.row = torch.zeros_like(p.select(1, 0));
+        this.col = torch.zeros_like(p.select(0, 0));
+      }
+    }
+
+    /** As transformers.optimization.Adafactor with relative_step off. */
+    void step(int t, Tensor gradient, double clipFactor) {
+      Tensor g = gradient.to(Torch.type(p)).mul(number(clipFactor));
+      double beta2 = 1 - Math.pow(t, -options.decayRate());
+      double lr = LR * (options.scaleParameter() ? Math.max(options.eps2(), rms(p)) : 1);
+      Tensor square = g.square().add(number(options.eps1()));
+      Tensor u;
+      if (factored) {
+        row = row.mul(number(beta2)).add(square.mean(1L).mul(number(1 - beta2)));
+        col = col.mul(number(beta2)).add(square.mean(0L).mul(number(1 - beta2)));
+        Tensor r = row.div(row.mean()).rsqrt().unsqueeze(1);
+        u = g.mul(r).mul(col.rsqrt().unsqueeze(0));
+      } else {
+        v = v.mul(number(beta2)).add(square.mul(number(1 - beta2)));
+        u = g.mul(v.rsqrt());
+      }
+      u = u.mul(number(lr / Math.max(1, rms(u) / options.clipThreshold())));
+      if (options.beta1() > 0) {
+        m = m.mul(number(options.beta1())).add(u.mul(number(1 - (double) options.beta1())));
+        u = m;
+      }
+      double decay = p.dim() == 2 ? options.weightDecay() * lr : 0;
+      p = p.sub(p.mul(number(decay))).sub(u);
+    }
+
+    private static double rms(Tensor x) {
+      return Math.sqrt(x.to(Torch.F64).square().mean().item_double());
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "1,1,true,0,false", "3,17,true,0,false", "65,130,true,0,false", "300,257,true,0.9,true",
+    "5,33,false,0,false", "5,33,false,0.9,true", "0,1,false,0,false", "0,1000,false,0.9,true"
+  })
+  void adafactor(int rows, int columns, boolean factored, float beta1, boolean scaled) {
+    Torch.seed(columns);
+    long[] shape = rows == 0 ? new long[] {columns} : new long[] {rows, columns};
+    Tensor param = Torch.randn(Torch.F32, shape);
+    Adafactor.Options options = new Adafactor.Options(beta1, 0.8f, 1e-30f, 1e-3f, 1, DECAY, scaled);
+    AdafactorFormula exact = new AdafactorFormula(param.to(Torch.F64), factored, options);
+    AdafactorFormula plain = new AdafactorFormula(param, factored, options);
+    Tensor p = Torch.guardedCopy(param);
+    AdafactorFormula moments = new AdafactorFormula(param, factored, options); // the op's buffers
+    StepState state = Ops.stepState();
+    for (int t = 1; t <= 5; t++) {
+      Tensor gradient = torch.randn_like(param);
+      double clipFactor = begin(state, t, gradient, 0.5f).clipFactor();
+      exact.step(t, gradient, clipFactor);
+      plain.step(t, gradient, clipFactor);
+      Ops.run(
+          Adafactor.step(
+              ref(p),
+              null,
+              ref(gradient),
+              ref(moments.row),
+              ref(moments.col),
+              factored ? null : ref(moments.v),
+              beta1 > 0 ? ref(moments.m) : null,
+              state.ref(),
+              options));
+    }
+    Closeness.OPTIMIZER.check("param", p, exact.p, plain.p);
+    assertTrue(Torch.guarded(p));
   }
 }

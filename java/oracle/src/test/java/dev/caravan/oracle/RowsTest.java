@@ -3,6 +3,8 @@ package dev.caravan.oracle;
 import static dev.caravan.oracle.Ops.ref;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.caravan.kernels.Attention;
+import dev.caravan.kernels.Elementwise;
 import dev.caravan.kernels.Embedding;
 import dev.caravan.kernels.Gather;
 import dev.caravan.kernels.TensorRef;
@@ -15,8 +17,9 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
-/** Ops that look up, pick or place whole rows: embedding and gather. */
+/** Ops that look up, pick, place or shift whole rows: embedding, gather, cache_append, bias. */
 class RowsTest {
 
   @ParameterizedTest
@@ -77,5 +80,45 @@ class RowsTest {
     Tensor expectedDx = x.index_copy(0, picked, dOut.narrow(0, 0, used));
     Closeness.same("d_x", dX, expectedDx);
     assertTrue(Torch.guarded(dX));
+  }
+
+  @ParameterizedTest
+  @CsvSource({"Float,1,1", "Float,65,33", "Float,300,8", "BFloat16,17,129", "BFloat16,300,8"})
+  void bias(ScalarType type, long rows, long width) {
+    Torch.seed(rows + width);
+    Tensor x = Torch.randn(type, rows, width);
+    Tensor bias = Torch.randn(type, width);
+    Tensor dY = Torch.randn(type, rows, width);
+    Torch.Expression expression = in -> in[0].add(in[1]);
+    Torch.Traced exact = Torch.trace(Torch.F64, expression, dY, x, bias);
+    Torch.Traced plain = Torch.trace(type, expression, dY, x, bias);
+    Tensor y = Torch.guardedCopy(x);
+    Ops.run(Elementwise.biasForward(ref(y), ref(bias), ref(y)));
+    Closeness.ROUNDED_ONCE.check("y", y, exact.value(), plain.value());
+    assertTrue(Torch.guarded(y));
+
+    Tensor before = Torch.randn(Torch.F32, width);
+    Tensor dBias = Torch.guardedCopy(before);
+    Ops.run(Elementwise.biasBackward(ref(dY), ref(dBias)));
+    Closeness.SUM.check(
+        "d_bias",
+        dBias,
+        exact.gradient(1).add(before.to(Torch.F64)),
+        plain.gradient(1).to(Torch.F32).add(before));
+    assertTrue(Torch.guarded(dBias));
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"Float", "BFloat16"})
+  void cacheAppend(ScalarType type) {
+    Torch.seed(5);
+    Tensor before = Torch.randn(type, 9, 2, 5);
+    Tensor cache = Torch.guardedCopy(before);
+    Tensor x = Torch.randn(type, 3, 2, 5);
+    Ops.run(Attention.cacheAppend(ref(x), ref(cache), ref(Torch.ints(6))));
+    Tensor expected = before.clone();
+    expected.narrow(0, 6, 3).copy_(x);
+    Closeness.same("cache", cache, expected);
+    assertTrue(Torch.guarded(cache));
   }
 }
