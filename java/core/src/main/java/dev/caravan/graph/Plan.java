@@ -42,27 +42,20 @@ public final class Plan {
    *
    * @param graphs by name; equal leaf names mean equal leaves
    * @param kind the kind of device, whose kernels say what workspaces they need
+   * @throws IllegalArgumentException if a name means two things, or there is no weight
    */
   public Plan(Map<String, Graph> graphs, Device.Kind kind) {
-    Map<String, Tensor> parameters = new LinkedHashMap<>();
-    Map<String, Tensor> inputs = new LinkedHashMap<>();
     Map<String, Tensor> leaves = new LinkedHashMap<>();
-    boolean gradients = false;
-    for (Graph graph : graphs.values()) {
-      for (Tensor leaf : graph.leaves()) {
-        switch (leaf.role()) {
-          case PARAMETER -> merge(parameters, leaf);
-          case GRADIENT -> gradients = true;
-          case INPUT -> merge(inputs, leaf);
-          default -> merge(leaves, leaf);
-        }
-      }
+    graphs.values().forEach(graph -> graph.leaves().forEach(leaf -> merge(leaves, leaf)));
+    List<Tensor> parameters = of(leaves, Role.PARAMETER);
+    if (parameters.isEmpty()) {
+      throw new IllegalArgumentException("no graph of " + graphs.keySet() + " has a weight");
     }
-    weights = new FlatLayout(List.copyOf(parameters.values()));
-    storage = parameters.values().iterator().next().type().dtype();
-    trained = gradients;
-    inputBytes = layOut(inputs, 0);
-    leafBytes = layOut(leaves, inputBytes);
+    weights = new FlatLayout(parameters);
+    storage = parameters.get(0).type().dtype();
+    trained = !of(leaves, Role.GRADIENT).isEmpty();
+    inputBytes = layOut(of(leaves, Role.INPUT), 0);
+    leafBytes = layOut(of(leaves, Role.CONSTANT, Role.STATE), inputBytes);
     graphs.forEach(
         (name, graph) -> {
           List<List<TensorType>> scratch = scratch(graph, kind);
@@ -70,9 +63,14 @@ public final class Plan {
         });
   }
 
-  private long layOut(Map<String, Tensor> tensors, long first) {
+  private static List<Tensor> of(Map<String, Tensor> leaves, Role... roles) {
+    List<Role> wanted = List.of(roles);
+    return leaves.values().stream().filter(leaf -> wanted.contains(leaf.role())).toList();
+  }
+
+  private long layOut(List<Tensor> tensors, long first) {
     long next = first;
-    for (Tensor tensor : tensors.values()) {
+    for (Tensor tensor : tensors) {
       leafOffsets.put(tensor.name(), next);
       next += MemoryPlan.align(tensor.type().byteSize());
     }
@@ -81,9 +79,17 @@ public final class Plan {
 
   private static void merge(Map<String, Tensor> leaves, Tensor leaf) {
     Tensor known = leaves.putIfAbsent(leaf.name(), leaf);
-    if (known != null && !known.type().equals(leaf.type())) {
+    if (known == null) {
+      return;
+    }
+    mustEqual(leaf.name(), known.type(), leaf.type());
+    mustEqual(leaf.name(), known.role(), leaf.role());
+  }
+
+  private static void mustEqual(String name, Object one, Object other) {
+    if (!one.equals(other)) {
       throw new IllegalArgumentException(
-          leaf.name() + ": is " + known.type() + " in one graph, " + leaf.type() + " in another");
+          name + ": is " + one + " in one graph, " + other + " in another");
     }
   }
 
