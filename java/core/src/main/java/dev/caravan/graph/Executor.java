@@ -36,7 +36,7 @@ public final class Executor implements AutoCloseable {
   private record Program(Launch[] launches, Node[] nodes) {}
 
   /**
-   * Allocates and binds.
+   * Allocates and binds; when it fails, it keeps nothing.
    *
    * @throws KernelException.OutOfMemory if the device has less memory than the plan needs
    */
@@ -44,12 +44,17 @@ public final class Executor implements AutoCloseable {
     this.plan = plan;
     this.stream = stream;
     Device device = stream.device();
-    weights = allocate(device, plan.weights().elements() * plan.storage().bytes());
-    remainders = allocate(device, plan.remainderBytes());
-    gradients = allocate(device, plan.gradientBytes());
-    leaves = allocate(device, plan.leafBytes());
-    arena = allocate(device, plan.arenaBytes());
-    plan.units().forEach((name, unit) -> programs.put(name, bind(unit)));
+    try {
+      weights = allocate(device, plan.weights().elements() * plan.storage().bytes());
+      remainders = allocate(device, plan.remainderBytes());
+      gradients = allocate(device, plan.gradientBytes());
+      leaves = allocate(device, plan.leafBytes());
+      arena = allocate(device, plan.arenaBytes());
+      plan.units().forEach((name, unit) -> programs.put(name, bind(unit)));
+    } catch (RuntimeException | Error e) {
+      close();
+      throw e;
+    }
   }
 
   private static Memory allocate(Device device, long bytes) {
