@@ -5,29 +5,23 @@ import dev.caravan.model.LlamaConfig;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.model.RopeScaling;
 import dev.caravan.nn.Rotary;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.Random;
-import java.util.function.Function;
+import java.util.function.DoubleUnaryOperator;
 
 /**
- * A LLaMA-family model small enough to be differentiated by differences, on one packed buffer with
- * three documents, an empty one among them, and padding behind.
+ * A LLaMA-family model small enough for float64, and one packed buffer for it.
  *
  * @param name what is special about it
  * @param config the model
+ * @param lengths of the documents in the buffer; one may be empty
+ * @param padding rows behind the documents
+ * @param chunk target rows for which logits exist at once
  */
-record TinyLlama(String name, LlamaConfig config) {
-  /** Rows of the buffer. */
-  static final int TOKENS = 14;
-
-  /** Most documents in it. */
-  static final int DOCUMENTS = 6;
-
-  /** Target rows for which logits exist at once; the last chunk in use is not full. */
-  static final int CHUNK = 3;
-
+record TinyLlama(String name, LlamaConfig config, int[] lengths, int padding, int chunk) {
   /**
    * Every recompute policy: none, cheap ops, all blocks, and some blocks with and without cheap
    * ops.
@@ -41,99 +35,157 @@ record TinyLlama(String name, LlamaConfig config) {
           new Recompute.Policy(false, 2),
           new Recompute.Policy(false, 3));
 
-  private static final int USED = 11;
-  private static final int POSITIONS = 8;
-  private static final int VOCABULARY = 13;
-  private static final int[] STARTS = {0, 5, 5, 7, USED, USED, USED};
-  private static final int[] PLACES = {0, 1, 2, 3, 4, 0, 1, 0, 1, 2, 3, 0, 0, 0};
-  private static final int[] TARGET_ROWS = {1, 2, 3, 5, 7, 8, 9};
+  private static final int LAYERS = 3;
+  private static final int[] DOCUMENTS = {5, 0, 2, 4};
+
+  /** Documents that a buffer could hold beyond those in it. */
+  private static final int SPARE = 2;
 
   @Override
   public String toString() {
     return name;
   }
 
-  /** Models that between them take every path of the model function. */
+  /**
+   * Models that between them take every path of the model function; one is differentiated in a
+   * second.
+   */
   static List<TinyLlama> all() {
     return List.of(
-        new TinyLlama("llama, untied", config(false, false, false, false, 0)),
-        new TinyLlama("llama, tied", config(true, false, false, false, 0)),
-        new TinyLlama("biases everywhere, as llama may have", config(false, true, true, false, 0)),
-        new TinyLlama("qwen2: biases of q, k and v, tied", config(true, true, false, false, 0)),
-        new TinyLlama("qwen3: norms of q and k", config(true, false, false, true, 0)),
-        new TinyLlama("mistral: sliding window", config(false, false, false, false, 3)),
-        new TinyLlama("all at once", config(true, true, true, true, 2)));
+        tiny("llama, untied", false, false, false, false, 0),
+        tiny("llama, tied", true, false, false, false, 0),
+        tiny("biases everywhere, as llama may have", false, true, true, false, 0),
+        tiny("qwen2: biases of q, k and v, tied", true, true, false, false, 0),
+        tiny("qwen3: norms of q and k", true, false, false, true, 0),
+        tiny("mistral: sliding window", false, false, false, false, 3),
+        tiny("all at once", true, true, true, true, 2));
+  }
+
+  private static TinyLlama tiny(
+      String name, boolean tied, boolean qkvBias, boolean otherBias, boolean qkNorm, int window) {
+    LlamaConfig config = config(13, 8, 4, 2, 6, 10, 8, tied, qkvBias, otherBias, qkNorm, window);
+    return new TinyLlama(name, config, DOCUMENTS, 3, 3);
+  }
+
+  /** A model large enough for the kernels to cross their tiles and to share work among threads. */
+  static TinyLlama wide() {
+    LlamaConfig config = config(160, 48, 6, 2, 16, 96, 80, true, true, false, true, 33);
+    return new TinyLlama("wide", config, new int[] {70, 0, 1, 66, 40}, 15, 32);
   }
 
   private static LlamaConfig config(
-      boolean tied, boolean qkvBias, boolean otherBias, boolean qkNorm, int window) {
-    int layers = 3;
+      int vocabulary,
+      int width,
+      int heads,
+      int keyHeads,
+      int headWidth,
+      int ffn,
+      int positions,
+      boolean tied,
+      boolean qkvBias,
+      boolean otherBias,
+      boolean qkNorm,
+      int window) {
     return new LlamaConfig(
         "llama",
-        VOCABULARY,
-        8,
-        layers,
-        4,
-        2,
-        6,
-        10,
+        vocabulary,
+        width,
+        LAYERS,
+        heads,
+        keyHeads,
+        headWidth,
+        ffn,
         1e-5,
         tied,
         qkvBias,
         otherBias,
         otherBias,
         qkNorm,
-        Collections.nCopies(layers, window),
+        Collections.nCopies(LAYERS, window),
         10_000,
         new RopeScaling.None(),
-        POSITIONS,
+        positions,
         0.02,
         OptionalInt.empty(),
         List.of());
   }
 
+  /** The same model on a buffer of the same size with other documents. */
+  TinyLlama with(int... others) {
+    int room = padding + Arrays.stream(lengths).sum() - Arrays.stream(others).sum();
+    return new TinyLlama(name, config, Arrays.copyOf(others, lengths.length), room, chunk);
+  }
+
+  /** Rows of the buffer that documents use. */
+  int used() {
+    return Arrays.stream(lengths).sum();
+  }
+
+  private int tokens() {
+    return used() + padding;
+  }
+
+  private int documents() {
+    return lengths.length + SPARE;
+  }
+
   LlamaGraphs graphs(DType storage) {
-    return new LlamaGraphs(config, storage, POSITIONS);
+    return new LlamaGraphs(config, storage, config.maxPosition());
   }
 
   /** The graph of loss and gradients. */
   Graph train(DType storage, Recompute.Policy recompute) {
-    return graphs(storage).train(TOKENS, DOCUMENTS, CHUNK, recompute);
+    return graphs(storage).train(tokens(), documents(), chunk, recompute);
   }
 
   /** The graph of the loss alone. */
   Graph score(DType storage) {
-    return graphs(storage).score(TOKENS, DOCUMENTS, CHUNK);
+    return graphs(storage).score(tokens(), documents(), chunk);
   }
 
-  /** Weights and a packed buffer. */
+  /** Weights and a packed buffer, in which most rows but the last of a document have a target. */
   Values values(DType storage, long seed) {
-    return values(storage, seed, TARGET_ROWS.length);
-  }
-
-  /** The same with fewer targets. */
-  Values values(DType storage, long seed, int targets) {
     Random random = new Random(seed);
     Values values = new Values();
-    values.set("ids", random.ints(TOKENS, 0, VOCABULARY).toArray());
-    values.set("positions", PLACES);
-    values.set("documents", STARTS);
-    values.set("tokens", USED);
-    values.set("target_rows", java.util.Arrays.copyOf(TARGET_ROWS, TOKENS));
-    values.set("target_ids", random.ints(TOKENS, 0, VOCABULARY).toArray());
-    values.set("targets", targets);
-    values.state(1.0 / 16); // a step of more targets than this buffer's; exact in float32
     values.set(Rotary.COS, table(Math::cos));
     values.set(Rotary.SIN, table(Math::sin));
-    return values.fillRandom(score(storage), random, 0.5);
+    values.state(1.0 / 16); // of a step with more buffers than this one; exact in float32
+    values.fillRandom(score(storage), random, 4 / Math.sqrt(8 * config.dModel()));
+    return buffer(values, random);
   }
 
-  private double[] table(Function<Double, Double> wave) {
+  /** Overwrites the inputs with another packed buffer. */
+  Values buffer(Values values, Random random) {
+    int[] positions = new int[tokens()];
+    int[] starts = new int[documents() + 1];
+    int[] targetRows = new int[tokens()];
+    int targets = 0;
+    int row = 0;
+    for (int d = 0; d < documents(); d++) {
+      for (int i = 0; d < lengths.length && i < lengths[d]; i++, row++) {
+        positions[row] = i;
+        if (i + 1 < lengths[d] && random.nextInt(4) > 0) {
+          targetRows[targets++] = row;
+        }
+      }
+      starts[d + 1] = row;
+    }
+    values.set("ids", random.ints(tokens(), 0, config.vocab()).toArray());
+    values.set("positions", positions);
+    values.set("documents", starts);
+    values.set("tokens", used());
+    values.set("target_rows", targetRows);
+    values.set("target_ids", random.ints(tokens(), 0, config.vocab()).toArray());
+    values.set("targets", targets);
+    return values;
+  }
+
+  private double[] table(DoubleUnaryOperator wave) {
     int half = config.headDim() / 2;
-    double[] table = new double[POSITIONS * half];
+    double[] table = new double[config.maxPosition() * half];
     for (int i = 0; i < table.length; i++) {
       double angle = i / half * Math.pow(config.ropeTheta(), -(double) (i % half) / half);
-      table[i] = wave.apply(angle).floatValue();
+      table[i] = (float) wave.applyAsDouble(angle);
     }
     return table;
   }

@@ -1,0 +1,77 @@
+package dev.caravan.graph;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.caravan.kernels.DType;
+import dev.caravan.nn.Inputs;
+import dev.caravan.ops.References;
+import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.Tensor.Role;
+
+/**
+ * Compares what the real executor computes with the reference, in units of each tensor's largest
+ * value.
+ */
+final class Agreement {
+  private Agreement() {}
+
+  /**
+   * The bound for one op between a handful of others. float32: sums of up to 40 products, whose
+   * roundings of 2^-24 add up like independent ones to some six, through up to four ops. bfloat16:
+   * every stored tensor is off by 2^-9 of itself, and four lie on the way of a gradient.
+   */
+  static double ofOneOp(DType storage) {
+    return storage == DType.F32 ? 32 * 0x1p-24 : 4 * 0x1p-9;
+  }
+
+  /**
+   * The bound for a whole model. Of three blocks with fifteen stored tensors each, some fifty
+   * independent roundings add up to seven, and soft-max and norms magnify them about twice; in
+   * float32 the sums inside the ops, of up to two hundred products, weigh more than what is stored,
+   * eight times.
+   */
+  static double ofAModel(DType storage) {
+    return storage == DType.F32 ? 128 * 0x1p-24 : 16 * 0x1p-9;
+  }
+
+  /**
+   * Runs a graph both ways and compares its results, gradients and loss.
+   *
+   * @param values of all leaves; not changed
+   */
+  static void check(Graph graph, Values values, double tolerance) {
+    Values after = values.copy();
+    ReferenceExecutor reference = new ReferenceExecutor(graph, after).run();
+    try (DeviceRun run = DeviceRun.of(graph, values, 2)) {
+      for (Tensor result : graph.results()) {
+        close(reference.value(result), run.value(result), tolerance, result.name());
+      }
+      for (Tensor gradient : graph.leaves(Role.GRADIENT)) {
+        close(after.get(gradient.name()), run.value(gradient), tolerance, gradient.name());
+      }
+      if (after.has(Inputs.STATE)) {
+        double loss = after.get(Inputs.STATE)[References.LOSS_SUM];
+        assertEquals(loss, run.lossSum(), tolerance * Math.max(1, Math.abs(loss)), "loss");
+      }
+    }
+  }
+
+  /** Expected values that are NaN are left open: rows that no target uses. */
+  static void close(double[] expected, double[] actual, double tolerance, String name) {
+    assertEquals(expected.length, actual.length, name);
+    double largest = 0;
+    for (double value : expected) {
+      largest = Double.isNaN(value) ? largest : Math.max(largest, Math.abs(value));
+    }
+    for (int i = 0; i < expected.length; i++) {
+      if (!Double.isNaN(expected[i])) {
+        double error = Math.abs(expected[i] - actual[i]);
+        assertTrue(
+            error <= tolerance * largest,
+            "%s[%d]: got %g, needs %g; off by %.2g of the largest, at most %.2g"
+                .formatted(name, i, actual[i], expected[i], error / largest, tolerance));
+      }
+    }
+  }
+}
