@@ -25,6 +25,7 @@ struct Problem {
     reference::Matmul how;
     Storage storage;
     Tensor a, b, c, rows;
+    std::vector<float> workspace;
 
     Problem(const reference::Matmul& how_, const Storage& storage_, Random& random)
         : how(how_),
@@ -54,6 +55,10 @@ struct Problem {
         args.transpose_b = how.transpose_b;
         args.alpha = static_cast<float>(how.alpha);
         args.beta = static_cast<float>(how.beta);
+        int64_t bytes = 0;
+        CHECK_OK(caravan_matmul_workspace(CARAVAN_CPU, &args, &bytes));
+        workspace.assign(static_cast<size_t>(bytes / 4), NAN);
+        if (bytes > 0) args.workspace = test::bytes_of(workspace.data(), bytes / 4);
         return args;
     }
 
@@ -155,6 +160,16 @@ void threads() {
     cases.push_back({{8, 3000, 50}, {F32, F32, F32}});
     cases.push_back({{20, 24, 40000, false, true}, {BF16, BF16, BF16}});
     cases.push_back({{24, 20, 40000, true, false}, {F32, BF16, F32}});
+    // Deep products in parts of k, with a limit that leaves some parts empty.
+    for (int64_t rows : {-1, 0, 700, 2999}) {
+        reference::Matmul how = {33, 50, 3000, true, false};
+        how.beta = 1;
+        how.rows = rows;
+        cases.push_back({how, {F32, F32, F32}});
+        how = {40, 50, 3000, false, true};
+        how.rows = rows < 0 ? -1 : rows % 40;
+        cases.push_back({how, {BF16, BF16, BF16}});
+    }
     Stream two(2);
     for (const auto& [how, storage] : cases) {
         check(how, storage, random, two);
@@ -254,6 +269,17 @@ void refusals(Stream& stream) {
     int64_t bytes = -1;
     CHECK_OK(caravan_matmul_workspace(CARAVAN_CPU, &args, &bytes));
     CHECK_EQUAL(bytes, 0);
+    Problem deep({40, 40, 4000}, {}, random);
+    auto deep_args = deep.args();
+    CHECK_OK(caravan_matmul_workspace(CARAVAN_CPU, &deep_args, &bytes));
+    CHECK(bytes > 0 && bytes % (40 * 40 * 4) == 0);
+    deep_args.workspace.bytes -= 1;
+    CHECK_REFUSED(caravan_matmul_forward(stream, &deep_args), "matmul_forward", "workspace: needs");
+    deep_args.workspace.data = nullptr;
+    CHECK_REFUSED(caravan_matmul_forward(stream, &deep_args), "matmul_forward", "workspace: got null");
+    deep_args.a.shape[0] = -1;
+    CHECK_REFUSED(caravan_matmul_workspace(CARAVAN_CPU, &deep_args, &bytes), "matmul_workspace",
+                  "a: got shape [-1, 4000]");
     CHECK_REFUSED(caravan_matmul_workspace(CARAVAN_CPU, &args, nullptr), "matmul_workspace", "bytes");
     CHECK_REFUSED(caravan_matmul_workspace(7, &args, &bytes), "matmul_workspace", "kind: got 7");
 

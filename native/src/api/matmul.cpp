@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "api/dispatch.h"
+#include "core/matmul_plan.h"
 
 namespace {
 
@@ -9,14 +10,19 @@ using caravan::kAny;
 constexpr const char* kOp = "matmul_forward";
 constexpr int64_t kLargest = INT32_MAX;  // a BLAS counts in int
 
+void check_extents(const caravan::Check& check, const char* name, const caravan_tensor& matrix) {
+    const int64_t rows = matrix.shape[0], columns = matrix.shape[1];
+    check.that(rows >= 0 && rows <= kLargest && columns >= 0 && columns <= kLargest,
+               "%s: got shape [%lld, %lld], needs 0 to %lld each", name,
+               static_cast<long long>(rows), static_cast<long long>(columns),
+               static_cast<long long>(kLargest));
+}
+
 // BLAS rows lie apart and in order: a row stride below the row's length would make them overlap.
 void check_matrix(const caravan::Check& check, const char* name, const caravan_tensor& matrix,
                   int64_t rows, int64_t columns) {
     check.tensor(name, matrix, {CARAVAN_F32, CARAVAN_BF16}, {rows, columns});
-    check.that(matrix.shape[0] <= kLargest && matrix.shape[1] <= kLargest,
-               "%s: got shape [%lld, %lld], needs at most %lld each", name,
-               static_cast<long long>(matrix.shape[0]), static_cast<long long>(matrix.shape[1]),
-               static_cast<long long>(kLargest));
+    check_extents(check, name, matrix);
     check.that(matrix.shape[0] <= 1 || (matrix.stride[0] >= matrix.shape[1] &&
                                         matrix.stride[0] <= kLargest),
                "%s: got stride %lld on axis 0, needs %lld to %lld", name,
@@ -48,6 +54,13 @@ bool overlap(const caravan_tensor& left, const caravan_tensor& right) {
     return shift < a.row || shift + b.row > a.step;
 }
 
+int64_t workspace_bytes(const caravan_matmul_args& args) {
+    const bool transpose_a = args.transpose_a == 1;
+    const int64_t m = args.a.shape[transpose_a ? 1 : 0], k = args.a.shape[transpose_a ? 0 : 1];
+    const int64_t n = args.b.shape[args.transpose_b == 1 ? 0 : 1];
+    return 4 * caravan::plan_matmul(m, n, k, transpose_a);
+}
+
 void check(const caravan_matmul_args& args) {
     const caravan::Check check(kOp);
     check.that(args.transpose_a == 0 || args.transpose_a == 1, "transpose_a: got %d, needs 0 or 1",
@@ -66,6 +79,7 @@ void check(const caravan_matmul_args& args) {
     check.that(!overlap(args.c, args.a), "c: shares memory with a");
     check.that(!overlap(args.c, args.b), "c: shares memory with b");
     if (caravan::present(args.rows)) check.tensor("rows", args.rows, {CARAVAN_I32}, {1});
+    check.buffer("workspace", args.workspace, workspace_bytes(args));
 }
 
 // What only the CPU can check before it runs: values in memory.
@@ -95,7 +109,13 @@ caravan_status caravan_matmul_workspace(int32_t kind, const caravan_matmul_args*
     return caravan::guarded([&] {
         int64_t& out = caravan::result(op, "bytes", bytes);
         caravan::check_device(op, kind, 0);
-        caravan::checked_args(op, args);
-        out = 0;  // bfloat16 is widened in the scratch of the stream's threads
+        const auto known = caravan::checked_args(op, args);
+        for (const caravan_tensor* matrix : {&known.a, &known.b}) {
+            const char* name = matrix == &known.a ? "a" : "b";
+            const caravan::Check check(op);
+            check.that(matrix->rank == 2, "%s: got rank %d, needs 2", name, matrix->rank);
+            check_extents(check, name, *matrix);
+        }
+        out = workspace_bytes(known);
     });
 }

@@ -1,10 +1,11 @@
-// c = alpha op(a) op(b) + beta c. The pool cuts c into tiles, and each tile is one call of the host's
+// c = alpha op(a) op(b) + beta c. The pool cuts c into tiles, and each tile is a call of the host's
 // single-threaded sgemm: tile borders follow from the shapes, so the bits do not depend on the number
-// of threads. bfloat16 is widened tile by tile into the scratch of the thread. Products with few rows
+// of threads. Where c is small and k is long, each tile is the sum of several products over parts of k. bfloat16 is widened tile by tile into the scratch of the thread. Products with few rows
 // have kernels of their own (matmul_rows.h).
 #include <algorithm>
 #include <type_traits>
 
+#include "core/matmul_plan.h"
 #include "cpu/kernels.h"
 #include "cpu/matmul_rows.h"
 #include "cpu/simd.h"
@@ -17,7 +18,7 @@ constexpr int kRowMajor = 101, kNoTranspose = 111, kTranspose = 112;
 constexpr int64_t kScratchFloats = CARAVAN_CPU_SCRATCH_BYTES / 4;
 
 struct Product {
-    caravan_tensor a, b, c;
+    caravan_tensor a, b, c, workspace;
     bool transpose_a, transpose_b;
     int64_t m, n, k;
     float alpha, beta;
@@ -31,41 +32,6 @@ int64_t row_stride(const caravan_tensor& matrix) {
 int64_t ceil_div(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 // ------------------------------------------------------------------ tiles
-
-constexpr int64_t kTileArea = kScratchFloats / 4;  // largest tile of c, elements
-constexpr int64_t kTileSides = 6144;               // largest rows + columns: bounds the widened operands
-constexpr int64_t kAlign = 16;                     // tile borders, elements
-
-struct Tiles {
-    int64_t rows, columns;        // of one tile
-    int64_t row_tiles, col_tiles;  // how many
-};
-
-// A grid of powers of two that minimises arithmetic + packing, times what an uneven last round of tasks
-// costs. A BLAS packs the rows and columns of each tile; one packed element was measured to cost as much
-// as about 40 multiply-adds at peak rate (OpenBLAS 0.3.31, AVX-512).
-Tiles choose_tiles(int64_t m, int64_t n) {
-    constexpr double kPacking = 40, kUneven = 1.5;
-    Tiles best = {};
-    double best_cost = 0;
-    for (int64_t i = 1; i == 1 || i <= m / 32; i *= 2) {
-        for (int64_t j = 1; j == 1 || j <= n / 32; j *= 2) {
-            const int64_t rows = ceil_div(ceil_div(m, i), kAlign) * kAlign;
-            const int64_t columns = ceil_div(ceil_div(n, j), kAlign) * kAlign;
-            const bool last = i * 2 > m / 32 && j * 2 > n / 32;
-            if ((rows * columns > kTileArea || rows + columns > kTileSides) && !last) continue;
-            const auto tasks = static_cast<double>(i * j);
-            const auto area = static_cast<double>(rows * columns);
-            const double cost = tasks * (area + kPacking * static_cast<double>(rows + columns)) *
-                                (1 + kUneven / tasks);
-            if (best.rows == 0 || cost < best_cost) {
-                best = {rows, columns, ceil_div(m, rows), ceil_div(n, columns)};
-                best_cost = cost;
-            }
-        }
-    }
-    return best;
-}
 
 // Copies a matrix of bfloat16 into floats with rows `ld_to` apart.
 void widen(const bf16* from, int64_t ld_from, int64_t rows, int64_t columns, float* to,
@@ -106,50 +72,87 @@ Operand operand(const caravan_tensor& matrix, int64_t row, int64_t column, int64
     return {scratch, static_cast<int>(columns)};
 }
 
-void product_tile(const Product& p, caravan_sgemm sgemm, int64_t row, int64_t column, int64_t rows,
-                  int64_t columns, float* scratch) {
-    const bool widened = p.a.dtype == CARAVAN_BF16 || p.b.dtype == CARAVAN_BF16;
-    const bool narrowed = p.c.dtype == CARAVAN_BF16;
-    const int64_t ldc = row_stride(p.c);
-    float* c = scratch;
-    int64_t ld = columns;
-    if (narrowed) {
-        if (p.beta != 0) widen(data<bf16>(p.c) + row * ldc + column, ldc, rows, columns, c, ld);
-        scratch += (rows * columns + 15) / 16 * 16;
-    } else {
-        c = data<float>(p.c) + row * ldc + column;
-        ld = ldc;
-    }
+// What one task makes: rows and columns of c, from a part of k.
+struct Part {
+    int64_t row, rows, column, columns, k, depth;
+};
 
+// c [rows][ld] = alpha op(a) op(b) + beta c for one part; c is float.
+void product_part(const Product& p, caravan_sgemm sgemm, const Part& part, float beta, float* c,
+                  int64_t ld, float* scratch) {
+    const bool widened = p.a.dtype == CARAVAN_BF16 || p.b.dtype == CARAVAN_BF16;
     // Steps of k as deep as the scratch is, a multiple of 16 so that both copies stay aligned.
     const int64_t room = kScratchFloats - kTileArea - 16;
-    const int64_t depth = widened ? std::max<int64_t>(room / (rows + columns) / 16 * 16, 16) : p.k;
-    for (int64_t k = 0; k < p.k; k += depth) {
-        const int64_t d = std::min(depth, p.k - k);
-        float* scratch_b = scratch + (rows * d + 15) / 16 * 16;
-        const Operand a = p.transpose_a ? operand(p.a, k, row, d, rows, scratch)
-                                        : operand(p.a, row, k, rows, d, scratch);
-        const Operand b = p.transpose_b ? operand(p.b, column, k, columns, d, scratch_b)
-                                        : operand(p.b, k, column, d, columns, scratch_b);
+    const int64_t step =
+        widened ? std::max<int64_t>(room / (part.rows + part.columns) / 16 * 16, 16) : part.depth;
+    const int64_t end = part.k + part.depth;
+    for (int64_t k = part.k; k < end; k += step) {
+        const int64_t d = std::min(step, end - k);
+        float* scratch_b = scratch + (part.rows * d + 15) / 16 * 16;
+        const Operand a = p.transpose_a ? operand(p.a, k, part.row, d, part.rows, scratch)
+                                        : operand(p.a, part.row, k, part.rows, d, scratch);
+        const Operand b = p.transpose_b ? operand(p.b, part.column, k, part.columns, d, scratch_b)
+                                        : operand(p.b, k, part.column, d, part.columns, scratch_b);
         sgemm(kRowMajor, p.transpose_a ? kTranspose : kNoTranspose,
-              p.transpose_b ? kTranspose : kNoTranspose, static_cast<int>(rows),
-              static_cast<int>(columns), static_cast<int>(d), p.alpha, a.data, a.ld, b.data, b.ld,
-              k == 0 ? p.beta : 1.0f, c, static_cast<int>(ld));
-    }
-    if (narrowed) {
-        narrow(c, ld, rows, columns, data<bf16>(p.c) + row * ldc + column, ldc);
+              p.transpose_b ? kTranspose : kNoTranspose, static_cast<int>(part.rows),
+              static_cast<int>(part.columns), static_cast<int>(d), p.alpha, a.data, a.ld, b.data,
+              b.ld, k == part.k ? beta : 1.0f, c, static_cast<int>(ld));
     }
 }
 
-void product_tiles(Pool& pool, const Product& p) {
+// A tile of c that is one product.
+void product_tile(const Product& p, caravan_sgemm sgemm, const Part& part, float* scratch) {
+    const int64_t ldc = row_stride(p.c);
+    const int64_t at = part.row * ldc + part.column;
+    if (p.c.dtype == CARAVAN_F32) {
+        return product_part(p, sgemm, part, p.beta, data<float>(p.c) + at, ldc, scratch);
+    }
+    bf16* c = data<bf16>(p.c) + at;
+    if (p.beta != 0) widen(c, ldc, part.rows, part.columns, scratch, part.columns);
+    product_part(p, sgemm, part, p.beta, scratch, part.columns, scratch + kTileArea);
+    narrow(scratch, part.columns, part.rows, part.columns, c, ldc);
+}
+
+// Rows of c from the sums over the parts of k, added up in order; the parts lie [splits][m][n].
+template <typename T>
+void add_parts(const Product& p, int64_t splits, int64_t from, int64_t to) {
+    const auto* parts = data<float>(p.workspace);
+    const int64_t ldc = row_stride(p.c);
+    for (int64_t r = from; r < to; ++r) {
+        T* c = data<T>(p.c) + r * ldc;
+        for (int64_t i = 0; i < p.n; ++i) {
+            float sum = parts[r * p.n + i];
+            for (int64_t s = 1; s < splits; ++s) sum += parts[(s * p.m + r) * p.n + i];
+            c[i] = from_float<T>(p.beta == 0 ? sum : sum + p.beta * to_float(c[i]));
+        }
+    }
+}
+
+void product_tiles(Pool& pool, const Product& p, int64_t splits) {
     const caravan_sgemm sgemm = cpu_sgemm();
-    const Tiles tiles = choose_tiles(p.m, p.n);
-    pool.run(tiles.row_tiles * tiles.col_tiles, [&](int64_t task, int thread) {
-        const int64_t row = task / tiles.col_tiles * tiles.rows;
-        const int64_t column = task % tiles.col_tiles * tiles.columns;
-        product_tile(p, sgemm, row, column, std::min(tiles.rows, p.m - row),
-                     std::min(tiles.columns, p.n - column),
-                     static_cast<float*>(pool.scratch(thread)));
+    const MatmulTiles tiles = plan_matmul_tiles(p.m, p.n, p.k, splits, splits);
+    const int64_t depth = ceil_div(ceil_div(p.k, splits), 16) * 16;
+    const int64_t per_split = tiles.row_tiles * tiles.col_tiles;
+    pool.run(per_split * splits, [&](int64_t task, int thread) {
+        const int64_t split = task / per_split, tile = task % per_split;
+        const int64_t row = tile / tiles.col_tiles * tiles.rows;
+        const int64_t column = tile % tiles.col_tiles * tiles.columns;
+        const int64_t k = std::min(split * depth, p.k);
+        const Part part = {row, std::min(tiles.rows, p.m - row),
+                           column, std::min(tiles.columns, p.n - column),
+                           k, std::min(depth, p.k - k)};
+        auto* scratch = static_cast<float*>(pool.scratch(thread));
+        if (splits == 1) return product_tile(p, sgemm, part, scratch);
+        float* sums = data<float>(p.workspace) + (split * p.m + row) * p.n + column;
+        if (part.depth > 0) return product_part(p, sgemm, part, 0, sums, p.n, scratch);
+        for (int64_t r = 0; r < part.rows; ++r) std::fill_n(sums + r * p.n, part.columns, 0.0f);
+    });
+    if (splits == 1) return;
+    const int64_t rows = std::max<int64_t>(16384 / p.n, 1);  // a task
+    pool.run(ceil_div(p.m, rows), [&](int64_t task, int) {
+        const int64_t from = task * rows, to = std::min(from + rows, p.m);
+        p.c.dtype == CARAVAN_BF16 ? add_parts<bf16>(p, splits, from, to)
+                                  : add_parts<float>(p, splits, from, to);
     });
 }
 
@@ -224,6 +227,7 @@ void matmul_forward(Pool& pool, const caravan_matmul_args& args) {
     Product p = {args.a,
                  args.b,
                  args.c,
+                 args.workspace,
                  args.transpose_a != 0,
                  args.transpose_b != 0,
                  args.c.shape[0],
@@ -231,12 +235,13 @@ void matmul_forward(Pool& pool, const caravan_matmul_args& args) {
                  args.a.shape[args.transpose_a != 0 ? 0 : 1],
                  args.alpha,
                  args.beta};
+    const int64_t splits = matmul_splits(p.m, p.n, p.k, p.transpose_a);
     if (args.rows.data != nullptr) (p.transpose_a ? p.k : p.m) = *data<int32_t>(args.rows);
     if (args.beta == 0) scale_rows(pool, args.c, p.m, args.c.shape[0], 0);
     if (p.m == 0 || p.n == 0) return;
     if (p.k == 0 || p.alpha == 0) return scale_rows(pool, args.c, 0, p.m, p.beta);
     if (p.m <= kFewRows && !p.transpose_a) return product_few_rows(pool, p);
-    product_tiles(pool, p);
+    product_tiles(pool, p, splits);
 }
 
 }  // namespace CARAVAN_ISA

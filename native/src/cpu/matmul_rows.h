@@ -9,10 +9,6 @@
 namespace caravan {
 namespace CARAVAN_ISA {
 
-// Above this many rows the host's BLAS is as fast: measured with OpenBLAS 0.3.31 and AVX-512 on b of
-// 4096 x 4096, one thread, 14 against 4 GFLOP/s for one row, 38 against 25 for eight, equal for sixteen.
-inline constexpr int64_t kFewRows = 8;
-
 // a [m, k] and b in their storage; ld: elements from row to row.
 template <typename A, typename B>
 struct FewRows {
