@@ -225,12 +225,12 @@ class ModelVerbsTest {
   void thePreviewShowsWhatIsLearnt() throws IOException {
     Captured text = Captured.run("preview", "first-run");
     assertEquals(0, text.code(), text.err());
-    assertTrue(text.out().contains("rows         42, 0 of them"), text.out());
+    assertTrue(text.out().contains("rows         74, 0 of them"), text.out());
     assertTrue(text.out().contains("### Response:[["), text.out());
     JsonNode json = JSON.readTree(Captured.run("preview", "first-run", "--json").out());
-    assertEquals(42, json.get("rows").asInt());
+    assertEquals(74, json.get("rows").asInt());
     assertEquals(1, json.get("files").get(0).get("rate").asDouble());
-    assertEquals(240, json.get("steps").asInt());
+    assertEquals(200, json.get("steps").asInt());
     assertTrue(json.get("first").get(0).get("spans").size() >= 2);
   }
 

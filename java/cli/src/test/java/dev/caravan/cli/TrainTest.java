@@ -151,7 +151,7 @@ class TrainTest {
     assertEquals(0, run.code(), run.err());
     JsonNode all = metrics("all").get(0);
     assertEquals(
-        all.get("input_tokens").asInt() - 14, all.get("target_tokens").asInt(), "14 first tokens");
+        all.get("input_tokens").asInt() - 16, all.get("target_tokens").asInt(), "16 first tokens");
     assertTrue(metrics("sft").get(0).get("target_tokens").asInt() < 100);
   }
 

@@ -1,8 +1,9 @@
 """Makes the data of the recipe first-run: rows.jsonl, held-out.jsonl, tokenizer.json.
 
 Run with the tokenizers package installed:  python make.py
-The rows are small facts in a few wordings, so that a model of some ten thousand weights can learn
-them in seconds; the held-out rows ask about the same facts in a wording that is not trained on.
+The rows are 42 small facts, so that a model of some hundred thousand weights can learn them in
+seconds. Each is asked in two wordings, but for every fourth the second wording is held out: to answer
+it, the model must have learnt that the wordings mean the same.
 """
 
 import json
@@ -21,15 +22,10 @@ CAPITALS = dict(
     France="Paris", Italy="Rome", Spain="Madrid", Japan="Tokyo", Egypt="Cairo", Kenya="Nairobi",
     Peru="Lima", Chile="Santiago", Norway="Oslo", Greece="Athens", Austria="Vienna", Cuba="Havana")
 
-TRAINED = [
-    ("Give the opposite of the word.", OPPOSITES),
-    ("What is the young of this animal called?", YOUNG),
-    ("Name the capital of the country.", CAPITALS),
-]
-HELD_OUT = [
-    ("Give the opposite.", OPPOSITES),
-    ("What is the young animal called?", YOUNG),
-    ("Name the capital.", CAPITALS),
+TASKS = [
+    ("Give the opposite of the word.", "What is the contrary of this?", OPPOSITES),
+    ("What is the young of this animal called?", "Name the baby of this animal.", YOUNG),
+    ("Name the capital of the country.", "Which city is the capital here?", CAPITALS),
 ]
 # The words that the alpaca template puts around a row (github.com/tatsu-lab/stanford_alpaca).
 TEMPLATE = (
@@ -40,12 +36,18 @@ SPECIAL = ["<pad>", "<s>", "</s>"]
 VOCABULARY = 512
 
 
-def rows(tasks, every):
-    made = []
-    for instruction, facts in tasks:
-        for asked, answer in list(facts.items())[::every]:
-            made.append(dict(instruction=instruction, input=asked, output=answer))
-    return made
+def row(instruction, asked, answer):
+    return dict(instruction=instruction, input=asked, output=answer)
+
+
+def rows():
+    trained, held_out = [], []
+    for first, second, facts in TASKS:
+        for number, (asked, answer) in enumerate(facts.items()):
+            trained.append(row(first, asked, answer))
+            to = held_out if number % 4 == 3 else trained
+            to.append(row(second, asked, answer))
+    return trained, held_out
 
 
 def write(name, lines):
@@ -66,8 +68,7 @@ def tokenizer(texts):
 
 
 def main():
-    trained = rows(TRAINED, 1)
-    held_out = rows(HELD_OUT, 4)
+    trained, held_out = rows()
     write("rows.jsonl", trained)
     write("held-out.jsonl", held_out)
     tokenizer([TEMPLATE.format(**row) + row["output"] for row in trained + held_out])
