@@ -116,6 +116,19 @@ class TrainTest {
     }
   }
 
+  /** Another size would add gradients in another order, and end in other bits. */
+  @Test
+  void aContinuedRunKeepsTheSizeOfItsBuffers() throws IOException {
+    assertEquals(0, sft("sized", 2, "train.micro_batch_tokens=128").code());
+    Path before = dir.resolve("sized/config.yaml");
+    String open = Files.readString(before).replaceFirst("micro_batch_tokens: 128\n *", "");
+    Files.writeString(before, open);
+    assertEquals(0, sft("sized", 4).code());
+    JsonNode state =
+        JSON.readTree(dir.resolve("sized/checkpoints/step-4/trainer/state.json").toFile());
+    assertEquals(128, state.get("micro_batch_tokens").asInt());
+  }
+
   @Test
   void twoRunsGiveTheSameBits() throws IOException {
     assertEquals(0, sft("one", 4).code());

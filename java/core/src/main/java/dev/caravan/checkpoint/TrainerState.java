@@ -14,6 +14,7 @@ import java.util.TreeMap;
  * @param nextExample first example of the next step, as an index into the endless shuffled order
  * @param optimizerStep updates that the optimizer counts for its bias correction
  * @param seed of shuffling and mixing
+ * @param microBatchTokens size of the buffers, which decides in what order gradients are added
  * @param counts running totals by name, for example target_tokens
  * @param configHash of the resolved run without the keys that may change
  * @param abiVersion of the kernels that made it
@@ -25,6 +26,7 @@ public record TrainerState(
     long nextExample,
     long optimizerStep,
     long seed,
+    int microBatchTokens,
     Map<String, Long> counts,
     String configHash,
     int abiVersion,
@@ -42,6 +44,7 @@ public record TrainerState(
     json.put("next_example", nextExample);
     json.put("optimizer_step", optimizerStep);
     json.put("seed", seed);
+    json.put("micro_batch_tokens", microBatchTokens);
     ObjectNode totals = json.putObject("counts");
     new TreeMap<>(counts).forEach(totals::put);
     json.put("config_hash", configHash);
@@ -59,6 +62,7 @@ public record TrainerState(
         json.path("next_example").asLong(),
         json.path("optimizer_step").asLong(),
         json.path("seed").asLong(),
+        json.path("micro_batch_tokens").asInt(),
         counts,
         json.path("config_hash").asText(),
         json.path("abi_version").asInt(),

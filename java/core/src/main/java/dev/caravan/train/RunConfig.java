@@ -65,6 +65,34 @@ public record RunConfig(
         deterministic);
   }
 
+  /** The same run with buffers of another size. */
+  public RunConfig withMicroBatchTokens(int tokens) {
+    Train sized =
+        new Train(
+            train.steps,
+            train.epochs,
+            train.tokensPerStep,
+            train.examplesPerStep,
+            OptionalInt.of(tokens),
+            train.seed,
+            train.shuffle);
+    return new RunConfig(
+        model,
+        tokenizer,
+        data,
+        sequence,
+        sized,
+        optimizer,
+        experts,
+        precision,
+        recompute,
+        parallel,
+        checkpoint,
+        eval,
+        output,
+        deterministic);
+  }
+
   /**
    * Refuses a run without data, for the verbs that read some.
    *

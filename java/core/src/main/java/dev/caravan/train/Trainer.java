@@ -205,6 +205,7 @@ public final class Trainer implements AutoCloseable {
             nextExample,
             done,
             config.train().seed(),
+            step.shape().tokens(),
             counts,
             RunConfigWriter.hash(config),
             Native.abiVersion(),

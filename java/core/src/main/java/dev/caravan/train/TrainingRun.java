@@ -68,7 +68,15 @@ public final class TrainingRun {
     RunData data = RunData.load(config, model.config().vocab());
     data.train().report().warnings().forEach(progress::note);
     data.heldOut().ifPresent(rows -> rows.report().warnings().forEach(progress::note));
-    RunPlan plan = plan(config, model.config(), data.lengths(), choice);
+    // The size that a run began with stays, even where another would be chosen today: the order in
+    // which gradients are added, and so the last bits, depend on it.
+    RunConfig sized =
+        before
+            .map(saved -> saved.state().microBatchTokens())
+            .filter(tokens -> tokens >= config.sequence().length())
+            .map(config::withMicroBatchTokens)
+            .orElse(config);
+    RunPlan plan = plan(sized, model.config(), data.lengths(), choice);
     StepSource source = source(config, learnt(data.train().rows(), loss), plan.buffers());
     int steps =
         config.train().steps().isPresent()

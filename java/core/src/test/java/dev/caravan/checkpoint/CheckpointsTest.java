@@ -58,7 +58,7 @@ class CheckpointsTest {
 
   private static TrainerState state(int step) {
     return new TrainerState(
-        step, 10L * step, step, 17, Map.of("target_tokens", 1L << 40), "abc", 3, "cpu", 2);
+        step, 10L * step, step, 17, 64, Map.of("target_tokens", 1L << 40), "abc", 3, "cpu", 2);
   }
 
   private List<String> names() throws IOException {
