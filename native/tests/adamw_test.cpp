@@ -1,7 +1,8 @@
+#include "tests/reference/adamw.h"
+
 #include "core/random.h"
 #include "tests/harness.h"
 #include "tests/master.h"
-#include "tests/reference/adamw.h"
 
 namespace {
 
@@ -60,14 +61,15 @@ struct Buffers {
     std::string bits() const { return param.bits() + remainder.bits() + m.bits() + v.bits(); }
 };
 
-// A few steps in float32 moments against the reference; a split master is the whole one bit for bit.
+// A few steps with float32 moments against the reference; a split master is the whole one's bits.
 void matches_reference(int64_t n, int32_t grad_dtype, uint64_t seed) {
     test::context() = "[" + std::to_string(n) + "] grad " + test::name(grad_dtype);
     const int steps = 4;
     test::Random random(seed);
     const auto start = test::rounded(random.normals(n), CARAVAN_F32);
     std::vector<std::vector<double>> grads;
-    for (int t = 0; t < steps; ++t) grads.push_back(test::rounded(random.normals(n, 0.1), grad_dtype));
+    for (int t = 0; t < steps; ++t)
+        grads.push_back(test::rounded(random.normals(n, 0.1), grad_dtype));
     // The middle third has no decay; what lies between the runs is not updated.
     const std::vector<caravan_segment> segments = {
         {0, n / 3, 1, 0}, {n / 3, n / 3, 0, 0}, {n / 3 + n / 3 + n / 7, n / 7, 1, 0}};
@@ -163,13 +165,16 @@ void bf16_moments(int64_t n, uint64_t seed) {
         }
         CHECK(rounded.param.bits() == exact.param.bits());  // the update uses the unrounded moments
         for (int64_t i = 0; i < n; ++i) {
-            const uint32_t noise = caravan::element_random(
-                exact.state.seed, static_cast<uint64_t>(exact.state.step), static_cast<uint64_t>(i));
+            const uint32_t noise =
+                caravan::element_random(exact.state.seed, static_cast<uint64_t>(exact.state.step),
+                                        static_cast<uint64_t>(i));
             uint32_t m, v;
             std::memcpy(&m, exact.m.as<float>() + i, sizeof m);
             std::memcpy(&v, exact.v.as<float>() + i, sizeof v);
-            CHECK_EQUAL(rounded.m.as<uint16_t>()[i], static_cast<uint16_t>((m + (noise & 0xffff)) >> 16));
-            CHECK_EQUAL(rounded.v.as<uint16_t>()[i], static_cast<uint16_t>((v + (noise >> 16)) >> 16));
+            CHECK_EQUAL(rounded.m.as<uint16_t>()[i],
+                        static_cast<uint16_t>((m + (noise & 0xffff)) >> 16));
+            CHECK_EQUAL(rounded.v.as<uint16_t>()[i],
+                        static_cast<uint16_t>((v + (noise >> 16)) >> 16));
         }
         return rounded.bits();
     });
@@ -217,9 +222,8 @@ void refusals() {
     refused("m: got null", [&](auto& args) { args.m.data = nullptr; });
     refused("v: got dtype bf16, needs that of m, f32", [&](auto& args) { args.v = half.view(); });
     refused("segments: got null", [&](auto& args) { args.segments.data = nullptr; });
-    refused("segments: got 25 bytes", [&](auto& args) {
-        args.segments.shape[0] = args.segments.bytes = 25;
-    });
+    refused("segments: got 25 bytes",
+            [&](auto& args) { args.segments.shape[0] = args.segments.bytes = 25; });
     refused("state: needs 56 bytes", [&](auto& args) { args.state.bytes = 10; });
     refused("beta1: got 1", [&](auto& args) { args.beta1 = 1; });
     refused("beta2: got -0.5", [&](auto& args) { args.beta2 = -0.5f; });

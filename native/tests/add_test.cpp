@@ -8,7 +8,8 @@ using test::Tensor;
 void matches_reference(const std::vector<int64_t>& shape, int32_t dtype, uint64_t seed) {
     test::Random random(seed);
     Tensor count(dtype, shape);
-    test::context() = std::string(test::name(dtype)) + " " + std::to_string(count.count()) + " elements";
+    test::context() =
+        std::string(test::name(dtype)) + " " + std::to_string(count.count()) + " elements";
     const auto a = test::rounded(random.normals(count.count()), dtype);
     const auto b = test::rounded(random.normals(count.count(), 1e3), dtype);
     std::vector<double> sum(a.size());
@@ -55,9 +56,8 @@ void refusals() {
         args.a.bytes *= 2;
     });
     refused("a: needs 128 bytes", [&](auto& args) { args.a.bytes = 127; });
-    refused("a: got an address", [&](auto& args) {
-        args.a.data = static_cast<char*>(args.a.data) + 2;
-    });
+    refused("a: got an address",
+            [&](auto& args) { args.a.data = static_cast<char*>(args.a.data) + 2; });
     refused("a: got shape", [&](auto& args) {
         args.a.shape[0] = INT64_MAX;
         args.a.shape[1] = 0;

@@ -6,7 +6,8 @@ namespace {
 
 using test::Tensor;
 
-void matches_reference(int64_t rows, int64_t width, int32_t dtype, int32_t bias_dtype, uint64_t seed) {
+void matches_reference(int64_t rows, int64_t width, int32_t dtype, int32_t bias_dtype,
+                       uint64_t seed) {
     test::context() = std::string(test::name(dtype)) + " bias " + test::name(bias_dtype) + " " +
                       test::shape_name({rows, width});
     test::Random random(seed);
@@ -35,7 +36,8 @@ void matches_reference(int64_t rows, int64_t width, int32_t dtype, int32_t bias_
         CHECK_OK(caravan_bias_forward(stream, &forward));
         CHECK(in.bits() == y.bits());
 
-        Tensor d = Tensor::of(dtype, {rows, width}, d_y, 2), sum = Tensor::of(bias_dtype, {width}, bias);
+        Tensor d = Tensor::of(dtype, {rows, width}, d_y, 2),
+               sum = Tensor::of(bias_dtype, {width}, bias);
         caravan_bias_backward_args backward = {};
         backward.size = sizeof backward;
         backward.d_y = d.view();

@@ -15,7 +15,8 @@ struct Case {
 
 void matches_reference(const Case& c, uint64_t seed) {
     test::context() = std::string(test::name(c.dtype)) + " " +
-                      test::shape_name({c.rows, c.vocabulary}) + " scale " + std::to_string(c.scale);
+                      test::shape_name({c.rows, c.vocabulary}) + " scale " +
+                      std::to_string(c.scale);
     test::Random random(seed);
     const auto logits = test::rounded(random.normals(c.rows * c.vocabulary, c.scale), c.dtype);
     std::vector<double> targets;
@@ -35,7 +36,8 @@ void matches_reference(const Case& c, uint64_t seed) {
         if (used) {
             const auto target = static_cast<size_t>(targets[static_cast<size_t>(c.first + i)]);
             const auto in_double = reference::cross_entropy<double>(row, target, inv_targets);
-            const auto in_float = reference::cross_entropy<float>(test::floats(row), target, inv_targets);
+            const auto in_float =
+                reference::cross_entropy<float>(test::floats(row), target, inv_targets);
             exact_nll.push_back(in_double.nll);
             plain_nll.push_back(in_float.nll);
             exact_sum += in_double.nll;
@@ -49,7 +51,8 @@ void matches_reference(const Case& c, uint64_t seed) {
     for (double logit : logits) largest = std::fmax(largest, std::fabs(logit));
 
     test::same_bits_for_threads([&](caravan_stream stream) {
-        Tensor x = Tensor::of(c.dtype, {c.rows, c.vocabulary}, logits, 3), nll(CARAVAN_F32, {c.targets});
+        Tensor x = Tensor::of(c.dtype, {c.rows, c.vocabulary}, logits, 3),
+               nll(CARAVAN_F32, {c.targets});
         Tensor target = Tensor::of(CARAVAN_I32, {c.targets}, targets);
         Tensor count = Tensor::of(CARAVAN_I32, {1}, {static_cast<double>(c.count)});
         caravan_step_state state = {};
@@ -69,9 +72,11 @@ void matches_reference(const Case& c, uint64_t seed) {
         CHECK_OK(caravan_cross_entropy_forward(stream, &args));
 
         std::vector<double> got;
-        for (size_t i = 0; i < exact_nll.size(); ++i) got.push_back(nll.get(c.first + static_cast<int64_t>(i)));
+        for (size_t i = 0; i < exact_nll.size(); ++i)
+            got.push_back(nll.get(c.first + static_cast<int64_t>(i)));
         CHECK_ACCURACY_AT(largest, got, plain_nll, exact_nll);
-        CHECK_NEAR(state.loss_sum, exact_sum, 1e-6 * (largest + 1) * static_cast<double>(c.rows + 1));
+        CHECK_NEAR(state.loss_sum, exact_sum,
+                   1e-6 * (largest + 1) * static_cast<double>(c.rows + 1));
         for (int64_t i = 0; i < c.targets; ++i) {  // only rows in use are written
             const bool used = i >= c.first && i < c.first + c.rows && i < c.count;
             CHECK(used || nll.bits().compare(static_cast<size_t>(4 * i), 4, untouched,
@@ -149,7 +154,8 @@ void extremes() {
 void refusals() {
     test::Stream stream;
     Tensor x(CARAVAN_F32, {2, 8}), targets = Tensor::of(CARAVAN_I32, {4}, {0, 7, 3, 1});
-    Tensor count = Tensor::of(CARAVAN_I32, {1}, {4}), nll(CARAVAN_F32, {4}), ints(CARAVAN_I32, {2, 8});
+    Tensor count = Tensor::of(CARAVAN_I32, {1}, {4}), nll(CARAVAN_F32, {4}),
+           ints(CARAVAN_I32, {2, 8});
     caravan_step_state state = {};
     caravan_cross_entropy_args good = {};
     good.size = sizeof good;
@@ -197,7 +203,8 @@ int main() {
                 const double scale = seed % 3 == 0 ? 20 : seed % 3 == 1 ? 1 : 0.01;
                 const int64_t first = seed % 2 == 0 ? 0 : 5;
                 matches_reference({rows, vocabulary, 30, first + rows * 2 / 3, first, dtype, scale,
-                                   seed % 4 != 0}, seed);
+                                   seed % 4 != 0},
+                                  seed);
                 ++seed;
             }
         }

@@ -1,5 +1,6 @@
-#include "tests/harness.h"
 #include "tests/reference/embedding.h"
+
+#include "tests/harness.h"
 
 namespace {
 
@@ -11,8 +12,9 @@ struct Case {
 };
 
 void matches_reference(const Case& c, uint64_t seed) {
-    test::context() = std::string("table ") + test::name(c.dtype) + " out " + test::name(c.out_dtype) +
-                      " " + test::shape_name({c.tokens, c.vocabulary, c.width});
+    test::context() = std::string("table ") + test::name(c.dtype) + " out " +
+                      test::name(c.out_dtype) + " " +
+                      test::shape_name({c.tokens, c.vocabulary, c.width});
     test::Random random(seed);
     const auto table = test::rounded(random.normals(c.vocabulary * c.width), c.dtype);
     const auto d_table = test::rounded(random.normals(c.vocabulary * c.width), c.dtype);
@@ -123,8 +125,9 @@ int main() {
         for (int32_t out_dtype : {CARAVAN_F32, CARAVAN_BF16}) {
             for (int64_t width : {1, 3, 17, 64, 288}) {
                 for (int64_t tokens : {0, 1, 3, 17, 300}) {
-                    matches_reference({tokens, 1 + static_cast<int64_t>(seed % 40), width, dtype, out_dtype},
-                                      seed);
+                    matches_reference(
+                        {tokens, 1 + static_cast<int64_t>(seed % 40), width, dtype, out_dtype},
+                        seed);
                     ++seed;
                 }
             }

@@ -1,4 +1,4 @@
-// Gathering copies, so what it gives is compared bit for bit; its reference is the loop in this file.
+// Gathering copies, so it is compared bit for bit; its reference is the loop in this file.
 #include <algorithm>
 #include <numeric>
 
@@ -14,9 +14,10 @@ struct Case {
 };
 
 void matches_reference(const Case& c, uint64_t seed) {
-    test::context() = std::string(test::name(c.dtype)) + " " + test::shape_name({c.tokens, c.width}) +
-                      " " + std::to_string(c.count) + " of " + std::to_string(c.rows) + ", from " +
-                      std::to_string(c.first) + " into " + std::to_string(c.out_rows);
+    test::context() = std::string(test::name(c.dtype)) + " " +
+                      test::shape_name({c.tokens, c.width}) + " " + std::to_string(c.count) +
+                      " of " + std::to_string(c.rows) + ", from " + std::to_string(c.first) +
+                      " into " + std::to_string(c.out_rows);
     test::Random random(seed);
     const auto x = test::rounded(random.normals(c.tokens * c.width), c.dtype);
     const auto d_out = test::rounded(random.normals(c.out_rows * c.width), c.dtype);
@@ -33,7 +34,8 @@ void matches_reference(const Case& c, uint64_t seed) {
         for (int64_t j = 0; j < c.width; ++j) {
             const bool used = c.first + i < c.count;
             const auto from = used ? static_cast<size_t>(rows[static_cast<size_t>(c.first + i)]) *
-                                             static_cast<size_t>(c.width) + static_cast<size_t>(j)
+                                             static_cast<size_t>(c.width) +
+                                         static_cast<size_t>(j)
                                    : 0;
             expected.push_back(used ? x[from] : 0.0);
             if (used) back[from] = d_out[static_cast<size_t>(i * c.width + j)];
@@ -41,7 +43,8 @@ void matches_reference(const Case& c, uint64_t seed) {
     }
     test::same_bits_for_threads([&](caravan_stream stream) {
         Tensor in = Tensor::of(c.dtype, {c.tokens, c.width}, x, 2);
-        Tensor index = Tensor::of(CARAVAN_I32, {c.rows}, rows), out(c.dtype, {c.out_rows, c.width}, 1);
+        Tensor index = Tensor::of(CARAVAN_I32, {c.rows}, rows),
+               out(c.dtype, {c.out_rows, c.width}, 1);
         Tensor count = Tensor::of(CARAVAN_I32, {1}, {static_cast<double>(c.count)});
         caravan_gather_args args = {};
         args.size = sizeof args;

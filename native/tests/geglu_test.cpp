@@ -13,7 +13,8 @@ double exact_gelu(double x) { return 0.5 * x * std::erfc(-x * 0.7071067811865475
 template <typename Real>
 Real gelu_derivative(Real x) {
     const Real p = static_cast<Real>(0.5) * std::erfc(-x * static_cast<Real>(0.70710678118654752));
-    return p + x * std::exp(static_cast<Real>(-0.5) * x * x) * static_cast<Real>(0.39894228040143268);
+    return p +
+           x * std::exp(static_cast<Real>(-0.5) * x * x) * static_cast<Real>(0.39894228040143268);
 }
 
 template <typename Real>
@@ -29,7 +30,8 @@ Real gelu_tanh(Real x) {
 template <typename Real>
 Real gelu_tanh_derivative(Real x) {
     const Real t = std::tanh(tanh_argument(x));
-    const Real slope = static_cast<Real>(0.79788456080286536) * (1 + static_cast<Real>(0.134145) * x * x);
+    const Real slope =
+        static_cast<Real>(0.79788456080286536) * (1 + static_cast<Real>(0.134145) * x * x);
     return static_cast<Real>(0.5) * (1 + t) + static_cast<Real>(0.5) * x * (1 - t * t) * slope;
 }
 

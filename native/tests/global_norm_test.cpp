@@ -76,9 +76,8 @@ void refusals() {
     refused("grads: got last stride 2", [&](auto& args) { args.grads.stride[0] = 2; });
     refused("state: needs 56 bytes, got 8", [&](auto& args) { args.state.bytes = 8; });
     refused("workspace: needs 16 bytes, got 15", [&](auto& args) { args.workspace.bytes = 15; });
-    refused("workspace: got an address", [&](auto& args) {
-        args.workspace.data = static_cast<char*>(args.workspace.data) + 4;
-    });
+    refused("workspace: got an address",
+            [&](auto& args) { args.workspace.data = static_cast<char*>(args.workspace.data) + 4; });
     CHECK_REFUSED(caravan_global_norm_forward(nullptr, &good), "global_norm_forward: stream");
     int64_t bytes = 0;
     CHECK_REFUSED(caravan_global_norm_workspace(CARAVAN_CPU, &good, nullptr), "bytes: got null");

@@ -20,7 +20,8 @@ struct Glu {
 // gate and up are the halves of one buffer when `halves`, and the gradients overwrite them.
 inline void glu_matches(const Glu& glu, int64_t rows, int64_t width, int32_t dtype, bool halves,
                         uint64_t seed) {
-    context() = std::string(glu.name) + (glu.approximate != 0 ? " by tanh " : " ") + name(dtype) + " " + shape_name({rows, width});
+    context() = std::string(glu.name) + (glu.approximate != 0 ? " by tanh " : " ") + name(dtype) +
+                " " + shape_name({rows, width});
     Random random(seed);
     const int64_t n = rows * width;
     const auto gate = rounded(random.normals(n, 4), dtype);
@@ -75,7 +76,8 @@ inline void glu_matches(const Glu& glu, int64_t rows, int64_t width, int32_t dty
             to_gate[static_cast<size_t>(i)] = both.get(i / width * 2 * width + i % width);
             to_up[static_cast<size_t>(i)] = both.get(i / width * 2 * width + width + i % width);
         }
-        CHECK_ACCURACY(to_gate, rounded(doubles(plain_gradient.d_gate), dtype), exact_gradient.d_gate);
+        CHECK_ACCURACY(to_gate, rounded(doubles(plain_gradient.d_gate), dtype),
+                       exact_gradient.d_gate);
         CHECK_ACCURACY(to_up, rounded(doubles(plain_gradient.d_up), dtype), exact_gradient.d_up);
         return out.bits() + both.bits() + d_gate.bits() + d_up.bits();
     });
@@ -99,7 +101,8 @@ inline void glu_extremes(const Glu& glu) {
     Stream stream;
     const std::vector<double> gate = {-1e30, -1e4, -200, -90, 0, 90, 200, 1e4, 1e30, NAN};
     Tensor in = Tensor::of(CARAVAN_F32, {1, 10}, gate);
-    Tensor one = Tensor::of(CARAVAN_F32, {1, 10}, std::vector<double>(10, 1)), out(CARAVAN_F32, {1, 10});
+    Tensor one = Tensor::of(CARAVAN_F32, {1, 10}, std::vector<double>(10, 1)),
+           out(CARAVAN_F32, {1, 10});
     caravan_glu_forward_args args = {};
     args.size = sizeof args;
     args.gate = in.view();

@@ -1,5 +1,5 @@
-// A tiny test harness: checks that print what they saw, fresh random inputs from a fixed seed, tensors
-// with poisoned contents and guarded borders, and the comparison rule for kernels.
+// A tiny test harness: checks that print what they saw, fresh random inputs from a fixed seed,
+// tensors with poisoned contents and guarded borders, and the comparison rule for kernels.
 #pragma once
 
 #include <cmath>
@@ -55,19 +55,21 @@ inline bool check_near(double got, double expected, double tolerance, const char
 #define CHECK_EQUAL(got, expected) ::test::check_equal(got, expected, __FILE__, __LINE__, #got)
 #define CHECK_NEAR(got, expected, tolerance) \
     ::test::check_near(got, expected, tolerance, __FILE__, __LINE__, #got)
-#define CHECK_OK(call)                                                                  \
-    ::test::check((call) == CARAVAN_OK, __FILE__, __LINE__,                             \
+#define CHECK_OK(call)                                      \
+    ::test::check((call) == CARAVAN_OK, __FILE__, __LINE__, \
                   std::string(#call) + ": " + caravan_last_error())
 
 // The call is refused with `status` and a message that holds every one of `parts`.
 inline bool check_refused(caravan_status got, caravan_status status,
                           std::initializer_list<const char*> parts, const char* file, int line) {
     const std::string message = caravan_last_error();
-    bool good = check(got == status, file, line,
-                      "status: got " + std::to_string(got) + ", expected " + std::to_string(status));
+    bool good =
+        check(got == status, file, line,
+              "status: got " + std::to_string(got) + ", expected " + std::to_string(status));
     for (const char* part : parts) {
         good = check(message.find(part) != std::string::npos, file, line,
-                     "message '" + message + "' has no '" + part + "'") && good;
+                     "message '" + message + "' has no '" + part + "'") &&
+               good;
     }
     return good;
 }
@@ -162,8 +164,8 @@ inline std::vector<double> doubles(const std::vector<float>& values) {
     return std::vector<double>(values.begin(), values.end());
 }
 
-// A tensor that owns its memory. Its contents begin poisoned (NaN, or -1 bytes for integers); around it
-// and in the gap behind each innermost-but-one row lie guard bytes that no op may touch.
+// A tensor that owns its memory. Its contents begin poisoned (NaN, or -1 bytes for integers);
+// around it and in the gap behind each innermost-but-one row lie guard bytes that no op may touch.
 class Tensor {
   public:
     Tensor(int32_t dtype, std::vector<int64_t> shape, int64_t gap = 0)
@@ -203,25 +205,39 @@ class Tensor {
 
     double get(int64_t i) const {
         switch (dtype_) {
-            case CARAVAN_F32: return read<float>(i);
-            case CARAVAN_BF16: return bf16_to_float(read<uint16_t>(i));
-            case CARAVAN_I32: return read<int32_t>(i);
-            case CARAVAN_I64: return static_cast<double>(read<int64_t>(i));
-            case CARAVAN_F64: return read<double>(i);
-            case CARAVAN_U8: return read<uint8_t>(i);
-            default: return read<uint16_t>(i);
+            case CARAVAN_F32:
+                return read<float>(i);
+            case CARAVAN_BF16:
+                return bf16_to_float(read<uint16_t>(i));
+            case CARAVAN_I32:
+                return read<int32_t>(i);
+            case CARAVAN_I64:
+                return static_cast<double>(read<int64_t>(i));
+            case CARAVAN_F64:
+                return read<double>(i);
+            case CARAVAN_U8:
+                return read<uint8_t>(i);
+            default:
+                return read<uint16_t>(i);
         }
     }
 
     void set(int64_t i, double value) {
         switch (dtype_) {
-            case CARAVAN_F32: return write(i, static_cast<float>(value));
-            case CARAVAN_BF16: return write(i, float_to_bf16(static_cast<float>(value)));
-            case CARAVAN_I32: return write(i, static_cast<int32_t>(value));
-            case CARAVAN_I64: return write(i, static_cast<int64_t>(value));
-            case CARAVAN_F64: return write(i, value);
-            case CARAVAN_U8: return write(i, static_cast<uint8_t>(value));
-            default: return write(i, static_cast<uint16_t>(value));
+            case CARAVAN_F32:
+                return write(i, static_cast<float>(value));
+            case CARAVAN_BF16:
+                return write(i, float_to_bf16(static_cast<float>(value)));
+            case CARAVAN_I32:
+                return write(i, static_cast<int32_t>(value));
+            case CARAVAN_I64:
+                return write(i, static_cast<int64_t>(value));
+            case CARAVAN_F64:
+                return write(i, value);
+            case CARAVAN_U8:
+                return write(i, static_cast<uint8_t>(value));
+            default:
+                return write(i, static_cast<uint16_t>(value));
         }
     }
 
@@ -248,8 +264,8 @@ class Tensor {
     bool guarded() const {
         for (int64_t i = 0; i < static_cast<int64_t>(memory_.size()); ++i) {
             const int64_t inside = i - start_;
-            const bool body = inside >= 0 && inside < bytes_ &&
-                              inside / width_ % (row_ + gap_) < row_;
+            const bool body =
+                inside >= 0 && inside < bytes_ && inside / width_ % (row_ + gap_) < row_;
             if (!body && memory_[static_cast<size_t>(i)] != kGuardByte) return false;
         }
         return true;
@@ -363,9 +379,9 @@ inline double largest_error(const std::vector<double>& got, const std::vector<do
 }
 
 // The accuracy rule: against the double-precision reference, the kernel's largest error is at most
-// twice that of a plain implementation at the same precision, plus four float32 roundings (a plain loop
-// over few numbers may happen to be exact) of the largest value; `scale` is the size of the terms where
-// the result is a small difference of larger ones.
+// twice that of a plain implementation at the same precision, plus four float32 roundings (a plain
+// loop over few numbers may happen to be exact) of the largest value; `scale` is the size of the
+// terms where the result is a small difference of larger ones.
 inline bool check_accuracy(const std::vector<double>& got, const std::vector<double>& plain,
                            const std::vector<double>& exact, const char* file, int line,
                            const char* what, double scale = 0) {

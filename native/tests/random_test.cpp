@@ -1,5 +1,5 @@
-// Philox4x32-10 against the known answers that its authors publish (Random123, kat_vectors), and the
-// numbers that elements draw.
+// Philox4x32-10 against the known answers that its authors publish (Random123, kat_vectors), and
+// the numbers that elements draw.
 #include "core/random.h"
 
 #include "tests/harness.h"

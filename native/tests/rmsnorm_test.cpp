@@ -16,8 +16,9 @@ struct Case {
 };
 
 void matches_reference(const Case& c, uint64_t seed) {
-    test::context() = std::string(test::name(c.dtype)) + " weight " + test::name(c.weight_dtype) + " " +
-                      test::shape_name({c.rows, c.width}) + (c.residual ? " with residual" : "");
+    test::context() = std::string(test::name(c.dtype)) + " weight " + test::name(c.weight_dtype) +
+                      " " + test::shape_name({c.rows, c.width}) +
+                      (c.residual ? " with residual" : "");
     test::Random random(seed);
     const int64_t n = c.rows * c.width;
     const auto x = test::rounded(random.normals(n, 2), c.dtype);
@@ -33,10 +34,12 @@ void matches_reference(const Case& c, uint64_t seed) {
         for (size_t i = 0; i < h.size(); ++i) h[i] = test::rounded(x[i] + residual[i], c.dtype);
     }
     const double offset = c.offset;
-    const auto exact = reference::rmsnorm_forward<double>(h, weight, offset, static_cast<float>(kEps));
-    const auto plain = reference::rmsnorm_forward<float>(test::floats(h), test::floats(weight), c.offset,
-                                                         static_cast<float>(kEps));
-    const auto exact_gradient = reference::rmsnorm_backward<double>(d_y, h, weight, exact.rstd, offset);
+    const auto exact =
+        reference::rmsnorm_forward<double>(h, weight, offset, static_cast<float>(kEps));
+    const auto plain = reference::rmsnorm_forward<float>(test::floats(h), test::floats(weight),
+                                                         c.offset, static_cast<float>(kEps));
+    const auto exact_gradient =
+        reference::rmsnorm_backward<double>(d_y, h, weight, exact.rstd, offset);
     const auto plain_gradient = reference::rmsnorm_backward<float>(
         test::floats(d_y), test::floats(h), test::floats(weight), plain.rstd, c.offset);
 
@@ -83,7 +86,7 @@ void matches_reference(const Case& c, uint64_t seed) {
         backward.workspace = workspace.view();
         CHECK_OK(caravan_rmsnorm_backward(stream, &backward));
 
-        // d_x is a difference (in rows of one element, of equal terms), d_weight a sum of both signs.
+        // d_x is a difference (in rows of one element, of equals), d_weight a sum of both signs.
         double dx_term = 0, dw_term = 0;
         for (size_t i = 0; i < h.size(); ++i) {
             const double rstd_i = exact.rstd[i / weight.size()];
@@ -104,8 +107,7 @@ void matches_reference(const Case& c, uint64_t seed) {
             exact_dw[i] += d_weight[i];
             plain_dw[i] = static_cast<float>(plain_dw[i]) + static_cast<float>(d_weight[i]);
         }
-        CHECK_ACCURACY_AT(dw_term, dw.values(), test::rounded(plain_dw, c.weight_dtype),
-                          exact_dw);
+        CHECK_ACCURACY_AT(dw_term, dw.values(), test::rounded(plain_dw, c.weight_dtype), exact_dw);
         return y.bits() + rstd.bits() + d_x.bits() + dw.bits();
     });
     test::context().clear();

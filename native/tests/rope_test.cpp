@@ -15,8 +15,8 @@ constexpr int64_t kPositions = 37;
 
 void matches_reference(const Case& c, uint64_t seed) {
     test::context() = std::string(test::name(c.dtype)) + " " +
-                      test::shape_name({c.tokens, c.heads, c.width}) + ", " + std::to_string(c.pairs) +
-                      " pairs, layout " + std::to_string(c.layout);
+                      test::shape_name({c.tokens, c.heads, c.width}) + ", " +
+                      std::to_string(c.pairs) + " pairs, layout " + std::to_string(c.layout);
     test::Random random(seed);
     const bool interleaved = c.layout == CARAVAN_ROPE_INTERLEAVED;
     const auto x = test::rounded(random.normals(c.tokens * c.heads * c.width), c.dtype);
@@ -32,14 +32,15 @@ void matches_reference(const Case& c, uint64_t seed) {
         using Real = decltype(zero);
         const auto y = reference::rope<Real>(
             {x.begin(), x.end()}, positions, {cos.begin(), cos.end()}, {sin.begin(), sin.end()},
-            static_cast<size_t>(c.heads), static_cast<size_t>(c.width), static_cast<size_t>(c.pairs),
-            interleaved, static_cast<Real>(sign));
+            static_cast<size_t>(c.heads), static_cast<size_t>(c.width),
+            static_cast<size_t>(c.pairs), interleaved, static_cast<Real>(sign));
         return std::vector<double>(y.begin(), y.end());
     };
     test::same_bits_for_threads([&](caravan_stream stream) {
         const std::vector<int64_t> shape = {c.tokens, c.heads, c.width};
         Tensor in = Tensor::of(c.dtype, shape, x, 4), out(c.dtype, shape), back(c.dtype, shape, 1);
-        Tensor at(CARAVAN_I32, {c.tokens}), cosines = Tensor::of(CARAVAN_F32, {kPositions, c.pairs}, cos);
+        Tensor at(CARAVAN_I32, {c.tokens}),
+            cosines = Tensor::of(CARAVAN_F32, {kPositions, c.pairs}, cos);
         Tensor sines = Tensor::of(CARAVAN_F32, {kPositions, c.pairs}, sin);
         at.set({positions.begin(), positions.end()});
         caravan_rope_args args = {};

@@ -53,7 +53,8 @@ void events(caravan_stream stream) {
 
 void refusals(caravan_stream stream) {
     caravan_stream none = nullptr;
-    CHECK_REFUSED(caravan_stream_create(CARAVAN_CPU, 0, 0, &none), "stream_create: threads", "got 0");
+    CHECK_REFUSED(caravan_stream_create(CARAVAN_CPU, 0, 0, &none), "stream_create: threads",
+                  "got 0");
     CHECK_REFUSED(caravan_stream_create(CARAVAN_CPU, 0, 1025, &none), "stream_create: threads");
     CHECK_REFUSED(caravan_stream_create(CARAVAN_CPU, 1, 1, &none), "stream_create: index");
     CHECK_REFUSED(caravan_stream_create(5, 0, 1, &none), "stream_create: kind");

@@ -36,19 +36,21 @@ void check(const caravan_adamw_args& args) {
 void check_segments(const caravan_adamw_args& args) {
     const caravan::Check check(kOp);
     const auto size = static_cast<int64_t>(sizeof(caravan_segment));
-    check.that(args.segments.shape[0] % size == 0, "segments: got %lld bytes, needs a multiple of %lld",
+    check.that(args.segments.shape[0] % size == 0,
+               "segments: got %lld bytes, needs a multiple of %lld",
                static_cast<long long>(args.segments.shape[0]), static_cast<long long>(size));
     const auto* segments = static_cast<const caravan_segment*>(args.segments.data);
     const int64_t n = args.param.shape[0];
     int64_t end = 0;
     for (int64_t i = 0; i < args.segments.shape[0] / size; ++i) {
         const caravan_segment& segment = segments[i];
-        check.that(segment.offset >= end && segment.count >= 0 && segment.offset <= n &&
-                       segment.count <= n - segment.offset,
-                   "segments: number %lld is %lld elements from %lld, needs a run within %lld to %lld",
-                   static_cast<long long>(i), static_cast<long long>(segment.count),
-                   static_cast<long long>(segment.offset), static_cast<long long>(end),
-                   static_cast<long long>(n));
+        check.that(
+            segment.offset >= end && segment.count >= 0 && segment.offset <= n &&
+                segment.count <= n - segment.offset,
+            "segments: number %lld is %lld elements from %lld, needs a run within %lld to %lld",
+            static_cast<long long>(i), static_cast<long long>(segment.count),
+            static_cast<long long>(segment.offset), static_cast<long long>(end),
+            static_cast<long long>(n));
         end = segment.offset + segment.count;
     }
 }

@@ -38,7 +38,8 @@ caravan_status caravan_bias_forward(caravan_stream stream, const caravan_bias_fo
     });
 }
 
-caravan_status caravan_bias_backward(caravan_stream stream, const caravan_bias_backward_args* args) {
+caravan_status caravan_bias_backward(caravan_stream stream,
+                                     const caravan_bias_backward_args* args) {
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kBackward, args);
         check(known);

@@ -6,13 +6,15 @@ constexpr const char* kOp = "cache_append_forward";
 
 void check(const caravan_cache_append_args& args) {
     const caravan::Check check(kOp);
-    check.tensor("x", args.x, {CARAVAN_F32, CARAVAN_BF16}, {caravan::kAny, caravan::kAny, caravan::kAny});
+    check.tensor("x", args.x, {CARAVAN_F32, CARAVAN_BF16},
+                 {caravan::kAny, caravan::kAny, caravan::kAny});
     check.packed("cache", args.cache, {CARAVAN_F32, CARAVAN_BF16},
                  {caravan::kAny, args.x.shape[1], args.x.shape[2]});
     check.same_dtype("cache", args.cache, "x", args.x);
     check.packed("start", args.start, {CARAVAN_I32}, {1});
-    check.that(args.x.shape[0] <= args.cache.shape[0], "x: got %lld rows, the cache has room for %lld",
-               static_cast<long long>(args.x.shape[0]), static_cast<long long>(args.cache.shape[0]));
+    check.that(
+        args.x.shape[0] <= args.cache.shape[0], "x: got %lld rows, the cache has room for %lld",
+        static_cast<long long>(args.x.shape[0]), static_cast<long long>(args.cache.shape[0]));
 }
 
 }  // namespace

@@ -23,8 +23,8 @@ inline caravan_stream_s& cpu_stream(const char* op, caravan_stream stream) {
     return known;
 }
 
-// The library that serves a device: null for the CPU, which is served here. Throws for a device that is
-// not there, and for CUDA says why.
+// The library that serves a device: null for the CPU, which is served here. Throws for a device
+// that is not there, and for CUDA says why.
 inline const DeviceEntry* check_device(const char* op, int32_t kind, int32_t index) {
     const Check check(op);
     if (kind == CARAVAN_CUDA) {
@@ -56,7 +56,8 @@ T& result(const char* op, const char* name, T* address) {
 
 // The body of a workspace query: *bytes = size(args) on the CPU.
 template <typename Args, typename Size>
-caravan_status workspace(const char* op, int32_t kind, const Args* args, int64_t* bytes, Size&& size) {
+caravan_status workspace(const char* op, int32_t kind, const Args* args, int64_t* bytes,
+                         Size&& size) {
     return guarded([&] {
         int64_t& out = result(op, "bytes", bytes);
         out = 0;

@@ -16,7 +16,8 @@ void check(const caravan_embedding_forward_args& args) {
 void check(const caravan_embedding_backward_args& args) {
     const caravan::Check check(kBackward);
     check.packed("ids", args.ids, {CARAVAN_I32}, {caravan::kAny});
-    check.matrix("d_table", args.d_table, {CARAVAN_F32, CARAVAN_BF16}, caravan::kAny, caravan::kAny);
+    check.matrix("d_table", args.d_table, {CARAVAN_F32, CARAVAN_BF16}, caravan::kAny,
+                 caravan::kAny);
     check.matrix("d_out", args.d_out, {CARAVAN_F32, CARAVAN_BF16}, args.ids.shape[0],
                  args.d_table.shape[1]);
 }
@@ -29,7 +30,8 @@ caravan_status caravan_embedding_forward(caravan_stream stream,
         const auto known = caravan::checked_args(kForward, args);
         check(known);
         auto& cpu = caravan::cpu_stream(kForward, stream);
-        caravan::Check(kForward).indices("ids", known.ids, known.ids.shape[0], known.table.shape[0]);
+        caravan::Check(kForward).indices("ids", known.ids, known.ids.shape[0],
+                                         known.table.shape[0]);
         caravan::cpu_kernels().embedding_forward(*cpu.pool, known);
     });
 }

@@ -16,8 +16,8 @@ void check(const char* op, const caravan_gather_args& args) {
                static_cast<long long>(args.first));
 }
 
-// No index occurs twice among the first `count`: two tasks would write one row. A bit for each row of x
-// that has been seen, in the pool's scratch memory, as many rows at a time as it has bits.
+// No index occurs twice among the first `count`: two tasks would write one row. A bit for each row
+// of x that has been seen, in the pool's scratch memory, as many rows at a time as it has bits.
 void check_distinct(const caravan::Check& check, const caravan::Pool& pool, const int32_t* rows,
                     int64_t count, int64_t bound) {
     constexpr int64_t bits = int64_t{CARAVAN_CPU_SCRATCH_BYTES} * 8;

@@ -7,7 +7,8 @@ constexpr const char* kOp = "global_norm_forward";
 
 int64_t workspace_bytes(const caravan_global_norm_args& args) {
     caravan::Check(kOp).shape("grads", args.grads, 1);
-    return caravan::element_blocks(args.grads.shape[0]).count * static_cast<int64_t>(sizeof(double));
+    return caravan::element_blocks(args.grads.shape[0]).count *
+           static_cast<int64_t>(sizeof(double));
 }
 
 void check(const caravan_global_norm_args& args) {

@@ -1,4 +1,4 @@
-// Memory on a device. Every block is on record, so that a wrong address is refused rather than freed.
+// Memory on a device. Every block is on record, so that a wrong address is refused, not freed.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,8 +17,8 @@ constexpr int64_t kLargest = int64_t{1} << 46;  // half of what a process can ad
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-// Pages from the kernel, which are zero, on a border of huge pages: a model's buffers are read from end
-// to end every step, and small pages would cost a page-table walk every 4 KiB.
+// Pages from the kernel, which are zero, on a border of huge pages: a model's buffers are read from
+// end to end every step, and small pages would cost a page-table walk every 4 KiB.
 void* map_large(size_t bytes) {
     const size_t reserved = bytes + kHugePage;
     void* const start =
@@ -120,8 +120,8 @@ caravan_status caravan_malloc(int32_t kind, int32_t index, int64_t bytes, void**
             block = allocate_on_cpu(bytes);
         }
         if (block == nullptr) {
-            caravan::fail(CARAVAN_OUT_OF_MEMORY, "%s: bytes: got %lld, more than the system gives", op,
-                          static_cast<long long>(bytes));
+            caravan::fail(CARAVAN_OUT_OF_MEMORY, "%s: bytes: got %lld, more than the system gives",
+                          op, static_cast<long long>(bytes));
         }
         try {
             ledger().add(block, {kind, index, bytes});

@@ -48,7 +48,8 @@ caravan_status caravan_stream_create(int32_t kind, int32_t index, int32_t thread
     return caravan::guarded([&] {
         caravan_stream& out = caravan::result(op, "stream", stream);
         out = nullptr;
-        auto made = std::make_unique<caravan_stream_s>(caravan_stream_s{kind, index, nullptr, nullptr});
+        auto made =
+            std::make_unique<caravan_stream_s>(caravan_stream_s{kind, index, nullptr, nullptr});
         if (const auto* device = caravan::check_device(op, kind, index)) {
             caravan::require(op, *device, device->stream_create(index, &made->native));
         } else {
@@ -114,7 +115,8 @@ caravan_status caravan_memset(caravan_stream stream, void* data, int32_t byte, i
         caravan::Check(op).that(byte >= 0 && byte <= 255, "byte: got %d, needs 0 to 255", byte);
         if (bytes == 0) return;
         if (const auto* device = caravan::device_of(known)) {
-            caravan::require(op, *device, device->fill(known.index, known.native, data, byte, bytes));
+            caravan::require(op, *device,
+                             device->fill(known.index, known.native, data, byte, bytes));
             return;
         }
         for_chunks(*known.pool, bytes, [&](int64_t first, size_t count) {
@@ -170,7 +172,8 @@ caravan_status caravan_stream_wait(caravan_stream stream, caravan_event event) {
         check_same_device(op, known, on);
         // On the CPU, what the event marks was done when it was recorded.
         if (const auto* device = caravan::device_of(known)) {
-            caravan::require(op, *device, device->stream_wait(known.index, known.native, on.native));
+            caravan::require(op, *device,
+                             device->stream_wait(known.index, known.native, on.native));
         }
     });
 }
@@ -188,9 +191,8 @@ caravan_status caravan_event_elapsed(caravan_event from, caravan_event to, float
         check.that(end >= 0, "to: got an event that was never recorded");
         check_same_device(op, first, second);
         if (const auto* device = caravan::device_of(first)) {
-            caravan::require(
-                op, *device,
-                device->event_elapsed(first.index, first.native, second.native, &out));
+            caravan::require(op, *device,
+                             device->event_elapsed(first.index, first.native, second.native, &out));
             return;
         }
         out = static_cast<float>(static_cast<double>(end - start) * 1e-6);
@@ -204,7 +206,8 @@ const caravan::DeviceEntry& recording_device(const char* op, const caravan_strea
     const auto* const device = caravan::device_of(stream);
     if (device == nullptr) {
         caravan::fail(CARAVAN_UNSUPPORTED,
-                      "%s: stream: got a cpu stream, which has no queue to record; call the ops", op);
+                      "%s: stream: got a cpu stream, which has no queue to record; call the ops",
+                      op);
     }
     return *device;
 }
@@ -227,7 +230,8 @@ caravan_status caravan_capture_end(caravan_stream stream, caravan_graph* graph) 
         out = nullptr;
         const auto& known = caravan::known_stream(op, stream);
         const auto& device = recording_device(op, known);
-        auto made = std::make_unique<caravan_graph_s>(caravan_graph_s{known.kind, known.index, nullptr});
+        auto made =
+            std::make_unique<caravan_graph_s>(caravan_graph_s{known.kind, known.index, nullptr});
         caravan::require(op, device, device.capture_end(known.index, known.native, &made->native));
         out = made.release();
     });

@@ -1,5 +1,5 @@
-// How caravan_adafactor_step cuts its work and its workspace; the ABI's size query and the CPU kernel
-// both go by it.
+// How caravan_adafactor_step cuts its work and its workspace; the ABI's size query and the CPU
+// kernel both go by it.
 #pragma once
 
 #include "caravan/caravan.h"

@@ -65,8 +65,8 @@ void Check::tensor(const char* name, const caravan_tensor& tensor,
         wanted += (wanted.empty() ? "" : " or ") + std::string(dtype_name(dtype));
     }
     that(known, "%s: got dtype %s, needs %s", name, dtype_name(tensor.dtype), wanted.c_str());
-    that(tensor.rank >= 1 && tensor.rank <= CARAVAN_MAX_RANK, "%s: got rank %d, needs 1 to %d", name,
-         tensor.rank, CARAVAN_MAX_RANK);
+    that(tensor.rank >= 1 && tensor.rank <= CARAVAN_MAX_RANK, "%s: got rank %d, needs 1 to %d",
+         name, tensor.rank, CARAVAN_MAX_RANK);
 
     bool fits = tensor.rank == static_cast<int32_t>(shape.size());
     int axis = 0;
@@ -80,8 +80,8 @@ void Check::tensor(const char* name, const caravan_tensor& tensor,
 
     this->shape(name, tensor, tensor.rank);
     const int last = tensor.rank - 1;
-    that(tensor.shape[last] <= 1 || tensor.stride[last] == 1,
-         "%s: got last stride %lld, needs 1", name, static_cast<long long>(tensor.stride[last]));
+    that(tensor.shape[last] <= 1 || tensor.stride[last] == 1, "%s: got last stride %lld, needs 1",
+         name, static_cast<long long>(tensor.stride[last]));
 
     // Offset of the last element; empty tensors touch nothing.
     int64_t end = 0;
@@ -147,7 +147,8 @@ void Check::shape(const char* name, const caravan_tensor& tensor, int32_t rank) 
     int64_t elements = 1;
     for (int i = 0; i < rank; ++i) {
         const int64_t extent = tensor.shape[i];
-        that(extent >= 0 && !__builtin_mul_overflow(elements, std::max<int64_t>(extent, 1), &elements) &&
+        that(extent >= 0 &&
+                 !__builtin_mul_overflow(elements, std::max<int64_t>(extent, 1), &elements) &&
                  elements < int64_t{1} << 56,
              "%s: got shape %s, needs extents from 0 and fewer than 2^56 elements", name,
              shape_text(tensor.shape, rank).c_str());

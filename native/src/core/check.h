@@ -1,5 +1,5 @@
-// Argument checks of the ABI, in one vocabulary: every message names the op, the argument, what it got
-// and what it needs. After a check has passed, a kernel may trust shapes, strides and addresses.
+// Argument checks of the ABI, in one vocabulary: every message names the op, the argument, what it
+// got and what it needs. What has passed a check, a kernel may trust: shape, strides, address.
 #pragma once
 
 #include <cstring>
@@ -11,31 +11,29 @@ namespace caravan {
 
 inline constexpr int64_t kAny = -1;  // in an expected shape: any extent
 
-int64_t dtype_bytes(int32_t dtype);        // 0 for an unknown dtype
-const char* dtype_name(int32_t dtype);     // "f32", "bf16", ... or "unknown"
+int64_t dtype_bytes(int32_t dtype);     // 0 for an unknown dtype
+const char* dtype_name(int32_t dtype);  // "f32", "bf16", ... or "unknown"
 bool present(const caravan_tensor& tensor);
 
 class Check {
   public:
     explicit Check(const char* op) : op_(op) {}
 
-    // The tensor is there, of one of `dtypes`, of the shape (kAny = free), its rows contiguous (last
-    // stride 1), non-negative strides, and all its elements lie within `bytes`.
+    // The tensor is there, of one of `dtypes`, of the shape (kAny = free), its rows contiguous
+    // (last stride 1), non-negative strides, and all its elements lie within `bytes`.
     void tensor(const char* name, const caravan_tensor& tensor,
-                std::initializer_list<int32_t> dtypes,
-                std::initializer_list<int64_t> shape) const;
+                std::initializer_list<int32_t> dtypes, std::initializer_list<int64_t> shape) const;
 
     // As above; also without gaps between rows.
     void packed(const char* name, const caravan_tensor& tensor,
-                std::initializer_list<int32_t> dtypes,
-                std::initializer_list<int64_t> shape) const;
+                std::initializer_list<int32_t> dtypes, std::initializer_list<int64_t> shape) const;
 
     // A matrix, as `tensor`; its rows may have gaps but must not overlap, so it can be written to.
     void matrix(const char* name, const caravan_tensor& tensor,
                 std::initializer_list<int32_t> dtypes, int64_t rows, int64_t columns) const;
 
-    // Only the shape, for workspace queries, which are made before there is memory: `rank` extents, none
-    // negative, fewer than 2^56 elements in all.
+    // Only the shape, for workspace queries, which are made before there is memory: `rank` extents,
+    // none negative, fewer than 2^56 elements in all.
     void shape(const char* name, const caravan_tensor& tensor, int32_t rank) const;
 
     // The tensor is there and holds at least `bytes` bytes (workspaces, states, tables), u8 [n].
@@ -52,8 +50,8 @@ class Check {
     // The state is there; its contents, for an op that runs on the CPU.
     caravan_step_state& state(const char* name, const caravan_tensor& tensor) const;
 
-    // Reads the values, so only for an op that runs on the CPU: the first `count` of an i32 [n] tensor
-    // all lie in 0 .. bound-1.
+    // Reads the values, so only for an op that runs on the CPU: the first `count` of an i32 [n]
+    // tensor all lie in 0 .. bound-1.
     void indices(const char* name, const caravan_tensor& tensor, int64_t count,
                  int64_t bound) const;
 
@@ -62,8 +60,7 @@ class Check {
     int64_t count(const char* name, const caravan_tensor& tensor, int64_t most) const;
 
     // Throws CARAVAN_INVALID_ARGUMENT "<op>: <message>" unless the condition holds.
-    void that(bool condition, const char* format, ...) const
-        __attribute__((format(printf, 3, 4)));
+    void that(bool condition, const char* format, ...) const __attribute__((format(printf, 3, 4)));
 
   private:
     const char* op_;

@@ -1,6 +1,6 @@
-// Counter-based random numbers: a pure function of (key, counter), so they need no state, no order and
-// no storage, and every device draws the same. Philox4x32-10, from Salmon et al. 2011, "Parallel random
-// numbers: as easy as 1, 2, 3" (SC11), section 3.3 and its constants in table 2.
+// Counter-based random numbers: a pure function of (key, counter), so they need no state, no order
+// and no storage, and every device draws the same. Philox4x32-10, from Salmon et al. 2011,
+// "Parallel random numbers: as easy as 1, 2, 3" (SC11), section 3.3 and its constants in table 2.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ inline constexpr uint32_t kPhiloxWeyl0 = 0x9e3779b9;
 inline constexpr uint32_t kPhiloxWeyl1 = 0xbb67ae85;
 inline constexpr int kPhiloxRounds = 10;
 
-// Encrypts the counter words[0..3] in place. Word is uint32_t, or a vector of them for as many counters
-// at once; multiply(a, m, high, low) gives the two halves of the 64-bit product of a and m.
+// Encrypts the counter words[0..3] in place. Word is uint32_t, or a vector of them for as many
+// counters at once; multiply(a, m, high, low) gives the two halves of the 64-bit product.
 template <typename Word, typename Multiply>
 inline void philox(Word words[4], uint64_t key, Multiply&& multiply) {
     auto key0 = static_cast<uint32_t>(key);
@@ -40,9 +40,9 @@ inline void philox(uint32_t words[4], uint64_t key) {
     });
 }
 
-// The 32 bits that element `index` draws in `step`. The 64 elements of a group share 16 counters: of
-// element i, word (i % 64) / 16 of counter (i / 64) * 16 + i % 16, so that 16 lanes of one vector are 16
-// elements side by side.
+// The 32 bits that element `index` draws in `step`. The 64 elements of a group share 16 counters:
+// of element i, word (i % 64) / 16 of counter (i / 64) * 16 + i % 16, so that 16 lanes of one
+// vector are 16 elements side by side.
 inline uint32_t element_random(uint64_t seed, uint64_t step, uint64_t index) {
     const uint64_t counter = index / 64 * 16 + index % 16;
     uint32_t words[4] = {static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),

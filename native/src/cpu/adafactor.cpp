@@ -1,9 +1,9 @@
-// Adafactor for one tensor, in three passes over it, as its clipping by the size of the whole update
-// asks for: second moments; the size of the update; the update. Nothing of the tensor's size is stored
-// between them: the update is made again from the moments.
+// Adafactor for one tensor, in three passes over it, as its clipping by the size of the whole
+// update asks for: second moments; the size of the update; the update. Nothing of the tensor's size
+// is stored between them: the update is made again from the moments.
 //
-// Where the papers leave a choice, as Hugging Face transformers' Adafactor has it: decay uses the same,
-// scaled step size, and m is a mean of updates that the step size has scaled.
+// Where the papers leave a choice, as Hugging Face transformers' Adafactor has it: decay uses the
+// same, scaled step size, and m is a mean of updates that the step size has scaled.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -76,14 +76,14 @@ class Adafactor {
         }
         const double clip = std::max(1.0, update_rms / static_cast<double>(args_.clip_threshold));
         update_scale_ = static_cast<float>(rate / clip);
-        const bool decays = args_.param.rank == 2;
-        decay_ = decays ? static_cast<float>(rate * static_cast<double>(args_.weight_decay)) : 0.0f;
-        for_each_run([&](int64_t, int64_t r, int64_t first, int64_t count) { apply(r, first, count); });
+        decay_ = static_cast<float>(rate * static_cast<double>(args_.weight_decay));
+        for_each_run(
+            [&](int64_t, int64_t r, int64_t first, int64_t count) { apply(r, first, count); });
     }
 
   private:
-    // body(block, row, first, count) for every run of elements: a row, or a block of one that is not
-    // factored; `first` counts from the tensor's start.
+    // body(block, row, first, count) for every run of elements: a row, or a block of one that is
+    // not factored; `first` counts from the tensor's start.
     template <typename Body>
     void for_each_run(Body&& body) {
         const Blocks& blocks = layout_.blocks;

@@ -1,4 +1,4 @@
-// AdamW in one pass over parameter, gradient and both moments: everything is read once, written once.
+// AdamW in one pass over parameter, gradient and both moments, each read once and written once.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -53,7 +53,8 @@ void draw(const Step& step, int64_t group, uint32_t noise[kGroup]) {
     for (int lane = 0; lane < 16; lane += kLanes) {
         VecU words[4] = {};
         for (int i = 0; i < kLanes; ++i) {
-            const uint64_t counter = static_cast<uint64_t>(group) * 16 + static_cast<uint64_t>(lane + i);
+            const uint64_t counter =
+                static_cast<uint64_t>(group) * 16 + static_cast<uint64_t>(lane + i);
             words[0][i] = static_cast<uint32_t>(counter);
             words[1][i] = static_cast<uint32_t>(counter >> 32);
         }
@@ -66,8 +67,8 @@ void draw(const Step& step, int64_t group, uint32_t noise[kGroup]) {
     }
 }
 
-// Stores a moment; to bfloat16 with the probability of each neighbour by its nearness, so that small
-// steps are kept on average. A carry out of the mantissa raises the exponent, as it should.
+// Stores a moment; to bfloat16 with the probability of each neighbour by its nearness, so that
+// small steps are kept on average. A carry out of the mantissa raises the exponent, as it should.
 template <typename P>
 void store_moment(float* to, Vec value, VecU, P part) {
     store(to, value, part);
@@ -87,7 +88,7 @@ struct Streams {
     M* v;
 };
 
-// Elements [first, last); noise, for bf16 moments, has the draws of the group that begins at `origin`.
+// Elements [first, last); noise, for bf16 moments, has the draws of the group from `origin` on.
 template <typename P, typename G, typename M>
 void update(const Step& step, const Master<P>& master, const Streams<G, M>& streams, float decay,
             int64_t first, int64_t last, const uint32_t* noise, int64_t origin) {
@@ -111,8 +112,8 @@ void update(const Step& step, const Master<P>& master, const Streams<G, M>& stre
 }
 
 template <typename P, typename G, typename M>
-void update_run(const Step& step, const Master<P>& master, const Streams<G, M>& streams, float decay,
-                int64_t first, int64_t last) {
+void update_run(const Step& step, const Master<P>& master, const Streams<G, M>& streams,
+                float decay, int64_t first, int64_t last) {
     if (std::is_same<M, float>::value) {
         update(step, master, streams, decay, first, last, nullptr, 0);
         return;
@@ -142,7 +143,8 @@ void adamw_step(Pool& pool, const caravan_adamw_args& args) {
             with_storage(args.m.dtype, [&](auto moment_tag) {
                 using M = std::remove_pointer_t<decltype(moment_tag)>;
                 const Master<P> master(args.param, args.remainder);
-                const Streams<G, M> streams = {data<G>(args.grad), data<M>(args.m), data<M>(args.v)};
+                const Streams<G, M> streams = {data<G>(args.grad), data<M>(args.m),
+                                               data<M>(args.v)};
                 pool.run(blocks.count, [&](int64_t block, int) {
                     const int64_t first = blocks.begin(block), last = blocks.end(block);
                     // The first segment that ends behind `first`; they are ascending.

@@ -18,9 +18,8 @@ void cast_forward(Pool& pool, const caravan_cast_args& args) {
                 const int64_t first = blocks.begin(block);
                 const T* const x = data<T>(args.x) + first;
                 U* const out = data<U>(args.out) + first;
-                for_vectors(blocks.end(block) - first, [&](int64_t i, auto part) {
-                    store(out + i, load(x + i, part), part);
-                });
+                for_vectors(blocks.end(block) - first,
+                            [&](int64_t i, auto part) { store(out + i, load(x + i, part), part); });
             });
         });
     });

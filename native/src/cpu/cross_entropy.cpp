@@ -1,5 +1,5 @@
-// Soft-max cross-entropy of a chunk of logit rows, with its gradient in place. Each row is one task's:
-// read once for maximum and sum together, and once more to be turned into its gradient.
+// Soft-max cross-entropy of a chunk of logit rows, with its gradient in place. Each row is one
+// task's: read once for maximum and sum together, and once more to be turned into its gradient.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -12,7 +12,8 @@ namespace caravan {
 namespace CARAVAN_ISA {
 namespace {
 
-constexpr int64_t kStretch = 2048;  // elements: their second reading comes from the first-level cache
+// Elements of a row that are read twice in a row, the second time from the first-level cache.
+constexpr int64_t kStretch = 2048;
 
 struct SoftMax {
     float max;
@@ -29,7 +30,7 @@ float stretch_max(const T* x, int64_t n) {
 }
 
 // The running sum is brought to the new maximum whenever one is found (Milakov and Gimelshein 2018,
-// arXiv 1805.02867, algorithm 3). Sums of stretches are added in double, as a vocabulary has 10^5 terms.
+// arXiv 1805.02867, algorithm 3). Stretches are added in double: a vocabulary has 10^5 terms.
 template <typename T>
 SoftMax soft_max(const T* x, int64_t n) {
     SoftMax result = {-INFINITY, 0.0};

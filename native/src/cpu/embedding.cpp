@@ -30,12 +30,11 @@ void embedding_forward(Pool& pool, const caravan_embedding_forward_args& args) {
     });
 }
 
-// Tasks are runs of columns: each goes through all rows in their order, so several rows of one id are
-// added in that order, and no two tasks meet in the table.
+// Tasks are runs of columns: each goes through all rows in their order, so several rows of one id
+// are added in that order, and no two tasks meet in the table.
 void embedding_backward(Pool& pool, const caravan_embedding_backward_args& args) {
     const int64_t width = args.d_table.shape[1];
-    const int64_t rows =
-        args.rows.data == nullptr ? args.ids.shape[0] : *data<int32_t>(args.rows);
+    const int64_t rows = args.rows.data == nullptr ? args.ids.shape[0] : *data<int32_t>(args.rows);
     const auto* const ids = data<int32_t>(args.ids);
     const Blocks columns = blocks_of(width, std::max<int64_t>(32, (width / 16 + 15) / 16 * 16));
     with_storage(args.d_out.dtype, [&](auto out_tag) {

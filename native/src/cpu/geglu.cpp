@@ -6,9 +6,9 @@ namespace caravan {
 namespace CARAVAN_ISA {
 namespace {
 
-// exp(z^2) erfc(z) / t for z >= 0, t = 1 / (1 + z / 2), as a polynomial in s = 2 t - 1: a minimax fit
-// over z = 0 .. 10, 5e-8 of the value at most. erfc from it is good to 4e-7 of its value wherever it is a
-// normal number, so gelu keeps its digits for negative x too, where 1 + erf(x) cancels.
+// exp(z^2) erfc(z) / t for z >= 0, t = 1 / (1 + z / 2), as a polynomial in s = 2 t - 1: a minimax
+// fit over z = 0 .. 10, 5e-8 of the value at most. erfc from it is good to 4e-7 of its value
+// wherever that is a normal number: gelu keeps its digits for negative x, where 1 + erf(x) cancels.
 inline Vec scaled_erfc(Vec t) {
     const Vec s = 2.0f * t - 1.0f;
     Vec p = broadcast(-2.30738072e-4f);
@@ -33,10 +33,10 @@ inline Activation gelu(Vec x) {
     return {x * p, p + x * bell * 0.39894228f};
 }
 
-// x s(2u) = x (1 + tanh(u)) / 2 with s(y) = 1 / (1 + exp(-y)) and u = sqrt(2 / pi) (x + 0.044715 x^3).
+// x s(2u) = x (1 + tanh(u)) / 2, s(y) = 1 / (1 + exp(-y)), u = sqrt(2 / pi) (x + 0.044715 x^3).
 // Beyond 30 all is settled, and x^3 might be infinite. 1 - s is exp(-y) s, without cancellation.
 inline Activation gelu_tanh(Vec x) {
-    const Vec c = min(broadcast(30.0f), max(broadcast(-30.0f), x));  // in this order a NaN stays one
+    const Vec c = min(broadcast(30.0f), max(broadcast(-30.0f), x));  // this way a NaN stays one
     const Vec square = c * c;
     const Vec u2 = 1.59576912f * c * (1.0f + 0.044715f * square);
     const Vec u2_derivative = 1.59576912f * (1.0f + 0.134145f * square);

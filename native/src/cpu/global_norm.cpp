@@ -1,5 +1,5 @@
-// The norm of all gradients, and from it the factor that clips them. Squares and sums in double: they
-// overflow in float32 where a gradient does not, and there are up to 10^10 of them.
+// The norm of all gradients, and from it the factor that clips them. Squares and sums in double:
+// they overflow in float32 where a gradient does not, and there are up to 10^10 of them.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -32,7 +32,8 @@ void global_norm_forward(Pool& pool, const caravan_global_norm_args& args) {
         using T = std::remove_pointer_t<decltype(tag)>;
         pool.run(blocks.count, [&](int64_t block, int) {
             const int64_t first = blocks.begin(block);
-            partials[block] = sum_of_squares(data<T>(args.grads) + first, blocks.end(block) - first);
+            partials[block] =
+                sum_of_squares(data<T>(args.grads) + first, blocks.end(block) - first);
         });
     });
     double total = 0;

@@ -1,8 +1,8 @@
-// Parameters as an optimizer sees them: float32 masters, stored whole or, for bfloat16 parameters, as
-// the parameter and a 16-bit remainder, from which every bit of the master comes back:
+// Parameters as an optimizer sees them: float32 masters, stored whole or, for bfloat16 parameters,
+// as the parameter and a 16-bit remainder, from which every bit of the master comes back:
 //   master bits = (parameter bits << 16) + (remainder as a signed number)
-// The parameter is the master rounded to nearest. A tie must go up: down, its remainder of +2^15 would
-// not fit.
+// The parameter is the master rounded to nearest. A tie must go up: down, its remainder of +2^15
+// would not fit.
 #pragma once
 
 #include "cpu/simd.h"

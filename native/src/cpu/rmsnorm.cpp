@@ -1,4 +1,4 @@
-// RMSNorm, optionally fused with the residual addition before it. Sums in float32, one row at a time.
+// RMSNorm, optionally fused with the residual addition before it. Sums of a row are float32.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -36,8 +36,8 @@ float normalise_row(const T* h, const W* weight, float offset, float eps, T* y, 
 // d_x = rstd * (g - n * mean(g * n)) + d_sum and d_weight += d_y * n, with n = h * rstd and
 // g = d_y * (offset + weight). d_sum may be null, and may be d_x.
 template <typename T, typename W>
-void backward_row(const T* d_y, const T* h, const W* weight, float offset, float rstd, const T* d_sum,
-                  T* d_x, float* d_weight, int64_t n) {
+void backward_row(const T* d_y, const T* h, const W* weight, float offset, float rstd,
+                  const T* d_sum, T* d_x, float* d_weight, int64_t n) {
     const float dot = sum_vectors(n, [&](int64_t i, auto part) {
         return load(d_y + i, part) * (load(weight + i, part) + offset) * load(h + i, part);
     });
@@ -66,7 +66,7 @@ void rmsnorm_forward(Pool& pool, const caravan_rmsnorm_forward_args& args) {
                 for (int64_t r = blocks.begin(block); r < blocks.end(block); ++r) {
                     const T* h = row<T>(args.x, r);
                     if (adds) {
-                        // What is normalised is the sum as stored, which is what a backward will see.
+                        // What is normalised is the sum as stored: what a backward will see.
                         add_row(h, row<T>(args.residual, r), row<T>(args.sum, r), width);
                         h = row<T>(args.sum, r);
                     }

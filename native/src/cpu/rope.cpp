@@ -1,5 +1,5 @@
-// Rotary position embedding. A pair (a, b) turned by an angle is (a cos - b sin, b cos + a sin); the
-// backward pass turns by the opposite angle, so both are one function of the sign of the sine.
+// Rotary position embedding. A pair (a, b) turned by an angle is (a cos - b sin, b cos + a sin);
+// the backward pass turns by the opposite angle, so both are one function of the sign of the sine.
 #include <type_traits>
 
 #include "core/blocks.h"
@@ -21,7 +21,7 @@ void rotate_half(const T* x, T* y, const float* cos, const float* sin, float sig
     });
 }
 
-// Pairs (2i, 2i + 1): two vectors are parted into first and second elements, turned, and merged again.
+// Pairs (2i, 2i + 1): two vectors are parted into first and second elements, turned, and merged.
 template <typename T>
 void rotate_interleaved(const T* x, T* y, const float* cos, const float* sin, float sign,
                         int64_t pairs) {

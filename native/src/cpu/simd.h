@@ -103,8 +103,9 @@ inline void store_part(T* to, Vec value, int64_t n) {
     std::memcpy(to, lanes, static_cast<size_t>(n) * sizeof(T));
 }
 
-// A loop over n elements by vectors: body(i, part) with part = Whole for all but a shorter end, so that
-// one body serves both: for_vectors(n, [&](int64_t i, auto part) { store(y + i, load(x + i, part), part); });
+// A loop over n elements by vectors: body(i, part) with part = Whole for all but a shorter end, so
+// that one body serves both, as in
+//   for_vectors(n, [&](int64_t i, auto part) { store(y + i, load(x + i, part), part); });
 struct Whole {};
 struct Part {
     int64_t n;
@@ -183,21 +184,24 @@ inline Vec sqrt(Vec value) { return _mm512_maskz_sqrt_ps(0xffff, value); }
 inline Vec sqrt(Vec value) { return _mm256_sqrt_ps(value); }
 #endif
 
-// Of two vectors end to end: the elements at even and at odd places; and the way back, the first and
-// the last kLanes elements of (even[0], odd[0], even[1], odd[1], ...).
+// Of two vectors end to end: the elements at even and at odd places; and the way back, the first
+// and the last kLanes elements of (even[0], odd[0], even[1], odd[1], ...).
 #if defined(__AVX512F__)
 inline Vec evens(Vec low, Vec high) {
-    return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28,
+                                   30);
 }
 inline Vec odds(Vec low, Vec high) {
-    return __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29,
+                                   31);
 }
 inline Vec merge_low(Vec even, Vec odd) {
-    return __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
+                                   23);
 }
 inline Vec merge_high(Vec even, Vec odd) {
-    return __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
-                                   31);
+    return __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                   15, 31);
 }
 #else
 inline Vec evens(Vec low, Vec high) {
@@ -244,8 +248,8 @@ inline float reduce_max(Vec value) {
     return lanes[0];
 }
 
-// The sum over n elements of what body(i, part) gives, which must be 0 in lanes beyond the end. Four
-// accumulators, since one addition would have to wait for the last.
+// The sum over n elements of what body(i, part) gives, which must be 0 in lanes beyond the end.
+// Four accumulators, since one addition would have to wait for the last.
 template <typename Body>
 inline float sum_vectors(int64_t n, Body&& body) {
     Vec sums[4] = {};
@@ -259,8 +263,8 @@ inline float sum_vectors(int64_t n, Body&& body) {
 }
 
 // exp(x) within 2 units in the last place; 0 below -87.33, exp(88.37) above that, NaN for NaN.
-// x = n ln 2 + r with |r| <= ln 2 / 2, n ln 2 taken off in two parts so that r is exact; exp(r) by the
-// minimax polynomial of Moshier's Cephes library (expf).
+// x = n ln 2 + r with |r| <= ln 2 / 2, n ln 2 taken off in two parts so that r is exact; exp(r) by
+// the minimax polynomial of Moshier's Cephes library (expf).
 inline Vec exp(Vec x) {
     const VecI tiny = x < broadcast(-87.33f);
     x = min(broadcast(88.37f), max(broadcast(-87.33f), x));  // in this order a NaN stays one
@@ -280,8 +284,8 @@ inline Vec exp(Vec x) {
     return tiny ? Vec{} : result;
 }
 
-// Calls body(type tag) with float or bf16 for the storage type of a tensor; the tag is a null pointer
-// of that type, so `using T = std::remove_pointer_t<decltype(tag)>` names it.
+// Calls body(type tag) with float or bf16 for the storage type of a tensor; the tag is a null
+// pointer of that type, so `using T = std::remove_pointer_t<decltype(tag)>` names it.
 template <typename Body>
 inline void with_storage(int32_t dtype, Body&& body) {
     if (dtype == CARAVAN_BF16) {

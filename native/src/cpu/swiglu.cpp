@@ -5,8 +5,8 @@ namespace caravan {
 namespace CARAVAN_ISA {
 namespace {
 
-// silu(x) = x s(x) and silu'(x) = s(x) (1 + x (1 - s(x))) with s(x) = 1 / (1 + exp(-x)); 1 - s(x) is
-// exp(-x) s(x), without cancellation.
+// silu(x) = x s(x) and silu'(x) = s(x) (1 + x (1 - s(x))) with s(x) = 1 / (1 + exp(-x)); 1 - s(x)
+// is exp(-x) s(x), without cancellation.
 inline Activation silu(Vec x) {
     const Vec e = exp(-x);
     const Vec s = 1.0f / (1.0f + e);

@@ -1,5 +1,5 @@
-// Adafactor, plainly: Shazeer and Stern 2018, algorithms 4 and 5, for a matrix (rows x columns) or, not
-// factored, for any number of elements as one row.
+// Adafactor, plainly: Shazeer and Stern 2018, algorithms 4 and 5, for a matrix (rows x columns) or,
+// not factored, for any number of elements as one row.
 #pragma once
 
 #include <algorithm>
@@ -45,11 +45,12 @@ struct Adafactor {
             mean += row[r] / static_cast<Real>(rows);
         }
         for (size_t c = 0; c < columns; ++c) col[c] = beta2 * col[c] + rest * col_mean[c];
-        for (size_t i = 0; i < g.size(); ++i) moments[i] = row[i / columns] / mean * col[i % columns];
+        for (size_t i = 0; i < g.size(); ++i)
+            moments[i] = row[i / columns] / mean * col[i % columns];
         return moments;
     }
 
-    void step(int t, std::vector<Real>& param, const std::vector<Real>& grad, bool decays) {
+    void step(int t, std::vector<Real>& param, const std::vector<Real>& grad) {
         std::vector<Real> g = grad;
         for (Real& value : g) value *= clip;
         const std::vector<Real> moments = second_moments(t, g);
@@ -61,8 +62,7 @@ struct Adafactor {
         for (size_t i = 0; i < g.size(); ++i) {
             Real change = update[i] / shrink * rate;
             if (beta1 > 0) change = m[i] = beta1 * m[i] + (1 - beta1) * change;
-            const Real decay = decays ? rate * weight_decay : Real{0};
-            param[i] = param[i] - decay * param[i] - change;
+            param[i] = param[i] - rate * weight_decay * param[i] - change;
         }
     }
 };

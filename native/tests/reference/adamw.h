@@ -20,7 +20,8 @@ struct AdamW {
             const Real g = clip * grad[i];
             m[i] = beta1 * m[i] + (1 - beta1) * g;
             v[i] = beta2 * v[i] + (1 - beta2) * g * g;
-            param[i] -= lr * (m[i] / m_rest / (std::sqrt(v[i] / v_rest) + eps) + decay[i] * param[i]);
+            param[i] -=
+                lr * (m[i] / m_rest / (std::sqrt(v[i] / v_rest) + eps) + decay[i] * param[i]);
         }
     }
 };

@@ -1,5 +1,5 @@
-// RMSNorm, plainly. Real = double is the reference; Real = float the plain implementation of the same
-// precision with which a kernel's error is compared.
+// RMSNorm, plainly. Real = double is the reference; Real = float the plain implementation of the
+// same precision with which a kernel's error is compared.
 #pragma once
 
 #include <cmath>
@@ -14,8 +14,8 @@ struct RmsNorm {
 };
 
 template <typename Real>
-RmsNorm<Real> rmsnorm_forward(const std::vector<Real>& h, const std::vector<Real>& weight, Real offset,
-                              Real eps) {
+RmsNorm<Real> rmsnorm_forward(const std::vector<Real>& h, const std::vector<Real>& weight,
+                              Real offset, Real eps) {
     const size_t width = weight.size();
     const size_t rows = h.size() / width;
     RmsNorm<Real> result{std::vector<Real>(h.size()), std::vector<Real>(rows)};
@@ -37,8 +37,8 @@ struct RmsNormGradient {
 
 template <typename Real>
 RmsNormGradient<Real> rmsnorm_backward(const std::vector<Real>& d_y, const std::vector<Real>& h,
-                                       const std::vector<Real>& weight, const std::vector<Real>& rstd,
-                                       Real offset) {
+                                       const std::vector<Real>& weight,
+                                       const std::vector<Real>& rstd, Real offset) {
     const size_t width = weight.size();
     RmsNormGradient<Real> result{std::vector<Real>(h.size()), std::vector<Real>(width)};
     for (size_t r = 0; r < rstd.size(); ++r) {
