@@ -21,6 +21,9 @@ final class ConsoleProgress implements Progress {
   private static final int UPDATE_MILLIS = 200;
   private static final long LINE_EVERY_NANOS = Duration.ofSeconds(5).toNanos();
 
+  /** Wipes the bar, which draws itself anew on the line below. */
+  private static final String CLEAR_LINE = "\r\u001b[K";
+
   private final PrintStream out;
   private final boolean terminal;
   private ProgressBar bar;
@@ -105,8 +108,7 @@ final class ConsoleProgress implements Progress {
   @Override
   public void note(String line) {
     if (bar != null) {
-      // Ends the bar's line; the bar draws itself anew below.
-      out.println();
+      out.print(CLEAR_LINE);
     }
     out.println(line);
   }

@@ -142,7 +142,7 @@ final class Recipes {
         }
       }
     } catch (IOException e) {
-      throw new UserError(folder + ": cannot be written: " + e.getMessage(), e);
+      throw DurableFiles.cannotWrite(folder, e);
     }
   }
 

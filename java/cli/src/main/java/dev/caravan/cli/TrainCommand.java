@@ -19,15 +19,15 @@ abstract class TrainCommand implements Callable<Integer> {
   public Integer call() {
     RunConfig config = run.read().requireData();
     DeviceChoice choice = device.choose();
+    TrainingRun.Outcome outcome;
     try (Interrupt interrupt = new Interrupt();
         ConsoleProgress progress = new ConsoleProgress()) {
-      TrainingRun.Outcome outcome =
-          TrainingRun.run(config, loss(), choice, progress, interrupt::requested);
-      if (outcome.end() == Trainer.End.STOPPED) {
-        return Main.INTERRUPTED;
-      }
-      System.out.println(outcome.checkpoint());
-      return Main.DONE;
+      outcome = TrainingRun.run(config, loss(), choice, progress, interrupt::requested);
     }
+    if (outcome.end() == Trainer.End.STOPPED) {
+      return Main.INTERRUPTED;
+    }
+    System.out.println(outcome.checkpoint());
+    return Main.DONE;
   }
 }

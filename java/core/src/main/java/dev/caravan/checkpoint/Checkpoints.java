@@ -96,7 +96,7 @@ public final class Checkpoints {
           deleteTree(path);
         }
       } catch (IOException e) {
-        throw new UserError(path + ": cannot be removed: " + e.getMessage(), e);
+        throw new UserError(path + ": cannot be removed: " + DurableFiles.reason(e), e);
       }
     }
   }
@@ -152,7 +152,7 @@ public final class Checkpoints {
         }
       }
     } catch (IOException e) {
-      throw new UserError(folder + ": cannot be cleaned: " + e.getMessage(), e);
+      throw new UserError(folder + ": cannot be cleaned: " + DurableFiles.reason(e), e);
     }
   }
 
@@ -234,7 +234,7 @@ public final class Checkpoints {
     try (Stream<Path> entries = Files.list(folder)) {
       return entries.sorted().toList();
     } catch (IOException e) {
-      throw new UserError(folder + ": cannot be read: " + e.getMessage(), e);
+      throw new UserError(folder + ": cannot be read: " + DurableFiles.reason(e), e);
     }
   }
 

@@ -4,7 +4,11 @@ import dev.caravan.data.UserError;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -86,12 +90,25 @@ public final class DurableFiles {
   }
 
   /** The one line for a write that failed. */
-  static UserError cannotWrite(Path file, IOException e) {
-    String reason = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
-    // The reason of a file system's exception repeats the path in front.
-    String path = file.toString();
-    reason = reason.startsWith(path + ": ") ? reason.substring(path.length() + 2) : reason;
-    return new UserError(path + ": cannot be written: " + reason, e);
+  public static UserError cannotWrite(Path file, IOException e) {
+    return new UserError(file + ": cannot be written: " + reason(e), e);
+  }
+
+  /** Why a file operation failed, without the path, which the exceptions of files put first. */
+  static String reason(IOException e) {
+    if (e instanceof FileSystemException fileError && fileError.getReason() != null) {
+      return fileError.getReason();
+    }
+    if (e instanceof AccessDeniedException) {
+      return "permission denied";
+    }
+    if (e instanceof FileAlreadyExistsException) {
+      return "a file is in the way";
+    }
+    if (e instanceof NoSuchFileException) {
+      return "no such folder";
+    }
+    return e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
   }
 
   private static void deleteQuietly(Path file) {

@@ -61,7 +61,7 @@ public final class Safetensors implements Closeable {
       return opened;
     } catch (IOException e) {
       opened.close();
-      throw new UserError(path + ": cannot be read: " + e.getMessage(), e);
+      throw new UserError(path + ": cannot be read: " + DurableFiles.reason(e), e);
     } catch (RuntimeException e) {
       opened.close();
       throw e;
@@ -201,7 +201,7 @@ public final class Safetensors implements Closeable {
     try {
       sink.readFrom(channels.get(info.file()));
     } catch (IOException e) {
-      throw new UserError(info.file() + ": cannot be read: " + e.getMessage(), e);
+      throw new UserError(info.file() + ": cannot be read: " + DurableFiles.reason(e), e);
     }
   }
 

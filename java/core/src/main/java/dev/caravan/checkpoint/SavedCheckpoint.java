@@ -33,7 +33,7 @@ public record SavedCheckpoint(Path folder, TrainerState state) {
     try {
       return new SavedCheckpoint(folder, TrainerState.fromJson(stateJson(folder)));
     } catch (IOException e) {
-      throw new UserError(folder.resolve(STATE) + ": cannot be read: " + e.getMessage(), e);
+      throw new UserError(folder.resolve(STATE) + ": cannot be read: " + DurableFiles.reason(e), e);
     }
   }
 

@@ -62,7 +62,7 @@ public final class RunFolder implements AutoCloseable {
       return new RunFolder(path, lock, config);
     } catch (IOException e) {
       close(lock);
-      throw new UserError(path + ": cannot be written: " + e.getMessage(), e);
+      throw DurableFiles.cannotWrite(path, e);
     } catch (RuntimeException e) {
       close(lock);
       throw e;

@@ -65,6 +65,11 @@ public final class TrainingRun {
       RunConfig config, Loss loss, DeviceChoice choice, Progress progress, BooleanSupplier stop) {
     Optional<SavedCheckpoint> before = RunFolder.inspect(config);
     ModelSource model = ModelSource.of(config.model());
+    if (config.sequence().length() > model.config().maxPosition()) {
+      progress.note(
+          "sequence.length %d is beyond the model's context of %d"
+              .formatted(config.sequence().length(), model.config().maxPosition()));
+    }
     RunData data = RunData.load(config, model.config().vocab());
     data.train().report().warnings().forEach(progress::note);
     data.heldOut().ifPresent(rows -> rows.report().warnings().forEach(progress::note));

@@ -112,7 +112,7 @@ public final class MetricsFile implements AutoCloseable {
   }
 
   private UserError failure(IOException e) {
-    return new UserError(file + ": cannot be written: " + e.getMessage(), e);
+    return DurableFiles.cannotWrite(file, e);
   }
 
   @Override

@@ -1,5 +1,6 @@
 package dev.caravan.train.log;
 
+import dev.caravan.checkpoint.DurableFiles;
 import dev.caravan.data.UserError;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -165,7 +166,7 @@ public final class TensorBoardWriter implements AutoCloseable {
   }
 
   private UserError failure(IOException e) {
-    return new UserError(file + ": cannot be written: " + e.getMessage(), e);
+    return DurableFiles.cannotWrite(file, e);
   }
 
   @Override
