@@ -61,6 +61,16 @@ class AttentionTest {
                     new Case(type, Documents.of(20), 0, 6, 3, 7, 7, causal),
                     new Case(type, Documents.of(70), 0, 2, 1, 192, 128, causal),
                     new Case(type, Documents.of(33), 0, 1, 1, 256, 256, causal),
+                    // one query behind many keys, as decoding has it
+                    new Case(
+                        type,
+                        new Documents(List.of(1), List.of(700)),
+                        0,
+                        8,
+                        2,
+                        64,
+                        64,
+                        causal.window(300, -1).capped(20)),
                     // full, and queries and keys of different number: cached keys, cross-attention
                     new Case(type, Documents.of(40, 3), 0, 2, 2, 16, 16, full),
                     new Case(

@@ -25,6 +25,10 @@ class MatmulTest {
     "BFloat16,BFloat16,BFloat16,1,17,33,1,0",
     "BFloat16,BFloat16,BFloat16,65,130,129,1,1",
     "BFloat16,BFloat16,Float,64,65,63,0.5,1",
+    "Float,Float,Float,40,24,9001,1,0.5", // deep: k is split
+    "BFloat16,BFloat16,Float,33,40,4100,1,1",
+    "Float,Float,Float,8,9000,20,1,0", // few rows, many columns
+    "Float,Float,Float,20,7001,33,1,0",
     "Float,BFloat16,Float,9,40,70,1,0",
     "BFloat16,Float,BFloat16,40,9,70,1,0"
   })
@@ -47,6 +51,12 @@ class MatmulTest {
         Tensor a = transposeA ? Torch.randn(typeA, k, m) : Torch.randn(typeA, m, k);
         Tensor b = transposeB ? Torch.randn(typeB, n, k) : Torch.randn(typeB, k, n);
         Tensor before = Torch.randn(typeC, m, n);
+        if (rows >= 0) { // rows not in use hold garbage
+          a.narrow(0, rows, limit - rows).fill_(Torch.number(Double.NaN));
+        }
+        if (rows >= 0 && transposeA && !transposeB) {
+          b.narrow(0, rows, limit - rows).fill_(Torch.number(Double.NaN));
+        }
         Tensor c = Torch.poisoned(typeC, m, n);
         if (beta != 0 || (rows >= 0 && !transposeA)) {
           c.copy_(before);
