@@ -31,7 +31,7 @@ inline int64_t padded_to_plan(int64_t width) { return (width + 15) / 16 * 16; }
 
 // Documents of at most so many queries are decoded: their keys are read once for all heads that share
 // them, in splits of kDecodeSplit keys when the buffer holds nothing else.
-constexpr int64_t kDecodeQueries = 8, kDecodeSplit = 1024;
+constexpr int64_t kDecodeQueries = 16, kDecodeSplit = 1024;
 
 inline int64_t decode_splits(int64_t keys) {
     return std::max<int64_t>((keys + kDecodeSplit - 1) / kDecodeSplit, 1);

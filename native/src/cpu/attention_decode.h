@@ -48,8 +48,11 @@ inline float decode_weights(const Attention& a, const Document& document, int64_
     if (a.bias_table != nullptr) {
         for (int64_t k = from; k < to; ++k) scores[k] += a.bias(key + k - position, head);
     }
-    float most = largest;
-    for (int64_t k = from; k < to; ++k) most = scores[k] > most ? scores[k] : most;
+    Vec larger = broadcast(largest);
+    int64_t k = 0;
+    for (; k + kLanes <= keys; k += kLanes) larger = max(load(scores + k), larger);
+    if (k < keys) larger = max(load_part(scores + k, keys - k, -kInfinity), larger);
+    const float most = reduce_max(larger);
     const float reference = most == -kInfinity ? 0 : most;
     Vec sum = {};
     transform(scores, keys, -kInfinity, [&](Vec score) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "cpu/simd.h"
 
@@ -54,7 +55,9 @@ template <int Rows, int Columns, typename A, typename B>
 inline void dots(const A* a, int64_t lda, const B* b, int64_t ldb, int64_t k, float* sums,
                  int64_t ld_sums) {
     constexpr int kSums = power_of_two(Rows * Columns);
-    Vec sum[kSums] = {};
+    Vec sum[kSums];
+#pragma GCC unroll 16
+    for (int i = 0; i < kSums; ++i) sum[i] = Vec{};
     const auto step = [&](auto load_a, auto load_b) {
         Vec columns[Columns];
         for (int j = 0; j < Columns; ++j) columns[j] = load_b(b + j * ldb);
@@ -89,18 +92,22 @@ void dots_rows(const FewRows<A, B>& p, int64_t row, int64_t first, int64_t count
     for (; j < count; ++j) dots<Rows, 1>(a, p.lda, b + j * p.ldb, p.ldb, p.k, sums + j, count);
 }
 
-// sums[r][j] over columns of b stored [k, n], for Rows rows and Columns vectors at once.
-template <int Rows, int Columns, typename A, typename B>
-inline void columns(const A* a, int64_t lda, const B* b, int64_t ldb, int64_t k, int64_t count,
+// sums[r][j] over columns of b stored [k, n], for Rows rows and Columns vectors at once. The last vector
+// is whole, or only its first `lanes` lanes are there.
+template <int Rows, int Columns, bool Whole, typename A, typename B>
+inline void columns(const A* a, int64_t lda, const B* b, int64_t ldb, int64_t k, int64_t lanes,
                     float* sums, int64_t ld_sums) {
-    Vec sum[Rows][Columns] = {};
-    const bool whole = count == Columns * kLanes;
-    for (int64_t i = 0; i < k; ++i) {
+    Vec sum[Rows][Columns];
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+        for (int j = 0; j < Columns; ++j) sum[r][j] = Vec{};
+    }
+    for (int64_t i = 0; i < k; ++i, b += ldb) {
         Vec row[Columns];
         for (int j = 0; j < Columns; ++j) {
-            const B* from = b + i * ldb + j * kLanes;
-            row[j] = whole ? load(from)
-                           : load_part(from, std::clamp<int64_t>(count - j * kLanes, 0, kLanes));
+            row[j] = Whole || j + 1 < Columns ? load(b + j * kLanes)
+                                              : load_part(b + j * kLanes, lanes);
         }
         for (int r = 0; r < Rows; ++r) {
             const Vec factor = broadcast(to_float(a[r * lda + i]));
@@ -109,8 +116,12 @@ inline void columns(const A* a, int64_t lda, const B* b, int64_t ldb, int64_t k,
     }
     for (int r = 0; r < Rows; ++r) {
         for (int j = 0; j < Columns; ++j) {
-            const int64_t lanes = std::clamp<int64_t>(count - j * kLanes, 0, kLanes);
-            store_part(sums + r * ld_sums + j * kLanes, sum[r][j], lanes);
+            float* to = sums + r * ld_sums + j * kLanes;
+            if (Whole || j + 1 < Columns) {
+                store(to, sum[r][j]);
+            } else {
+                store_part(to, sum[r][j], lanes);
+            }
         }
     }
 }
@@ -118,13 +129,27 @@ inline void columns(const A* a, int64_t lda, const B* b, int64_t ldb, int64_t k,
 // b stored [k, n]: all rows of a against columns [first, first + count) of b.
 template <int Rows, typename A, typename B>
 void columns_rows(const FewRows<A, B>& p, int64_t row, int64_t first, int64_t count, float* sums) {
-    constexpr int kColumns = Rows <= 2 || kLanes == 16 ? 4 : 2;
+    constexpr int kMost = Rows <= 2 || kLanes == 16 ? 4 : 2;
     const A* a = p.a + row * p.lda;
     const B* b = p.b + first;
     int64_t j = 0;
-    for (; j < count; j += kColumns * kLanes) {
-        columns<Rows, kColumns>(a, p.lda, b + j, p.ldb, p.k,
-                                std::min<int64_t>(count - j, kColumns * kLanes), sums + j, count);
+    while (j < count) {
+        const int64_t vecs = (count - j) / kLanes;
+        const auto take = [&](auto width, auto whole) {
+            columns<Rows, width(), whole()>(a, p.lda, b + j, p.ldb, p.k, count - j, sums + j, count);
+            j += width() * kLanes;
+        };
+        if (vecs >= kMost) {
+            take(std::integral_constant<int, kMost>(), std::true_type());
+        } else if (vecs == 3) {
+            take(std::integral_constant<int, std::min(3, kMost)>(), std::true_type());
+        } else if (vecs == 2) {
+            take(std::integral_constant<int, 2>(), std::true_type());
+        } else if (vecs == 1) {
+            take(std::integral_constant<int, 1>(), std::true_type());
+        } else {
+            take(std::integral_constant<int, 1>(), std::false_type());
+        }
     }
 }
 
