@@ -1,0 +1,146 @@
+"""Training speed and memory of Caravan against Hugging Face + PyTorch: the same machine, the same run,
+in turns.
+
+Run:  python compare.py [--rounds 3] [--steps 8] [--threads 2] [--out results/NAME.json]
+Needs torch and transformers for the peer; Caravan is started by its launcher.
+
+A 15M-parameter LLaMA (vocabulary 32,000, d 288, 6 layers, 6 heads, ffn 768, tied), float32, loss on every
+token, 2,048 tokens a step, at sequence 256 and 1,024. Each round runs one, then the other; the first two
+steps of each process are not counted. The figure is the median over all counted steps; the ratio is that
+of the medians. Both sides start from random weights of their own, so losses are near ln(32,000), not equal.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+WARM_UP = 2
+TOKENS_PER_STEP = 2048
+CONFIG = {
+    "model_type": "llama",
+    "vocab_size": 32000,
+    "hidden_size": 288,
+    "intermediate_size": 768,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 6,
+    "max_position_embeddings": 1024,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+    "hidden_act": "silu",
+}
+
+
+def write_rows(path, sequence, steps):
+    rng = random.Random(1)
+    with open(path, "w") as out:
+        for _ in range(steps * TOKENS_PER_STEP // sequence):
+            ids = [rng.randrange(32000) for _ in range(sequence)]
+            out.write(json.dumps({"input_ids": ids, "labels": ids}) + "\n")
+
+
+def caravan(folder, rows, sequence, args):
+    run = folder / "run"
+    recipe = folder / "run.yaml"
+    recipe.write_text(
+        f"""model: {{config: {folder / "config.json"}, seed: 0}}
+data: {{path: {rows}, format: tokens}}
+sequence: {{length: {sequence}}}
+train: {{steps: {args.steps}, examples_per_step: {TOKENS_PER_STEP // sequence}, shuffle: false}}
+optimizer: {{lr: 1e-4}}
+checkpoint: {{resume: never, every_steps: 100000}}
+output: {run}
+"""
+    )
+    command = [str(ROOT / "caravan"), "pretrain", str(recipe), "--device", "cpu"]
+    command += ["--threads", str(args.threads)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {
+        "tokens_per_s": [step["tokens_per_s"] for step in steps],
+        "loss": [step["loss"] for step in steps],
+        "peak_bytes": max(step["host_peak_bytes"] for step in steps),
+    }
+
+
+def peer(folder, rows, sequence, args):
+    command = [sys.executable, str(HERE / "peer.py"), str(folder / "config.json"), str(rows)]
+    command += ["--sequence", str(sequence), "--steps", str(args.steps)]
+    command += ["--threads", str(args.threads)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def median_rate(runs):
+    return statistics.median(rate for run in runs for rate in run["tokens_per_s"][WARM_UP:])
+
+
+def compare(sequence, args):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "config.json").write_text(json.dumps(CONFIG))
+        rows = folder / "rows.jsonl"
+        write_rows(rows, sequence, args.steps)
+        ours, theirs = [], []
+        for _ in range(args.rounds):
+            ours.append(caravan(folder, rows, sequence, args))
+            theirs.append(peer(folder, rows, sequence, args))
+    result = {
+        "sequence": sequence,
+        "caravan_tokens_per_s": median_rate(ours),
+        "peer_tokens_per_s": median_rate(theirs),
+        "speed_ratio": median_rate(ours) / median_rate(theirs),
+        "caravan_peak_bytes": max(run["peak_bytes"] for run in ours),
+        "peer_peak_bytes": max(run["peak_bytes"] for run in theirs),
+        "memory_ratio": max(run["peak_bytes"] for run in ours)
+        / max(run["peak_bytes"] for run in theirs),
+        "runs": {"caravan": ours, "peer": theirs},
+    }
+    shown = {key: value for key, value in result.items() if key != "runs"}
+    print(json.dumps(shown, indent=2), flush=True)
+    return result
+
+
+def processor():
+    for line in open("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out")
+    args = parser.parse_args()
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    report = {
+        "bench": "train",
+        "date": date.today().isoformat(),
+        "commit": commit,
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": args.threads,
+        "load_before": os.getloadavg()[0],
+        "results": [compare(sequence, args) for sequence in (256, 1024)],
+    }
+    if args.out:
+        Path(args.out).write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
