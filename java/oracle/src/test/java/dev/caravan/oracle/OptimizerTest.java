@@ -232,7 +232,7 @@ class OptimizerTest {
         m = m.mul(number(options.beta1())).add(u.mul(number(1 - (double) options.beta1())));
         u = m;
       }
-      double decay = p.dim() == 2 ? options.weightDecay() * lr : 0;
+      double decay = options.weightDecay() * lr;
       p = p.sub(p.mul(number(decay))).sub(u);
     }
 
