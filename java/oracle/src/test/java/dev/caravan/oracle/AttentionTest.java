@@ -71,6 +71,16 @@ class AttentionTest {
                         64,
                         64,
                         causal.window(300, -1).capped(20)),
+                    // as many queries as decoding takes at once, and one more
+                    new Case(
+                        type,
+                        new Documents(List.of(16, 17), List.of(90, 300)),
+                        0,
+                        6,
+                        3,
+                        20,
+                        12,
+                        causal),
                     // full, and queries and keys of different number: cached keys, cross-attention
                     new Case(type, Documents.of(40, 3), 0, 2, 2, 16, 16, full),
                     new Case(
