@@ -41,26 +41,16 @@ Step step_of(const caravan_adamw_args& args) {
             static_cast<float>(1 / (1 - std::pow(beta2, t)))};
 }
 
-void multiply(VecU a, uint32_t m, VecU& high, VecU& low) {
-    typedef uint64_t VecL __attribute__((vector_size(kLanes * 8)));
-    const VecL product = __builtin_convertvector(a, VecL) * static_cast<uint64_t>(m);
-    high = __builtin_convertvector(product >> 32, VecU);
-    low = __builtin_convertvector(product, VecU);
-}
-
 // noise[i] = element_random(seed, step, 64 * group + i) for the 64 elements of a group.
 void draw(const Step& step, int64_t group, uint32_t noise[kGroup]) {
     for (int lane = 0; lane < 16; lane += kLanes) {
-        VecU words[4] = {};
-        for (int i = 0; i < kLanes; ++i) {
-            const uint64_t counter =
-                static_cast<uint64_t>(group) * 16 + static_cast<uint64_t>(lane + i);
-            words[0][i] = static_cast<uint32_t>(counter);
-            words[1][i] = static_cast<uint32_t>(counter >> 32);
-        }
-        words[2] += static_cast<uint32_t>(step.number);
-        words[3] += static_cast<uint32_t>(step.number >> 32);
-        philox(words, step.seed, multiply);
+        // Counters begin at a multiple of 16, so the upper half is the same for all.
+        const uint64_t counter = static_cast<uint64_t>(group) * 16 + static_cast<uint64_t>(lane);
+        VecU words[4] = {reinterpret_cast<VecU>(lane_numbers()) + static_cast<uint32_t>(counter),
+                         VecU{} + static_cast<uint32_t>(counter >> 32),
+                         VecU{} + static_cast<uint32_t>(step.number),
+                         VecU{} + static_cast<uint32_t>(step.number >> 32)};
+        philox(words, step.seed, multiply_wide);
         for (int word = 0; word < 4; ++word) {
             std::memcpy(noise + 16 * word + lane, &words[word], sizeof words[word]);
         }

@@ -52,12 +52,6 @@ inline void set_diagonal(const Attention& a, const Document& document, int64_t h
     tile.diagonal = biases;
 }
 
-inline VecI lane_numbers() {
-    VecI lane;
-    for (int i = 0; i < kLanes; ++i) lane[i] = i;
-    return lane;
-}
-
 // The lanes (queries) that key row k is allowed for.
 inline VecI allowed(const ScoreTile& tile, VecI lane, int64_t k) {
     const auto low = static_cast<int32_t>(std::max(k + tile.band.low, -kDiagonals));

@@ -62,6 +62,13 @@ typedef uint32_t VecU __attribute__((vector_size(kLanes * 4)));
 typedef uint16_t VecH __attribute__((vector_size(kLanes * 2)));
 typedef double VecD __attribute__((vector_size(kLanes * 4)));  // kLanes / 2 of them
 
+// 0, 1, 2, ...
+inline VecI lane_numbers() {
+    VecI lane = {};
+    for (int i = 0; i < kLanes; ++i) lane[i] = i;
+    return lane;
+}
+
 inline Vec broadcast(float value) { return value - Vec{}; }
 
 inline Vec load(const float* from) {
@@ -101,6 +108,55 @@ inline void store_part(T* to, Vec value, int64_t n) {
     T lanes[kLanes];
     store(lanes, value);
     std::memcpy(to, lanes, static_cast<size_t>(n) * sizeof(T));
+}
+
+// By masks, without a way through memory, where the instruction set has them for the type.
+#if defined(__AVX512F__)
+inline __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+
+inline Vec load_part(const float* from, int64_t n) {
+    return _mm512_maskz_loadu_ps(first_lanes(n), from);
+}
+inline Vec load_part(const bf16* from, int64_t n) {
+    const __m256i half = _mm256_maskz_loadu_epi16(first_lanes(n), from);
+    return reinterpret_cast<Vec>(__builtin_convertvector(reinterpret_cast<VecH>(half), VecU) << 16);
+}
+inline void store_part(float* to, Vec value, int64_t n) {
+    _mm512_mask_storeu_ps(to, first_lanes(n), value);
+}
+#else
+inline __m256i first_lanes(int64_t n) {
+    return reinterpret_cast<__m256i>(lane_numbers() < static_cast<int32_t>(n));
+}
+
+inline Vec load_part(const float* from, int64_t n) {
+    return _mm256_maskload_ps(from, first_lanes(n));
+}
+inline void store_part(float* to, Vec value, int64_t n) {
+    _mm256_maskstore_ps(to, first_lanes(n), value);
+}
+#endif
+
+// The two halves of the 64-bit products of every lane with m.
+inline void multiply_wide(VecU a, uint32_t m, VecU& high, VecU& low) {
+    typedef uint64_t VecQ __attribute__((vector_size(kLanes * 4)));
+    const VecU odd_lanes = reinterpret_cast<VecU>(reinterpret_cast<VecQ>(a) >> 32);
+#if defined(__AVX512F__)
+    const __m512i factor = _mm512_set1_epi64(m);
+    const auto even =
+        reinterpret_cast<VecQ>(_mm512_maskz_mul_epu32(0xff, reinterpret_cast<__m512i>(a), factor));
+    const auto odd = reinterpret_cast<VecQ>(
+        _mm512_maskz_mul_epu32(0xff, reinterpret_cast<__m512i>(odd_lanes), factor));
+#else
+    const __m256i factor = _mm256_set1_epi64x(m);
+    const auto even =
+        reinterpret_cast<VecQ>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), factor));
+    const auto odd =
+        reinterpret_cast<VecQ>(_mm256_mul_epu32(reinterpret_cast<__m256i>(odd_lanes), factor));
+#endif
+    const uint64_t upper = 0xffffffff00000000u;
+    high = reinterpret_cast<VecU>((even >> 32) | (odd & upper));
+    low = reinterpret_cast<VecU>((even & ~upper) | (odd << 32));
 }
 
 // A loop over n elements by vectors: body(i, part) with part = Whole for all but a shorter end, so
