@@ -11,7 +11,6 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -93,7 +92,7 @@ public final class Checkpoints {
           Files.move(path, whole, StandardCopyOption.ATOMIC_MOVE);
           DurableFiles.flushFolder(folder);
         } else {
-          deleteTree(path);
+          DurableFiles.deleteTree(path);
         }
       } catch (IOException e) {
         throw new UserError(path + ": cannot be removed: " + DurableFiles.reason(e), e);
@@ -117,20 +116,20 @@ public final class Checkpoints {
     Path aside = folder.resolve(target.getFileName() + ASIDE);
     try {
       Files.createDirectories(folder);
-      deleteTree(aside);
+      DurableFiles.deleteTree(aside);
       write(aside, contents);
       if (Files.exists(target)) {
         Path old = folder.resolve(target.getFileName() + ".old" + ASIDE);
-        deleteTree(old);
+        DurableFiles.deleteTree(old);
         Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
       }
       Files.move(aside, target, StandardCopyOption.ATOMIC_MOVE);
       DurableFiles.flushFolder(folder);
-      deleteTree(folder.resolve(target.getFileName() + ".old" + ASIDE));
+      DurableFiles.deleteTree(folder.resolve(target.getFileName() + ".old" + ASIDE));
       prune(step, keep);
     } catch (IOException e) {
       try {
-        deleteTree(aside);
+        DurableFiles.deleteTree(aside);
       } catch (IOException suppressed) {
         e.addSuppressed(suppressed);
       }
@@ -222,9 +221,9 @@ public final class Checkpoints {
 
   private void remove(Path checkpoint) throws IOException {
     Path aside = folder.resolve(checkpoint.getFileName() + ".old" + ASIDE);
-    deleteTree(aside);
+    DurableFiles.deleteTree(aside);
     Files.move(checkpoint, aside, StandardCopyOption.ATOMIC_MOVE);
-    deleteTree(aside);
+    DurableFiles.deleteTree(aside);
   }
 
   private List<Path> entries() {
@@ -235,17 +234,6 @@ public final class Checkpoints {
       return entries.sorted().toList();
     } catch (IOException e) {
       throw new UserError(folder + ": cannot be read: " + DurableFiles.reason(e), e);
-    }
-  }
-
-  private static void deleteTree(Path root) throws IOException {
-    if (!Files.exists(root)) {
-      return;
-    }
-    try (Stream<Path> files = Files.walk(root)) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(file);
-      }
     }
   }
 }

@@ -6,10 +6,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.util.Comparator;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Stream;
 
 /** Writes a model folder that other programs load, from a model folder or a checkpoint. */
 public final class ModelExport {
@@ -58,10 +56,8 @@ public final class ModelExport {
   }
 
   private static void remove(Path folder) {
-    try (Stream<Path> files = Files.walk(folder)) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(file);
-      }
+    try {
+      DurableFiles.deleteTree(folder);
     } catch (IOException e) {
       // The failure that left it is already on its way.
     }

@@ -12,9 +12,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /**
@@ -26,6 +26,7 @@ public final class RunFolder implements AutoCloseable {
   private static final String METRICS = "metrics.jsonl";
   private static final String CHECKPOINTS = "checkpoints";
   private static final String LOCK = ".lock";
+  private static final Set<String> OURS = Set.of(CONFIG, METRICS, CHECKPOINTS);
   private static final String EVENTS = "events.out.tfevents.";
 
   private final Path path;
@@ -127,14 +128,8 @@ public final class RunFolder implements AutoCloseable {
     try (Stream<Path> entries = Files.list(path)) {
       for (Path entry : entries.toList()) {
         String name = entry.getFileName().toString();
-        if (name.equals(CHECKPOINTS)) {
-          try (Stream<Path> tree = Files.walk(entry)) {
-            for (Path part : tree.sorted(Comparator.reverseOrder()).toList()) {
-              Files.delete(part);
-            }
-          }
-        } else if (name.equals(METRICS) || name.equals(CONFIG) || name.startsWith(EVENTS)) {
-          Files.delete(entry);
+        if (OURS.contains(name) || name.startsWith(EVENTS)) {
+          DurableFiles.deleteTree(entry);
         }
       }
     } catch (IOException e) {
