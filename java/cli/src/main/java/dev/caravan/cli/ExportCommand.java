@@ -32,7 +32,7 @@ final class ExportCommand implements Callable<Integer> {
     if (!format.equals("hf")) {
       throw new UserError("--format: got '" + format + "', needs hf");
     }
-    Path folder = Cwd.resolve(model);
+    Path folder = ModelFolders.resolve(model);
     HfConfig config = HfConfig.read(folder);
     Path target = Cwd.resolve(out);
     try (Safetensors weights = Safetensors.open(folder)) {

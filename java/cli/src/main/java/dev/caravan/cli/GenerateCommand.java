@@ -62,7 +62,7 @@ final class GenerateCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     check();
-    Path folder = Cwd.resolve(model);
+    Path folder = ModelFolders.resolve(model);
     ModelSource source = ModelSource.folder(folder);
     Path tokenizerPath = tokenizer == null ? folder : Cwd.resolve(tokenizer);
     boolean needsTokenizer = prompt.text != null || !ids;

@@ -30,7 +30,8 @@ final class ScoreCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    RunConfig config = RunFile.forScore(Cwd.resolve(model), Cwd.resolve(data), assignments);
+    RunConfig config =
+        RunFile.forScore(ModelFolders.resolve(model), Cwd.resolve(data), assignments);
     Scoring.run(config, device.choose(), Cwd.resolve(out));
     return Main.DONE;
   }

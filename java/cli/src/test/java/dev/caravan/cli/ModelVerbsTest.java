@@ -139,6 +139,13 @@ class ModelVerbsTest {
     assertBad(generate("--prompt-ids", longest, "--ids"), "no room for another");
   }
 
+  @Test
+  void aRunsFolderIsNotAModelButItsCheckpointIsNamed() {
+    Captured run =
+        Captured.run("generate", "--model", dir.resolve("run").toString(), "--prompt", "x");
+    assertBad(run, "did you mean " + model + "?");
+  }
+
   private static void assertBad(Captured run, String part) {
     assertEquals(2, run.code(), run.err());
     assertTrue(run.err().contains(part), run.err());

@@ -190,4 +190,18 @@ class TrainTest {
     assertTrue(run.err().contains("the plan needs"), run.err());
     assertFalse(Files.exists(dir.resolve("a")));
   }
+
+  @Test
+  void aStepThatIsNotFiniteStopsBeforeTheUpdate() throws IOException {
+    Captured run = sft("a", 9, "optimizer.lr=1e30", "optimizer.warmup_steps=0");
+    assertEquals(1, run.code(), run.err());
+    String[] lines = run.err().strip().split("\n");
+    String last = lines[lines.length - 1];
+    assertTrue(last.startsWith("caravan: step "), run.err());
+    assertTrue(last.endsWith("the weights were not updated"), run.err());
+    assertTrue(last.contains("for examples ["), run.err());
+    for (JsonNode line : metrics("a")) {
+      assertTrue(line.get("loss").isNumber());
+    }
+  }
 }
