@@ -1,4 +1,5 @@
-// The tensors of one attention and of its gradients, random or poisoned, with their argument structs.
+// The tensors of one attention and of its gradients, random or poisoned, with their argument
+// structs.
 #pragma once
 
 #include <string>
@@ -11,8 +12,9 @@
 namespace test {
 
 // Documents of (queries, keys), back to back.
-inline reference::Attention documents(const std::vector<std::pair<int, int>>& lengths, int64_t heads,
-                                      int64_t kv_heads, int64_t width, int64_t value_width) {
+inline reference::Attention documents(const std::vector<std::pair<int, int>>& lengths,
+                                      int64_t heads, int64_t kv_heads, int64_t width,
+                                      int64_t value_width) {
     reference::Attention how = {};
     how.cu_q = how.cu_k = {0};
     for (const auto& [queries, keys] : lengths) {
@@ -102,13 +104,13 @@ class AttentionProblem {
     }
 
     std::string name() const {
-        std::string text = std::string(test::name(dtype)) + " heads " + std::to_string(how.heads) +
-                           "/" + std::to_string(how.kv_heads) + " width " +
-                           std::to_string(how.width) + "/" + std::to_string(how.value_width) +
-                           " cap " + std::to_string(how.soft_cap) + " causal " +
-                           std::to_string(how.causal) + " window " + std::to_string(how.window_left) +
-                           " " + std::to_string(how.window_right) + " buckets " +
-                           std::to_string(how.buckets) + " documents";
+        std::string text =
+            std::string(test::name(dtype)) + " heads " + std::to_string(how.heads) + "/" +
+            std::to_string(how.kv_heads) + " width " + std::to_string(how.width) + "/" +
+            std::to_string(how.value_width) + " cap " + std::to_string(how.soft_cap) + " causal " +
+            std::to_string(how.causal) + " window " + std::to_string(how.window_left) + " " +
+            std::to_string(how.window_right) + " buckets " + std::to_string(how.buckets) +
+            " documents";
         for (size_t s = 0; s + 1 < how.cu_q.size(); ++s) {
             text += " (" + std::to_string(how.cu_q[s + 1] - how.cu_q[s]) + ", " +
                     std::to_string(how.cu_k[s + 1] - how.cu_k[s]) + ")";

@@ -1,13 +1,14 @@
 // attention, forward and backward, against a double reference over documents, masks, head layouts,
 // widths, biases and storage; its gradients against finite differences; a packed buffer against its
 // documents one by one; the same bits for any number of threads; refusals.
+#include "tests/reference/attention.h"
+
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "tests/attention_problem.h"
 #include "tests/harness.h"
-#include "tests/reference/attention.h"
 
 namespace {
 
@@ -41,9 +42,9 @@ double largest(const std::vector<double>& values) {
     return most;
 }
 
-// The gradients of scores, weight * (d_weight - delta), are small differences of large numbers: with one
-// key they are 0. So their rule also allows two float32 roundings of what is subtracted, times the
-// factor that it meets.
+// The gradients of scores, weight * (d_weight - delta), are small differences of large numbers:
+// with one key they are 0. So their rule also allows two float32 roundings of what is subtracted,
+// times the factor that it meets.
 double subtracted(const reference::Attention& how, const std::vector<double>& out,
                   const std::vector<double>& d_out) {
     double most = 0;
@@ -77,8 +78,8 @@ void check(const reference::Attention& how, int32_t dtype, int64_t gap, uint64_t
     CHECK_ACCURACY(finite(lse), finite(wide(plain.lse, F32)), finite(exact.lse));
 
     const auto d_out = p.d_out.values();
-    const auto g = reference::attention_backward<double>(how, q, k, v, bias, exact.out, exact.lse,
-                                                         d_out);
+    const auto g =
+        reference::attention_backward<double>(how, q, k, v, bias, exact.out, exact.lse, d_out);
     const auto h = reference::attention_backward<float>(how, q, k, v, bias, wide(plain.out, dtype),
                                                         wide(plain.lse, F32), d_out);
     const double before = 0.5;
@@ -134,8 +135,8 @@ void lengths(Stream& stream) {
 // Widths that fill vectors and that do not, values of another width, groups of heads.
 void heads(Stream& stream) {
     uint64_t seed = 100;
-    const int64_t widths[][2] = {{1, 1},   {8, 8},     {16, 16},   {48, 48},   {64, 64}, {17, 5},
-                                 {80, 80}, {96, 40},   {128, 128}, {192, 128}, {5, 33},  {24, 64},
+    const int64_t widths[][2] = {{1, 1},   {8, 8},     {16, 16},   {48, 48},    {64, 64}, {17, 5},
+                                 {80, 80}, {96, 40},   {128, 128}, {192, 128},  {5, 33},  {24, 64},
                                  {40, 96}, {256, 256}, {112, 112}, {1024, 1024}};
     for (const auto& w : widths) {
         for (int32_t dtype : {F32, BF16}) {
@@ -262,7 +263,8 @@ void finite_differences() {
         const auto g = reference::attention_backward<double>(how, q, k, v, bias, forward.out,
                                                              forward.lse, d_out);
         const auto loss = [&](const auto& q_, const auto& k_, const auto& v_, const auto& bias_) {
-            return test::dot(reference::attention_forward<double>(how, q_, k_, v_, bias_).out, d_out);
+            return test::dot(reference::attention_forward<double>(how, q_, k_, v_, bias_).out,
+                             d_out);
         };
         using Values = std::vector<double>;
         CHECK_GRADIENT(q, g.d_q, [&](const Values& x) { return loss(x, k, v, bias); });
@@ -272,10 +274,11 @@ void finite_differences() {
     }
 }
 
-// A packed buffer gives every document what it gets alone, and what lies outside documents is neither
-// read nor left as it was.
+// A packed buffer gives every document what it gets alone, and what lies outside documents is
+// neither read nor left as it was.
 void packed(Stream& stream) {
-    const std::vector<std::pair<int, int>> lengths = {{40, 40}, {0, 0}, {100, 100}, {3, 60}, {70, 64}};
+    const std::vector<std::pair<int, int>> lengths = {
+        {40, 40}, {0, 0}, {100, 100}, {3, 60}, {70, 64}};
     reference::Attention how = shape(lengths, 4, 2, 16);
     how.causal = true;
     how.tq += 7;
@@ -301,7 +304,8 @@ void packed(Stream& stream) {
         reference::Attention one = shape({lengths[s]}, 4, 2, 16);
         one.causal = true;
         AttentionProblem alone(one, F32, 0, 0);
-        const int64_t q0 = how.cu_q[s], q1 = how.cu_q[s + 1], k0 = how.cu_k[s], k1 = how.cu_k[s + 1];
+        const int64_t q0 = how.cu_q[s], q1 = how.cu_q[s + 1], k0 = how.cu_k[s],
+                      k1 = how.cu_k[s + 1];
         alone.q.set(rows_of(all.q, 64, q0, q1));
         alone.k.set(rows_of(all.k, 32, k0, k1));
         alone.v.set(rows_of(all.v, 32, k0, k1));
@@ -431,8 +435,10 @@ void refusals(Stream& stream) {
         Tensor cu = Tensor::of(CARAVAN_I32, {3}, values);
         forward(("cu_q: " + std::string(message)).c_str(), [&](Forward a) { a.cu_q = cu.view(); });
         forward(("cu_k: " + std::string(message)).c_str(), [&](Forward a) { a.cu_k = cu.view(); });
-        backward(("cu_q: " + std::string(message)).c_str(), [&](Backward a) { a.cu_q = cu.view(); });
-        backward(("cu_k: " + std::string(message)).c_str(), [&](Backward a) { a.cu_k = cu.view(); });
+        backward(("cu_q: " + std::string(message)).c_str(),
+                 [&](Backward a) { a.cu_q = cu.view(); });
+        backward(("cu_k: " + std::string(message)).c_str(),
+                 [&](Backward a) { a.cu_k = cu.view(); });
     }
     backward("lse: got null", [](Backward args) { args.lse.data = nullptr; });
     backward("d_out: got shape", [](Backward args) { args.d_out.shape[0] = 6; });

@@ -1,10 +1,11 @@
-// matmul against a double reference over storage types, layouts, scales, strides and limits on rows;
-// the same bits for any number of threads; refusals.
+// matmul against a double reference over storage types, layouts, scales, strides and limits on
+// rows; the same bits for any number of threads; refusals.
+#include "tests/reference/matmul.h"
+
 #include <cmath>
 #include <vector>
 
 #include "tests/harness.h"
-#include "tests/reference/matmul.h"
 #include "tests/reference/sgemm.h"
 
 namespace {
@@ -41,7 +42,8 @@ struct Problem {
     }
 
     static std::vector<int64_t> stored(bool transposed, int64_t rows, int64_t columns) {
-        return transposed ? std::vector<int64_t>{columns, rows} : std::vector<int64_t>{rows, columns};
+        return transposed ? std::vector<int64_t>{columns, rows}
+                          : std::vector<int64_t>{rows, columns};
     }
 
     caravan_matmul_args args() {
@@ -91,11 +93,14 @@ void check(const reference::Matmul& how, const Storage& storage, Random& random,
 
 void values(Stream& stream) {
     Random random(1);
-    const Storage storages[] = {
-        {F32, F32, F32}, {BF16, BF16, F32}, {BF16, BF16, BF16}, {F32, BF16, F32}, {BF16, F32, BF16}};
-    const int64_t shapes[][3] = {{1, 1, 1},   {3, 17, 1},   {1, 33, 70},  {2, 100, 3},  {5, 9, 31},
-                                 {8, 65, 64}, {9, 15, 17},  {17, 3, 40},  {31, 33, 16}, {64, 64, 64},
-                                 {65, 63, 5}, {130, 47, 9}, {4, 1, 200},  {7, 300, 20}};
+    const Storage storages[] = {{F32, F32, F32},
+                                {BF16, BF16, F32},
+                                {BF16, BF16, BF16},
+                                {F32, BF16, F32},
+                                {BF16, F32, BF16}};
+    const int64_t shapes[][3] = {{1, 1, 1},   {3, 17, 1},   {1, 33, 70}, {2, 100, 3},  {5, 9, 31},
+                                 {8, 65, 64}, {9, 15, 17},  {17, 3, 40}, {31, 33, 16}, {64, 64, 64},
+                                 {65, 63, 5}, {130, 47, 9}, {4, 1, 200}, {7, 300, 20}};
     for (const auto& s : shapes) {
         for (Storage storage : storages) {
             for (int transposed = 0; transposed < 4; ++transposed) {
@@ -218,13 +223,13 @@ void slices(Stream& stream) {
     for (int64_t i = 0; i < buffer.count(); ++i) {
         const int64_t row = i / 50, column = i % 50;
         const bool written = column >= 20 && column < 40;
-        const double expected =
-            written ? exact[static_cast<size_t>(row * 20 + column - 20)]
-                    : test::rounded(all[static_cast<size_t>(i)], CARAVAN_F32);
+        const double expected = written ? exact[static_cast<size_t>(row * 20 + column - 20)]
+                                        : test::rounded(all[static_cast<size_t>(i)], CARAVAN_F32);
         CHECK_NEAR(buffer.get(i), expected, written ? 1e-5 : 0);
     }
     args.c = slice(19);
-    CHECK_REFUSED(caravan_matmul_forward(stream, &args), "matmul_forward", "c: shares memory with a");
+    CHECK_REFUSED(caravan_matmul_forward(stream, &args), "matmul_forward",
+                  "c: shares memory with a");
 }
 
 void refusals(Stream& stream) {
@@ -276,11 +281,13 @@ void refusals(Stream& stream) {
     deep_args.workspace.bytes -= 1;
     CHECK_REFUSED(caravan_matmul_forward(stream, &deep_args), "matmul_forward", "workspace: needs");
     deep_args.workspace.data = nullptr;
-    CHECK_REFUSED(caravan_matmul_forward(stream, &deep_args), "matmul_forward", "workspace: got null");
+    CHECK_REFUSED(caravan_matmul_forward(stream, &deep_args), "matmul_forward",
+                  "workspace: got null");
     deep_args.a.shape[0] = -1;
     CHECK_REFUSED(caravan_matmul_workspace(CARAVAN_CPU, &deep_args, &bytes), "matmul_workspace",
                   "a: got shape [-1, 4000]");
-    CHECK_REFUSED(caravan_matmul_workspace(CARAVAN_CPU, &args, nullptr), "matmul_workspace", "bytes");
+    CHECK_REFUSED(caravan_matmul_workspace(CARAVAN_CPU, &args, nullptr), "matmul_workspace",
+                  "bytes");
     CHECK_REFUSED(caravan_matmul_workspace(7, &args, &bytes), "matmul_workspace", "kind: got 7");
 
     CHECK_OK(caravan_set_sgemm(nullptr));

@@ -12,7 +12,8 @@ using caravan::present;
 constexpr const char* kForward = "attention_forward";
 constexpr const char* kBackward = "attention_backward";
 
-// Head strides of an output: heads and rows lie apart, in either order, so that none is written twice.
+// Head strides of an output: heads and rows lie apart, in either order, so that none is written
+// twice.
 void check_apart(const Check& check, const char* name, const caravan_tensor& tensor) {
     const int64_t rows = tensor.shape[0], heads = tensor.shape[1], width = tensor.shape[2];
     const int64_t row = tensor.stride[0], head = tensor.stride[1];
@@ -29,8 +30,8 @@ void check_width(const char* op, const char* name, int64_t width) {
     Check(op).that(width >= 1, "%s: got heads of width %lld, needs at least 1", name,
                    static_cast<long long>(width));
     if (width > caravan::kAttentionWidest) {
-        caravan::fail(CARAVAN_UNSUPPORTED, "%s: %s: got heads of width %lld, needs at most %lld", op,
-                      name, static_cast<long long>(width),
+        caravan::fail(CARAVAN_UNSUPPORTED, "%s: %s: got heads of width %lld, needs at most %lld",
+                      op, name, static_cast<long long>(width),
                       static_cast<long long>(caravan::kAttentionWidest));
     }
 }
@@ -131,13 +132,15 @@ void check_backward(const caravan_attention_backward_args& args, int64_t workspa
 }
 
 // What only the CPU can check before it runs: values in memory.
-void check_documents(const char* op, const char* name, const caravan_tensor& borders, int64_t rows) {
+void check_documents(const char* op, const char* name, const caravan_tensor& borders,
+                     int64_t rows) {
     const Check check(op);
     const auto* border = static_cast<const int32_t*>(borders.data);
     check.that(border[0] == 0, "%s: got %d at 0, needs 0", name, border[0]);
     for (int64_t s = 1; s < borders.shape[0]; ++s) {
-        check.that(border[s] >= border[s - 1], "%s: got %d behind %d at %lld, needs ascending values",
-                   name, border[s], border[s - 1], static_cast<long long>(s));
+        check.that(border[s] >= border[s - 1],
+                   "%s: got %d behind %d at %lld, needs ascending values", name, border[s],
+                   border[s - 1], static_cast<long long>(s));
     }
     const int32_t last = border[borders.shape[0] - 1];
     check.that(last <= rows, "%s: got %d at the end, needs at most %lld", name, last,

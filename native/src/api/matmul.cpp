@@ -23,8 +23,8 @@ void check_matrix(const caravan::Check& check, const char* name, const caravan_t
                   int64_t rows, int64_t columns) {
     check.tensor(name, matrix, {CARAVAN_F32, CARAVAN_BF16}, {rows, columns});
     check_extents(check, name, matrix);
-    check.that(matrix.shape[0] <= 1 || (matrix.stride[0] >= matrix.shape[1] &&
-                                        matrix.stride[0] <= kLargest),
+    check.that(matrix.shape[0] <= 1 ||
+                   (matrix.stride[0] >= matrix.shape[1] && matrix.stride[0] <= kLargest),
                "%s: got stride %lld on axis 0, needs %lld to %lld", name,
                static_cast<long long>(matrix.stride[0]), static_cast<long long>(matrix.shape[1]),
                static_cast<long long>(kLargest));

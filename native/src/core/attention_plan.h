@@ -1,5 +1,5 @@
-// How the CPU cuts attention into tasks, from shapes alone: what the kernels do and what the companion
-// functions say about workspaces must agree.
+// How the CPU cuts attention into tasks, from shapes alone: what the kernels do and what the
+// companion functions say about workspaces must agree.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,8 @@
 
 namespace caravan {
 
-// Constants here are not `inline`, so that each instruction set has its own and none is linked twice.
+// Constants here are not `inline`, so that each instruction set has its own and none is linked
+// twice.
 
 // Widest head, of keys or of values: bounds what a task keeps in its thread's scratch.
 constexpr int64_t kAttentionWidest = 1024;
@@ -17,8 +18,8 @@ constexpr int64_t kAttentionWidest = 1024;
 // Queries and keys of a tile.
 constexpr int64_t kTileQueries = 64, kTileKeys = 64;
 
-// Queries of one head that a task of the forward pass takes: as many tiles as still leave tasks to share,
-// since each key that is fetched serves all of them. tq: rows of q; h: heads.
+// Queries of one head that a task of the forward pass takes: as many tiles as still leave tasks to
+// share, since each key that is fetched serves all of them. tq: rows of q; h: heads.
 constexpr int64_t kTilesMost = 4;
 
 inline int64_t forward_queries(int64_t tq, int64_t h) {
@@ -29,8 +30,8 @@ inline int64_t forward_queries(int64_t tq, int64_t h) {
 // Rounds a head's width up to whole vectors of any instruction set.
 inline int64_t padded_to_plan(int64_t width) { return (width + 15) / 16 * 16; }
 
-// Documents of at most so many queries are decoded: their keys are read once for all heads that share
-// them, in splits of kDecodeSplit keys when the buffer holds nothing else.
+// Documents of at most so many queries are decoded: their keys are read once for all heads that
+// share them, in splits of kDecodeSplit keys when the buffer holds nothing else.
 constexpr int64_t kDecodeQueries = 16, kDecodeSplit = 1024;
 
 inline int64_t decode_splits(int64_t keys) {
@@ -55,13 +56,14 @@ struct AttentionBackwardPlan {
     int64_t bias_sums;   // floats of workspace: gradients of the bias table, one copy a task
 };
 
-// tq, tk: rows of q and k; h, k: heads; n, m: widths of keys and values; s: documents; b: buckets or 0.
+// tq, tk: rows of q and k; h, k: heads; n, m: widths of keys and values; s: documents; b: buckets
+// or 0.
 inline AttentionBackwardPlan plan_attention_backward(int64_t tq, int64_t tk, int64_t h, int64_t k,
                                                      int64_t n, int64_t m, int64_t s, int64_t b) {
     constexpr int64_t kTasks = 16, kChunkLeast = 256;
     const int64_t width = padded_to_plan(n), value_width = padded_to_plan(m);
-    // Scratch: of each key a copy and a gradient, of k and of v; besides, five tiles of queries, two of
-    // scores, and rows of statistics.
+    // Scratch: of each key a copy and a gradient, of k and of v; besides, five tiles of queries,
+    // two of scores, and rows of statistics.
     const int64_t fixed =
         kTileQueries * (3 * width + 2 * value_width) + 2 * kTileQueries * kTileKeys + 4096;
     const int64_t fits = (CARAVAN_CPU_SCRATCH_BYTES / 4 - fixed) / (2 * (width + value_width));

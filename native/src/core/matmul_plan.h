@@ -1,5 +1,5 @@
-// How the CPU cuts a matrix product into tasks, from shapes alone: what the kernel does and what the
-// companion function says about the workspace must agree.
+// How the CPU cuts a matrix product into tasks, from shapes alone: what the kernel does and what
+// the companion function says about the workspace must agree.
 #pragma once
 
 #include <algorithm>
@@ -9,13 +9,15 @@
 
 namespace caravan {
 
-// Products with at most so many rows of op(a), as stored, have kernels of their own. With more, a BLAS is
-// as fast: measured with OpenBLAS 0.3.31 and AVX-512 on b of 4096 x 4096, one thread, 14 against
-// 4 GFLOP/s for one row, 38 against 25 for eight, equal for sixteen.
+// Products with at most so many rows of op(a), as stored, have kernels of their own. With more, a
+// BLAS is as fast: measured with OpenBLAS 0.3.31 and AVX-512 on b of 4096 x 4096, one thread, 14
+// against 4 GFLOP/s for one row, 38 against 25 for eight, equal for sixteen.
 constexpr int64_t kFewRows = 8;
 
-constexpr int64_t kTileArea = CARAVAN_CPU_SCRATCH_BYTES / 16;  // largest tile of c: a quarter of scratch
-constexpr int64_t kTileSides = 6144;  // largest rows + columns: bounds widened operands
+// Largest tile of c, a quarter of the scratch, and its largest rows + columns, which bound the
+// widened operands.
+constexpr int64_t kTileArea = CARAVAN_CPU_SCRATCH_BYTES / 16;
+constexpr int64_t kTileSides = 6144;
 
 struct MatmulTiles {
     int64_t rows, columns;         // of one tile of c
@@ -23,13 +25,13 @@ struct MatmulTiles {
     int64_t splits;                // of k: each tile is the sum of so many products
 };
 
-// The cheapest cut of [m, n] into tiles with k in `least` to `most` splits, powers of two all. The cost is
-// arithmetic, plus packing (a BLAS packs the rows and columns of each tile: one packed element costs as
-// much as about 40 multiply-adds at peak rate, OpenBLAS 0.3.31, AVX-512), plus adding up the splits,
-// times what an uneven last round of tasks costs.
+// The cheapest cut of [m, n] into tiles with k in `least` to `most` splits, powers of two all. The
+// cost is arithmetic, plus packing (a BLAS packs the rows and columns of each tile: one packed
+// element costs as much as about 40 multiply-adds at peak rate, OpenBLAS 0.3.31, AVX-512), plus
+// adding up the splits, times what an uneven last round of tasks costs.
 inline MatmulTiles plan_matmul_tiles(int64_t m, int64_t n, int64_t k, int64_t least, int64_t most) {
     constexpr int64_t kAlign = 16, kLeastSide = 32;
-    constexpr double kPacking = 40, kAdding = 30, kUneven = 2;
+    constexpr double kPacking = 40, kAdding = 30, kUneven = 1;
     const auto aligned = [](int64_t extent, int64_t parts) {
         return (extent + parts * kAlign - 1) / (parts * kAlign) * kAlign;
     };
@@ -42,8 +44,7 @@ inline MatmulTiles plan_matmul_tiles(int64_t m, int64_t n, int64_t k, int64_t le
             if ((rows * columns > kTileArea || rows + columns > kTileSides) && !last) continue;
             const auto tiles = static_cast<double>(i * j);
             const auto area = static_cast<double>(rows * columns);
-            const double products =
-                tiles * (area + kPacking * static_cast<double>(rows + columns));
+            const double products = tiles * (area + kPacking * static_cast<double>(rows + columns));
             for (int64_t splits = least; splits <= most; splits *= 2) {
                 const auto parts = static_cast<double>(splits);
                 const double adding =

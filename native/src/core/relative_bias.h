@@ -1,6 +1,6 @@
-// Buckets of relative positions. Source: Raffel et al. 2020, arXiv 1910.10683, section 2.1: half of the
-// buckets hold one distance each, the other half grow logarithmically up to max_distance, and the last
-// holds all beyond. Agrees with Hugging Face's T5 for the tables of published checkpoints.
+// Buckets of relative positions. Source: Raffel et al. 2020, arXiv 1910.10683, section 2.1: half of
+// the buckets hold one distance each, the other half grow logarithmically up to max_distance, and
+// the last holds all beyond. Agrees with Hugging Face's T5 for the tables of published checkpoints.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@ class RelativeBuckets {
   public:
     RelativeBuckets() = default;
 
-    // buckets: at least 2, or an even number from 4 on when bidirectional; max_distance: more than the
-    // distances with a bucket of their own, which are a half (a quarter) of `buckets`.
+    // buckets: at least 2, or an even number from 4 on when bidirectional; max_distance: more than
+    // the distances with a bucket of their own, which are a half (a quarter) of `buckets`.
     RelativeBuckets(int64_t buckets, bool bidirectional, int64_t max_distance)
         : side_(bidirectional ? buckets / 2 : buckets),
           exact_(side_ / 2),

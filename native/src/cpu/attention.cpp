@@ -1,11 +1,13 @@
-// Attention forward. A task takes up to four tiles of 64 queries of one head and goes over the tiles of
-// keys that they see, with an online soft-max; few queries over many keys go to attention_decode.h.
-// Tiles outside a mask are skipped, those that it cuts are computed only near it.
+// Attention forward. A task takes up to four tiles of 64 queries of one head and goes over the
+// tiles of keys that they see, with an online soft-max; few queries over many keys go to
+// attention_decode.h. Tiles outside a mask are skipped, those that it cuts are computed only near
+// it.
+#include "cpu/attention.h"
+
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
 
-#include "cpu/attention.h"
 #include "cpu/attention_decode.h"
 #include "cpu/attention_scores.h"
 #include "cpu/attention_tile.h"
@@ -95,14 +97,15 @@ QueryTile begin_tile(const Attention& a, const caravan_attention_forward_args& a
                             false};
     std::fill_n(tile.largest, kTileQueries, -kInfinity);
     std::fill_n(tile.total, kTileQueries, 0.0f);
-    copy_transposed(head_row<T>(args.q, document.first_query + query, head), args.q.stride[0], queries,
-                    a.width, a.scale, tile.q);
+    copy_transposed(head_row<T>(args.q, document.first_query + query, head), args.q.stride[0],
+                    queries, a.width, a.scale, tile.q);
     return tile;
 }
 
 // Brings a tile of queries past the keys [key, key + keys); k, v: their rows, of padded widths.
-void pass_keys(const Attention& a, const Document& document, int64_t head, int64_t key, int64_t keys,
-               const float* k, const float* v, float* scores, float* diagonal, QueryTile& tile) {
+void pass_keys(const Attention& a, const Document& document, int64_t head, int64_t key,
+               int64_t keys, const float* k, const float* v, float* scores, float* diagonal,
+               QueryTile& tile) {
     const int64_t value_ld = padded(a.value_width);
     ScoreTile shape = score_tile(a, document, tile.query, tile.queries, key, keys);
     if (a.bias_table != nullptr) set_diagonal(a, document, head, diagonal, shape);
@@ -116,8 +119,8 @@ void pass_keys(const Attention& a, const Document& document, int64_t head, int64
     soften(keys, scores, largest, tile);
     const Left weights = {scores, 1, kTileQueries};
     if (tile.begun) {
-        product<Into::kScaleAdd>(tile.queries, value_ld / kLanes, keys, weights, v, value_ld, tile.out,
-                                 value_ld, shape.transposed(), tile.before);
+        product<Into::kScaleAdd>(tile.queries, value_ld / kLanes, keys, weights, v, value_ld,
+                                 tile.out, value_ld, shape.transposed(), tile.before);
     } else {
         product<Into::kOverwrite>(tile.queries, value_ld / kLanes, keys, weights, v, value_ld,
                                   tile.out, value_ld, shape.transposed());

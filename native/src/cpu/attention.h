@@ -1,5 +1,5 @@
-// What forward and backward attention share: the problem in plain numbers, its documents, and which keys
-// a query may see. Only for src/cpu.
+// What forward and backward attention share: the problem in plain numbers, its documents, and which
+// keys a query may see. Only for src/cpu.
 #pragma once
 
 #include <algorithm>
@@ -76,8 +76,8 @@ Attention attention_of(const Args& args) {
         a.bias_table = data<float>(args.bias_table);
         a.bias_stride = args.bias_table.stride[0];
         a.bias_buckets = args.bias_table.shape[0];
-        a.buckets = RelativeBuckets(a.bias_buckets, args.bias_bidirectional != 0,
-                                    args.bias_max_distance);
+        a.buckets =
+            RelativeBuckets(a.bias_buckets, args.bias_bidirectional != 0, args.bias_max_distance);
     }
     return a;
 }

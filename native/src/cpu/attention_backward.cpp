@@ -1,10 +1,10 @@
-// Attention backward. With P the soft-max weights (from the stored log-sum-exp), S the capped scores and
-// delta_i = d_out_i . out_i:
+// Attention backward. With P the soft-max weights (from the stored log-sum-exp), S the capped
+// scores and delta_i = d_out_i . out_i:
 //   dV = P^T dO     dP = dO V^T     dS = P * (dP - delta), times the slope of the soft-cap
 //   dQ = scale dS K     dK = scale dS^T Q     d_bias[bucket] = sum of P * (dP - delta)
-// A task owns a run of keys of one key/value head: it keeps their d_k and d_v in scratch while it goes
-// over the queries of all heads that share them, in a fixed order. A document of several such runs
-// has a copy of d_q for each, added up in order at the end.
+// A task owns a run of keys of one key/value head: it keeps their d_k and d_v in scratch while it
+// goes over the queries of all heads that share them, in a fixed order. A document of several such
+// runs has a copy of d_q for each, added up in order at the end.
 #include <algorithm>
 #include <type_traits>
 
@@ -26,11 +26,11 @@ AttentionBackwardPlan plan_of(const Attention& a) {
 
 // What a task holds of a tile of queries, of one head.
 struct Queries {
-    float *q, *d_out;              // [queries][padded width]
+    float *q, *d_out;                // [queries][padded width]
     float *q_turned, *d_out_turned;  // [width][kTileQueries]; q scaled
-    float* d_q;                    // [queries][padded width]
-    float* lse;                    // [kTileQueries]; +infinity where the weights must be 0
-    float* delta;                  // [kTileQueries]
+    float* d_q;                      // [queries][padded width]
+    float* lse;                      // [kTileQueries]; +infinity where the weights must be 0
+    float* delta;                    // [kTileQueries]
 };
 
 // What it holds of its keys.
@@ -69,8 +69,8 @@ void load_queries(const Attention& a, const Args& args, const Document& document
     }
 }
 
-// scores -> weights, d_weights -> gradients of the scaled products; the sums of the gradients of the
-// biases go to `diagonals` (laid out as ScoreTile::diagonal) when there are any.
+// scores -> weights, d_weights -> gradients of the scaled products; the sums of the gradients of
+// the biases go to `diagonals` (laid out as ScoreTile::diagonal) when there are any.
 template <bool kPlain>
 void score_gradients(const ScoreTile& tile, float scale, const Queries& queries, float* scores,
                      float* d_weights, float* diagonals) {
@@ -131,11 +131,13 @@ void backward_keys(const Attention& a, const Args& args, const Document& documen
               value_ld);
     std::fill_n(keys.d_k, count * ld, 0.0f);
     std::fill_n(keys.d_v, count * value_ld, 0.0f);
-    const Queries queries = {
-        scratch.take(kTileQueries * ld),      scratch.take(kTileQueries * value_ld),
-        scratch.take(kTileQueries * a.width), scratch.take(kTileQueries * a.value_width),
-        scratch.take(kTileQueries * ld),      scratch.take(kTileQueries),
-        scratch.take(kTileQueries)};
+    const Queries queries = {scratch.take(kTileQueries * ld),
+                             scratch.take(kTileQueries * value_ld),
+                             scratch.take(kTileQueries * a.width),
+                             scratch.take(kTileQueries * a.value_width),
+                             scratch.take(kTileQueries * ld),
+                             scratch.take(kTileQueries),
+                             scratch.take(kTileQueries)};
     float* scores = scratch.take(kTileKeys * kTileQueries);
     float* d_weights = scratch.take(kTileKeys * kTileQueries);
     float* diagonal = scratch.take(kDiagonals);
@@ -166,7 +168,8 @@ void backward_keys(const Attention& a, const Args& args, const Document& documen
                     if (tile.plain()) {
                         score_gradients<true>(tile, a.scale, queries, scores, d_weights, nullptr);
                     } else {
-                        score_gradients<false>(tile, a.scale, queries, scores, d_weights, diagonals);
+                        score_gradients<false>(tile, a.scale, queries, scores, d_weights,
+                                               diagonals);
                     }
                     if (diagonals != nullptr) {
                         add_diagonals(a, document, tile, diagonals, bias_sums + g * a.bias_buckets);
@@ -174,8 +177,8 @@ void backward_keys(const Attention& a, const Args& args, const Document& documen
                     product<Into::kAdd>(n, value_ld / kLanes, rows, {scores, kTileQueries, 1},
                                         queries.d_out, value_ld, keys.d_v + at * value_ld, value_ld,
                                         tile.band);
-                    product<Into::kAdd>(n, ld / kLanes, rows, {d_weights, kTileQueries, 1}, queries.q,
-                                        ld, keys.d_k + at * ld, ld, tile.band);
+                    product<Into::kAdd>(n, ld / kLanes, rows, {d_weights, kTileQueries, 1},
+                                        queries.q, ld, keys.d_k + at * ld, ld, tile.band);
                     product<Into::kAdd>(rows, ld / kLanes, n, {d_weights, 1, kTileQueries}, k, ld,
                                         queries.d_q, ld, tile.transposed());
                 }
@@ -282,7 +285,8 @@ void attention_backward(Pool& pool, const Args& args) {
                       a.width);
         }
         for (int64_t h = 0; h < kv_heads; ++h) {
-            zero_rows(head_row<T>(args.d_k, keys, h), args.d_k.stride[0], a.key_rows - keys, a.width);
+            zero_rows(head_row<T>(args.d_k, keys, h), args.d_k.stride[0], a.key_rows - keys,
+                      a.width);
             zero_rows(head_row<T>(args.d_v, keys, h), args.d_v.stride[0], a.key_rows - keys,
                       a.value_width);
         }

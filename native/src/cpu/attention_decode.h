@@ -1,5 +1,5 @@
-// Attention of a few queries over many keys, as decoding does: keys and values are read once, in their
-// storage, for all queries of all heads that share them. Only for src/cpu.
+// Attention of a few queries over many keys, as decoding does: keys and values are read once, in
+// their storage, for all queries of all heads that share them. Only for src/cpu.
 #pragma once
 
 #include "cpu/attention.h"
@@ -11,8 +11,8 @@ namespace CARAVAN_ISA {
 
 inline constexpr int64_t kDecodeKeys = 256;  // keys a step
 
-// What the queries of one document and one key/value head have found in a range of keys. Row r is query
-// r / group of the document, head r % group of the group.
+// What the queries of one document and one key/value head have found in a range of keys. Row r is
+// query r / group of the document, head r % group of the group.
 struct Found {
     float* out;      // [rows][ld], not yet divided by total
     float* largest;  // [rows], of the scores; -infinity where no key was seen
@@ -32,10 +32,11 @@ inline void transform(float* x, int64_t n, float fill, const F& f) {
     if (i < n) store_part(x + i, f(load_part(x + i, n - i, fill)), n - i);
 }
 
-// Scores of one row: soft-cap, bias and mask; exp against the running maximum. Returns the factor for
-// what was found before.
-inline float decode_weights(const Attention& a, const Document& document, int64_t head, int64_t query,
-                            int64_t key, int64_t keys, float* scores, float& largest, float& total) {
+// Scores of one row: soft-cap, bias and mask; exp against the running maximum. Returns the factor
+// for what was found before.
+inline float decode_weights(const Attention& a, const Document& document, int64_t head,
+                            int64_t query, int64_t key, int64_t keys, float* scores, float& largest,
+                            float& total) {
     const int64_t position = query + document.shift();
     const int64_t from = std::clamp<int64_t>(position - a.left - key, 0, keys);
     const int64_t to = std::clamp<int64_t>(position + a.right + 1 - key, from, keys);
@@ -84,14 +85,14 @@ void decode(const Attention& a, const Document& document, int64_t kv_head, int64
         few_rows<float, T>({q, k_rows, rows, count, a.width, a.width, k.stride[0]}, true, 0, count,
                            scores);
         for (int64_t r = 0; r < rows; ++r) {
-            const float before = decode_weights(
-                a, document, kv_head * a.group + r % a.group, r / a.group, key, count,
-                scores + r * count, found.largest[r], found.total[r]);
+            const float before =
+                decode_weights(a, document, kv_head * a.group + r % a.group, r / a.group, key,
+                               count, scores + r * count, found.largest[r], found.total[r]);
             float* out = found.out + r * found.ld;
             for (int64_t i = 0; i < a.value_width; ++i) out[i] *= before;
         }
-        few_rows<float, T>({scores, v_rows, rows, a.value_width, count, count, v.stride[0]}, false, 0,
-                           a.value_width, part);
+        few_rows<float, T>({scores, v_rows, rows, a.value_width, count, count, v.stride[0]}, false,
+                           0, a.value_width, part);
         for (int64_t r = 0; r < rows; ++r) {
             float* out = found.out + r * found.ld;
             for (int64_t i = 0; i < a.value_width; ++i) out[i] += part[r * a.value_width + i];

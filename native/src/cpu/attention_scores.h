@@ -7,13 +7,15 @@
 namespace caravan {
 namespace CARAVAN_ISA {
 
-// A tile of scores of one document: queries [query, query + queries) against keys [key, key + keys).
+// A tile of scores of one document: queries [query, query + queries) against keys [key, key +
+// keys).
 struct ScoreTile {
     int64_t query, queries, key, keys;
-    Band band;              // for key row k, query lanes k + low .. k + high are allowed
-    bool masked;            // whether the band excludes anything
-    float soft_cap;         // 0 = none
-    const float* diagonal;  // bias of query lane q and key row k at [q - k + kTileKeys - 1], or null
+    Band band;       // for key row k, query lanes k + low .. k + high are allowed
+    bool masked;     // whether the band excludes anything
+    float soft_cap;  // 0 = none
+    const float*
+        diagonal;  // bias of query lane q and key row k at [q - k + kTileKeys - 1], or null
 
     // The same band seen from the queries.
     Band transposed() const { return {-band.high, -band.low}; }

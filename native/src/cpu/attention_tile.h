@@ -1,7 +1,7 @@
-// Arithmetic on the tiles of attention: products from registers, copies and transposes into scratch,
-// soft-max weights. A tile of scores is kept transposed, [keys][queries]: queries lie along the lanes, so
-// that maxima and sums over keys need no step across lanes, and none of the five products of a
-// training step needs its large operand rearranged. Only for src/cpu.
+// Arithmetic on the tiles of attention: products from registers, copies and transposes into
+// scratch, soft-max weights. A tile of scores is kept transposed, [keys][queries]: queries lie
+// along the lanes, so that maxima and sums over keys need no step across lanes, and none of the
+// five products of a training step needs its large operand rearranged. Only for src/cpu.
 #pragma once
 
 #include <algorithm>
@@ -93,7 +93,9 @@ template <Into kInto>
 Block block_for(int64_t vecs, int64_t rows) {
     using Rows = std::make_integer_sequence<int, kMostRows>;
     static constexpr std::array<Block, kMostRows> table[kMostVecs] = {
-        blocks_of<kInto, 1>(Rows()), blocks_of<kInto, 2>(Rows()), blocks_of<kInto, 3>(Rows()),
+        blocks_of<kInto, 1>(Rows()),
+        blocks_of<kInto, 2>(Rows()),
+        blocks_of<kInto, 3>(Rows()),
 #if defined(__AVX512F__)
         blocks_of<kInto, 4>(Rows()),
 #endif
@@ -117,8 +119,8 @@ inline constexpr Band kNoBand = {-(int64_t{1} << 40), int64_t{1} << 40};
 // c [rows, vecs * kLanes] from a [rows, depth] and b [depth, vecs * kLanes]. Terms outside the band
 // are 0 in a, and are left out.
 template <Into kInto>
-void product(int64_t rows, int64_t vecs, int64_t depth, Left a, const float* b, int64_t ldb, float* c,
-             int64_t ldc, Band band = kNoBand, const float* scale = nullptr) {
+void product(int64_t rows, int64_t vecs, int64_t depth, Left a, const float* b, int64_t ldb,
+             float* c, int64_t ldc, Band band = kNoBand, const float* scale = nullptr) {
     int64_t groups = (vecs + kMostVecs - 1) / kMostVecs;
     for (int64_t v = 0; v < vecs; --groups) {
         const int64_t width = (vecs - v + groups - 1) / groups;
@@ -126,10 +128,10 @@ void product(int64_t rows, int64_t vecs, int64_t depth, Left a, const float* b, 
         for (int64_t r = 0; r < rows; r += most) {
             const int64_t count = std::min(most, rows - r);
             const auto [from, to] = band.of(r, count, depth);
-            block_for<kInto>(width, count)(
-                {a.data + r * a.row + from * a.step, a.row, a.step},
-                b + from * ldb + v * kLanes, ldb, to - from, c + r * ldc + v * kLanes, ldc,
-                scale == nullptr ? nullptr : scale + r);
+            block_for<kInto>(width, count)({a.data + r * a.row + from * a.step, a.row, a.step},
+                                           b + from * ldb + v * kLanes, ldb, to - from,
+                                           c + r * ldc + v * kLanes, ldc,
+                                           scale == nullptr ? nullptr : scale + r);
         }
         v += width;
     }
@@ -160,7 +162,8 @@ inline void score_product(int64_t rows, int64_t depth, Left a, const float* b, f
 
 // to [rows][ld] = from, with zeros behind the columns up to `padded(columns)`.
 template <typename T>
-void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t columns, float* to, int64_t ld) {
+void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t columns, float* to,
+               int64_t ld) {
     for (int64_t r = 0; r < rows; ++r) {
         const T* source = from + r * stride;
         float* target = to + r * ld;
@@ -189,7 +192,8 @@ inline void transpose(Vec (&v)[kLanes]) {
     }
 }
 
-// to [columns][kTileQueries] = factor * the transpose of from [rows, columns], zeros behind the rows.
+// to [columns][kTileQueries] = factor * the transpose of from [rows, columns], zeros behind the
+// rows.
 template <typename T>
 void copy_transposed(const T* from, int64_t stride, int64_t rows, int64_t columns, float factor,
                      float* to) {
@@ -230,12 +234,14 @@ void zero_rows(T* to, int64_t stride, int64_t rows, int64_t columns) {
 
 // ------------------------------------------------------------------ soft-max
 
-// exp(x) for x up to 88, within 2 units in the last place near 0 and, as x itself is rounded, |x| units
-// far from it; 0 below -87. 2^f by a polynomial fitted to least relative error (2e-9) over |f| <= 1/2.
+// exp(x) for x up to 88, within 2 units in the last place near 0 and, as x itself is rounded, |x|
+// units far from it; 0 below -87. 2^f by a polynomial fitted to least relative error (2e-9) over
+// |f| <= 1/2.
 inline Vec exp_weight(Vec x) {
     const VecI tiny = x < broadcast(-87.0f);
     x = broadcast(-87.0f) > x ? broadcast(-87.0f) : x;  // keeps a NaN
-    const float log2e = 1.44269504f, magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+    const float log2e = 1.44269504f;
+    const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
     const Vec shifted = x * log2e + magic;
     const Vec f = x * log2e - (shifted - magic);
     Vec p = broadcast(1.534581242594868e-4f);
@@ -245,12 +251,14 @@ inline Vec exp_weight(Vec x) {
     p = p * f + 2.4022646248340607e-1f;
     p = p * f + 6.931471824645996e-1f;
     p = p * f + 1.0f;
-    // The integer is in the low bits of `shifted`; a factor, as adding it to p's bits could undo a NaN.
+    // The integer is in the low bits of `shifted`; a factor, as adding it to p's bits could undo a
+    // NaN.
     const VecI power = (reinterpret_cast<VecI>(shifted) << 23) + 0x3f800000;
     return tiny ? Vec{} : p * reinterpret_cast<Vec>(power);
 }
 
-// tanh(x) within 3 units in the last place: a polynomial (fitted, 5e-9) up to 0.625, beyond it from exp.
+// tanh(x) within 3 units in the last place: a polynomial (fitted, 5e-9) up to 0.625, beyond it from
+// exp.
 inline Vec tanh(Vec x) {
     const VecI sign = reinterpret_cast<VecI>(x) & INT32_MIN;
     const Vec size = reinterpret_cast<Vec>(reinterpret_cast<VecI>(x) & INT32_MAX);

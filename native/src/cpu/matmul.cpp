@@ -1,7 +1,8 @@
 // c = alpha op(a) op(b) + beta c. The pool cuts c into tiles, and each tile is a call of the host's
-// single-threaded sgemm: tile borders follow from the shapes, so the bits do not depend on the number
-// of threads. Where c is small and k is long, each tile is the sum of several products over parts of k. bfloat16 is widened tile by tile into the scratch of the thread. Products with few rows
-// have kernels of their own (matmul_rows.h).
+// single-threaded sgemm: tile borders follow from the shapes, so the bits do not depend on the
+// number of threads. Where c is small and k is long, each tile is the sum of several products over
+// parts of k. bfloat16 is widened tile by tile into the scratch of the thread. Products with few
+// rows have kernels of their own (matmul_rows.h).
 #include <algorithm>
 #include <type_traits>
 
@@ -138,9 +139,9 @@ void product_tiles(Pool& pool, const Product& p, int64_t splits) {
         const int64_t row = tile / tiles.col_tiles * tiles.rows;
         const int64_t column = tile % tiles.col_tiles * tiles.columns;
         const int64_t k = std::min(split * depth, p.k);
-        const Part part = {row, std::min(tiles.rows, p.m - row),
+        const Part part = {row,    std::min(tiles.rows, p.m - row),
                            column, std::min(tiles.columns, p.n - column),
-                           k, std::min(depth, p.k - k)};
+                           k,      std::min(depth, p.k - k)};
         auto* scratch = static_cast<float*>(pool.scratch(thread));
         if (splits == 1) return product_tile(p, sgemm, part, scratch);
         float* sums = data<float>(p.workspace) + (split * p.m + row) * p.n + column;
@@ -163,8 +164,8 @@ constexpr int64_t kFewRowsColumns = 8192;    // most columns a task makes, so th
 
 template <typename A, typename B>
 void product_few_rows(Pool& pool, const Product& p) {
-    const FewRows<A, B> few = {data<A>(p.a), data<B>(p.b),    p.m, p.n, p.k, row_stride(p.a),
-                               row_stride(p.b)};
+    const FewRows<A, B> few = {data<A>(p.a),    data<B>(p.b),   p.m, p.n, p.k,
+                               row_stride(p.a), row_stride(p.b)};
     const int64_t wanted = ceil_div(std::max<int64_t>(kFewRowsElements / p.k, 1), 64) * 64;
     const int64_t columns = std::min(wanted, kFewRowsColumns);
     const int64_t ldc = row_stride(p.c);

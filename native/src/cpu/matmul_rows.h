@@ -1,5 +1,5 @@
-// Products with few rows of op(a), as decoding makes them: the time goes into reading b, once, so b is
-// streamed and multiplied from registers. In contrast a BLAS packs b first. Only for src/cpu.
+// Products with few rows of op(a), as decoding makes them: the time goes into reading b, once, so b
+// is streamed and multiplied from registers. In contrast a BLAS packs b first. Only for src/cpu.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,8 @@ struct FewRows {
     int64_t m, n, k, lda, ldb;
 };
 
-// sums[i] = the sum over lanes of v[i], for a power of two up to kLanes of them. Two vectors at a time
-// are folded into one, so that all sums together take about as many steps as vectors.
+// sums[i] = the sum over lanes of v[i], for a power of two up to kLanes of them. Two vectors at a
+// time are folded into one, so that all sums together take about as many steps as vectors.
 template <int Count>
 inline void reduce_each(Vec (&v)[Count], float* sums) {
     VecI lane;
@@ -92,8 +92,8 @@ void dots_rows(const FewRows<A, B>& p, int64_t row, int64_t first, int64_t count
     for (; j < count; ++j) dots<Rows, 1>(a, p.lda, b + j * p.ldb, p.ldb, p.k, sums + j, count);
 }
 
-// sums[r][j] over columns of b stored [k, n], for Rows rows and Columns vectors at once. The last vector
-// is whole, or only its first `lanes` lanes are there.
+// sums[r][j] over columns of b stored [k, n], for Rows rows and Columns vectors at once. The last
+// vector is whole, or only its first `lanes` lanes are there.
 template <int Rows, int Columns, bool Whole, typename A, typename B>
 inline void columns(const A* a, int64_t lda, const B* b, int64_t ldb, int64_t k, int64_t lanes,
                     float* sums, int64_t ld_sums) {
@@ -106,8 +106,8 @@ inline void columns(const A* a, int64_t lda, const B* b, int64_t ldb, int64_t k,
     for (int64_t i = 0; i < k; ++i, b += ldb) {
         Vec row[Columns];
         for (int j = 0; j < Columns; ++j) {
-            row[j] = Whole || j + 1 < Columns ? load(b + j * kLanes)
-                                              : load_part(b + j * kLanes, lanes);
+            row[j] =
+                Whole || j + 1 < Columns ? load(b + j * kLanes) : load_part(b + j * kLanes, lanes);
         }
         for (int r = 0; r < Rows; ++r) {
             const Vec factor = broadcast(to_float(a[r * lda + i]));
@@ -136,7 +136,8 @@ void columns_rows(const FewRows<A, B>& p, int64_t row, int64_t first, int64_t co
     while (j < count) {
         const int64_t vecs = (count - j) / kLanes;
         const auto take = [&](auto width, auto whole) {
-            columns<Rows, width(), whole()>(a, p.lda, b + j, p.ldb, p.k, count - j, sums + j, count);
+            columns<Rows, width(), whole()>(a, p.lda, b + j, p.ldb, p.k, count - j, sums + j,
+                                            count);
             j += width() * kLanes;
         };
         if (vecs >= kMost) {

@@ -1,9 +1,11 @@
-// Attention and its gradients by the header's formulas, one row of scores at a time, in a type of choice:
-// double is the reference, float the plain implementation that the kernels are measured against.
+// Attention and its gradients by the header's formulas, one row of scores at a time, in a type of
+// choice: double is the reference, float the plain implementation that the kernels are measured
+// against.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -47,14 +49,14 @@ struct Attention {
 
 template <typename Real>
 struct AttentionResult {
-    std::vector<Real> out, lse;                  // forward
-    std::vector<Real> d_q, d_k, d_v, d_bias;     // backward
+    std::vector<Real> out, lse;               // forward
+    std::vector<Real> d_q, d_k, d_v, d_bias;  // backward
 };
 
 namespace detail {
 
-// Calls body(head, kv_head, row of q, first row of k, scores, bent) for every query of every document.
-// scores[j] is the score of key j or -infinity, bent[j] its tanh where there is a cap.
+// Calls body(head, kv_head, row of q, first row of k, scores, bent) for every query of every
+// document. scores[j] is the score of key j or -infinity, bent[j] its tanh where there is a cap.
 template <typename Real, typename Body>
 void each_query(const Attention& a, const std::vector<Real>& q, const std::vector<Real>& k,
                 const std::vector<Real>& bias, const Body& body) {
@@ -123,7 +125,8 @@ AttentionResult<Real> attention_forward(const Attention& a, const std::vector<do
                 const int64_t key = first_key + static_cast<int64_t>(j);
                 for (int64_t d = 0; d < a.value_width; ++d) {
                     result.out[static_cast<size_t>((row * a.heads + h) * a.value_width + d)] +=
-                        weight * v[static_cast<size_t>((key * a.kv_heads + kv) * a.value_width + d)];
+                        weight *
+                        v[static_cast<size_t>((key * a.kv_heads + kv) * a.value_width + d)];
                 }
             }
             result.lse[static_cast<size_t>(h * a.tq + row)] = most + std::log(total);
@@ -163,8 +166,7 @@ AttentionResult<Real> attention_backward(const Attention& a, const std::vector<d
                 const int64_t key = first_key + static_cast<int64_t>(j);
                 const auto at_k = static_cast<size_t>((key * a.kv_heads + kv) * a.width);
                 const auto at_v = static_cast<size_t>((key * a.kv_heads + kv) * a.value_width);
-                const Real weight =
-                    std::exp(scores[j] - lse[static_cast<size_t>(h * a.tq + row)]);
+                const Real weight = std::exp(scores[j] - lse[static_cast<size_t>(h * a.tq + row)]);
                 Real d_weight = 0;
                 for (size_t d = 0; d < static_cast<size_t>(a.value_width); ++d) {
                     d_weight += d_out[at_out + d] * v[at_v + d];

@@ -1,7 +1,8 @@
-// c = alpha op(a) op(b) + beta c by the header's formula, in a type of choice: double is the reference,
-// float the plain implementation that the kernels are measured against.
+// c = alpha op(a) op(b) + beta c by the header's formula, in a type of choice: double is the
+// reference, float the plain implementation that the kernels are measured against.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

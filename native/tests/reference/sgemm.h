@@ -1,5 +1,5 @@
-// The matrix product that native tests set with caravan_set_sgemm: plain loops, and no patience with
-// arguments that a BLAS would refuse.
+// The matrix product that native tests set with caravan_set_sgemm: plain loops, and no patience
+// with arguments that a BLAS would refuse.
 #pragma once
 
 #include <vector>
