@@ -35,6 +35,7 @@ public final class References {
 
   static {
     put(Add.class, RowReferences::add);
+    put(AllReduce.class, RowReferences::allReduce);
     put(Bias.class, RowReferences::bias);
     put(Bias.Backward.class, RowReferences::biasBackward);
     put(Embedding.class, RowReferences::embedding);

@@ -1,0 +1,91 @@
+package dev.caravan.graph;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import dev.caravan.kernels.DType;
+import dev.caravan.ops.AllReduce;
+import dev.caravan.ops.Node;
+import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.Tensor.Role;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+class ShardTest {
+  static List<TinyLlama> models() {
+    return TinyLlama.all();
+  }
+
+  @Test
+  void oneRankLeavesTheGraphAsItIs() {
+    Graph graph = models().get(0).train(DType.F32, Recompute.Policy.NONE);
+    assertSame(graph, Shard.apply(graph, 1));
+    assertSame(graph, Partition.apply(graph, 1));
+  }
+
+  @Test
+  void tensorParallelismIsRefused() {
+    Graph graph = models().get(0).score(DType.F32);
+    assertThrows(IllegalArgumentException.class, () -> Partition.apply(graph, 2));
+  }
+
+  @ParameterizedTest
+  @MethodSource("models")
+  void everyGradientIsReducedOnceBehindItsLastPart(TinyLlama model) {
+    Graph graph = Shard.apply(model.train(DType.F32, Recompute.Policy.FULL), 2);
+    Map<Tensor, Tensor> roots = Plan.roots(graph);
+    Map<Tensor, Integer> reduced = new HashMap<>();
+    for (Node node : graph.nodes()) {
+      for (int o = 0; o < node.outputs().size(); o++) {
+        if (node.out(o).role() == Role.GRADIENT) {
+          Tensor root = roots.get(node.out(o));
+          assertEquals(null, reduced.get(root), node + " adds to what was sent");
+          if (node.op() instanceof AllReduce) {
+            reduced.merge(root, 1, Integer::sum);
+          }
+        }
+      }
+    }
+    assertEquals(graph.leaves(Role.GRADIENT).size(), reduced.size());
+  }
+
+  /** Ranks that see the same rows: the reference of the collective multiplies by their number. */
+  @Test
+  void gradientsAreThoseOfAllRanksTogether() {
+    TinyLlama model = models().get(1);
+    Values one = model.values(DType.F32, 61);
+    Values three = one.copy();
+    Graph graph = model.train(DType.F32, Recompute.Policy.NONE);
+    new ReferenceExecutor(graph, one).run();
+    new ReferenceExecutor(Shard.apply(graph, 3), three).run();
+    for (Tensor gradient : graph.leaves(Role.GRADIENT)) {
+      double[] expected = one.get(gradient.name());
+      double[] sum = three.get(gradient.name());
+      for (int i = 0; i < expected.length; i++) {
+        assertEquals(3 * expected[i], sum[i], 1e-15 + 1e-12 * Math.abs(expected[i]));
+      }
+    }
+  }
+
+  /** A collective in the middle of a model: what flows back through it is summed, too. */
+  @Test
+  void aCollectiveIsItsOwnGradient() {
+    OpCase.Builder b = new OpCase.Builder(DType.F32, 62);
+    OpCase one = b.loss("all-reduce", b.one(new AllReduce(3), b.activation("x", 4, 5)));
+    GradientCheck.check(one.graph(), one.values(), new Random(63));
+  }
+
+  @Test
+  void aGroupOfSeveralRanksIsRefusedWhenItIsBound() {
+    Graph graph = Shard.apply(models().get(0).train(DType.F32, Recompute.Policy.NONE), 2);
+    IllegalStateException error =
+        assertThrows(IllegalStateException.class, () -> new DeviceRun(graph, 1).close());
+    assertEquals("all_reduce over 2 ranks is not built yet", error.getMessage());
+  }
+}
