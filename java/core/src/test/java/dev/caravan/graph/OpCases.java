@@ -196,6 +196,9 @@ final class OpCases {
         b -> projection(b, "linear cross-entropy in one chunk", 8, false, 0, 3, 4, 7),
         b ->
             projection(
+                b, "linear cross-entropy in a chunk larger than the buffer", 16, false, 1, 6),
+        b ->
+            projection(
                 b, "linear cross-entropy in chunks, the last not full", 3, false, 6, 1, 2, 5),
         b -> projection(b, "linear cross-entropy in chunks of one row", 1, false, 2, 7),
         b -> projection(b, "linear cross-entropy, tied to the embedding", 4, true, 0, 1, 3, 4, 6),
