@@ -15,8 +15,8 @@ import dev.caravan.tensor.Tensor.Role;
  */
 final class Agreement {
   /**
-   * What goes into these graphs is of order one. A tensor that is far smaller is a difference of larger
-   * numbers (the gradient of a lone key is exactly zero), whose roundings remain.
+   * What goes into these graphs is of order one. A tensor that is far smaller is a difference of
+   * larger numbers (the gradient of a lone key is exactly zero), whose roundings remain.
    */
   private static final double SMALL = 0.01;
 

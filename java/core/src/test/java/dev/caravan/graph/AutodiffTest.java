@@ -12,6 +12,7 @@ import dev.caravan.ops.Embedding;
 import dev.caravan.ops.MatMul;
 import dev.caravan.ops.Node;
 import dev.caravan.ops.Op;
+import dev.caravan.ops.Probes;
 import dev.caravan.ops.RmsNorm;
 import dev.caravan.ops.View;
 import dev.caravan.tensor.Tensor;
@@ -96,7 +97,7 @@ class AutodiffTest {
     Tensor x = graph.leaf("x", TensorType.f32(3, 4), Role.INPUT);
     Tensor w = graph.leaf("w", TensorType.f32(2, 4), Role.PARAMETER);
     Tensor factors = graph.leaf("factors", TensorType.f32(3, 2), Role.CONSTANT);
-    graph.one(new dev.caravan.ops.Probes.Dot(), graph.one(LINEAR, x, w), factors);
+    graph.one(new Probes.Dot(), graph.one(LINEAR, x, w), factors);
     Graph backward = Autodiff.differentiate(graph);
     assertEquals(2, count(backward, "matmul"), "the product itself and its weight's gradient");
   }

@@ -6,6 +6,7 @@ import dev.caravan.ops.Node;
 import dev.caravan.ops.Op;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.TensorType;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -21,7 +22,7 @@ record FakeOp(
     implements Op {
   /** Bytes made of nothing. */
   static FakeOp makes(long... bytes) {
-    List<TensorType> types = java.util.Arrays.stream(bytes).mapToObj(TensorType::bytes).toList();
+    List<TensorType> types = Arrays.stream(bytes).mapToObj(TensorType::bytes).toList();
     return new FakeOp(types, List.of(), List.of(), List.of());
   }
 

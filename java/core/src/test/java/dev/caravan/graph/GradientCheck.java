@@ -18,7 +18,7 @@ import java.util.Random;
  * thousand, as norms of small rows have them, both stay below 1e-10. So a tolerance of 1e-8 of the
  * tensor's largest gradient leaves a margin and still sees the smallest slip in a formula.
  */
-public final class GradientCheck {
+final class GradientCheck {
   private static final double STEP = 3e-4;
   private static final double RELATIVE = 1e-8;
   private static final double ABSOLUTE = 1e-10;

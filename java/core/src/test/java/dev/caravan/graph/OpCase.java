@@ -7,6 +7,7 @@ import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 
@@ -63,7 +64,7 @@ record OpCase(String name, Graph graph, Values values, List<Tensor> outputs) {
       return graph.one(new Probes.Load(), weight(name, shape));
     }
 
-    /** A float32 weight: what is float32 whatever the storage. */
+    /** A constant, which is float32 whatever the storage. */
     Tensor constant(String name, long... shape) {
       return graph.leaf(name, TensorType.f32(shape), Role.CONSTANT);
     }
@@ -99,7 +100,7 @@ record OpCase(String name, Graph graph, Values values, List<Tensor> outputs) {
         double[] factor = values.get(factors);
         long row = output.type().elements() / output.dim(0);
         for (long i = rows; i < output.dim(0); i++) {
-          java.util.Arrays.fill(factor, (int) (i * row), (int) ((i + 1) * row), 0);
+          Arrays.fill(factor, (int) (i * row), (int) ((i + 1) * row), 0);
         }
         inputs.add(output);
         inputs.add(leaf);

@@ -16,6 +16,7 @@ import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
 
@@ -209,7 +210,7 @@ final class OpCases {
       Builder b, String name, int chunk, boolean tied, int... targetRows) {
     int tokens = 8;
     int vocabulary = 11;
-    int[] rows = java.util.Arrays.copyOf(targetRows, tokens);
+    int[] rows = Arrays.copyOf(targetRows, tokens);
     Tensor table = b.weight("table", vocabulary, 6);
     Tensor hidden =
         b.one(

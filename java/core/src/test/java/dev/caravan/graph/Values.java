@@ -10,7 +10,7 @@ import java.util.Map;
 import java.util.Random;
 
 /** Values of a graph's leaves by name, in float64. */
-public final class Values {
+final class Values {
   private final Map<String, double[]> values = new LinkedHashMap<>();
 
   /** No values. */

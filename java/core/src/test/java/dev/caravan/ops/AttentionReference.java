@@ -3,6 +3,7 @@ package dev.caravan.ops;
 import static dev.caravan.ops.References.dim;
 
 import dev.caravan.kernels.Attention.Options;
+import java.util.Arrays;
 
 /** Attention over packed documents and its gradient in float64, one score at a time. */
 final class AttentionReference {
@@ -55,7 +56,7 @@ final class AttentionReference {
     int rows = q.length / (heads * width);
     double[] out = new double[rows * heads * valueWidth];
     double[] lse = new double[heads * rows];
-    java.util.Arrays.fill(lse, Double.NEGATIVE_INFINITY);
+    Arrays.fill(lse, Double.NEGATIVE_INFINITY);
     eachRow(
         (head, query, position, first, end) -> {
           double sum = 0;

@@ -20,8 +20,10 @@ import dev.caravan.tensor.TensorType;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -185,7 +187,7 @@ class AdamWTest {
         .flatMapToDouble(
             tensor -> {
               ByteBuffer bytes = bytes(tensor);
-              return java.util.stream.IntStream.range(0, (int) tensor.elements())
+              return IntStream.range(0, (int) tensor.elements())
                   .mapToDouble(i -> bytes.getFloat(4 * i));
             })
         .toArray();
@@ -225,7 +227,7 @@ class AdamWTest {
   @Test
   void theSavedStateIsEveryMomentOfEveryWeight() {
     open(DType.F32);
-    assertEquals(java.util.List.of("m", "v"), java.util.List.copyOf(adamw.state().keySet()));
+    assertEquals(List.of("m", "v"), List.copyOf(adamw.state().keySet()));
     for (FlatLayout.Slot slot : executor.plan().weights().slots()) {
       assertArrayEquals(slot.type().shape(), adamw.state().get("m").get(slot.name()).shape());
       assertEquals(DType.F32, adamw.state().get("v").get(slot.name()).dtype());
