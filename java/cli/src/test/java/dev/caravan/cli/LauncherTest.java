@@ -123,9 +123,9 @@ class LauncherTest {
     Files.writeString(jdk.resolve("release"), "JAVA_VERSION=\"17.0.1\"\n");
     script(jdk.resolve("bin/javac"), "exit 1");
     script(jdk.resolve("bin/java"), "echo \"in $PWD\"; printf '<%s>' \"${@: -4}\"; exit 7");
-    for (String tool : List.of("cmake", "ninja", "g++")) {
-      script(bin.resolve(tool), "exit 1");
-    }
+    script(bin.resolve("cmake"), "echo 'cmake version 3.25.0'");
+    script(bin.resolve("ninja"), "exit 1");
+    script(bin.resolve("g++"), "exit 1");
     script(
         bin.resolve("mvn"),
         """
@@ -167,6 +167,15 @@ class LauncherTest {
     assertTrue(run("sft").err.contains("building"), "a file deleted");
     assertEquals("", run("sft").err);
     assertEquals(4, Files.readAllLines(builds).size());
+  }
+
+  @Test
+  void aToolThatIsTooOldIsNamed() throws Exception {
+    fakeBuild();
+    script(bin.resolve("cmake"), "echo 'cmake version 3.9.6'");
+    Result result = run("setup");
+    assertEquals(2, result.exit);
+    assertTrue(result.err.contains("cmake 3.9.6 is too old, 3.25 or newer"), result.err);
   }
 
   @Test
