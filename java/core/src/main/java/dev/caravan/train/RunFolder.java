@@ -34,11 +34,11 @@ public final class RunFolder implements AutoCloseable {
   private final Checkpoints checkpoints;
   private final Optional<SavedCheckpoint> resumed;
 
-  private RunFolder(Path path, FileChannel lock, RunConfig config) {
+  private RunFolder(Path path, FileChannel lock, RunConfig config, TrainingRun.Loss loss) {
     this.path = path;
     this.lock = lock;
     this.checkpoints = new Checkpoints(path.resolve(CHECKPOINTS));
-    this.resumed = begin(config);
+    this.resumed = begin(config, loss);
   }
 
   /**
@@ -46,12 +46,13 @@ public final class RunFolder implements AutoCloseable {
    * last complete checkpoint, starts afresh in place of what is there, or goes on from a checkpoint
    * that is named. Writes config.yaml.
    *
+   * @param loss which tokens the run learns
    * @throws UserError if it holds a run with another configuration, naming the first key that
    *     differs; if another process trains in it; if it cannot be written
    */
-  public static RunFolder open(RunConfig config) {
+  public static RunFolder open(RunConfig config, TrainingRun.Loss loss) {
     Path path = config.output();
-    inspect(config);
+    inspect(config, loss);
     FileChannel lock = null;
     try {
       Files.createDirectories(path);
@@ -60,7 +61,7 @@ public final class RunFolder implements AutoCloseable {
       if (!acquire(lock)) {
         throw new UserError(path + ": another process is training in this folder");
       }
-      return new RunFolder(path, lock, config);
+      return new RunFolder(path, lock, config, loss);
     } catch (IOException e) {
       close(lock);
       throw DurableFiles.cannotWrite(path, e);
@@ -68,6 +69,11 @@ public final class RunFolder implements AutoCloseable {
       close(lock);
       throw e;
     }
+  }
+
+  /** Opens the folder of a run whose loss is on the targets. */
+  public static RunFolder open(RunConfig config) {
+    return open(config, TrainingRun.Loss.TARGETS);
   }
 
   private static boolean acquire(FileChannel channel) throws IOException {
@@ -82,18 +88,18 @@ public final class RunFolder implements AutoCloseable {
   /**
    * Where a run would go on from, found without writing anything.
    *
+   * @param loss which tokens the run learns
    * @return the checkpoint; empty for a fresh start
    * @throws UserError if the output folder holds a run with another configuration, naming the first
    *     key that differs; if a checkpoint that is named is not one
    */
-  public static Optional<SavedCheckpoint> inspect(RunConfig config) {
+  public static Optional<SavedCheckpoint> inspect(RunConfig config, TrainingRun.Loss loss) {
     if (config.checkpoint().resume() == RunConfig.Resume.NEVER) {
       return Optional.empty();
     }
     Path path = config.output();
     if (Files.exists(path.resolve(CONFIG))) {
-      RunConfig before = RunFile.read(path.resolve(CONFIG), List.of());
-      RunConfigWriter.difference(config, before)
+      difference(config, loss, path.resolve(CONFIG))
           .ifPresent(
               difference -> {
                 throw new UserError(
@@ -109,14 +115,38 @@ public final class RunFolder implements AutoCloseable {
     return new Checkpoints(path.resolve(CHECKPOINTS)).latest();
   }
 
-  private Optional<SavedCheckpoint> begin(RunConfig config) {
+  private static Optional<String> difference(RunConfig now, TrainingRun.Loss loss, Path file) {
+    try {
+      Optional<String> key = RunConfigWriter.difference(now, RunFile.read(file, List.of()));
+      boolean sameLoss = Files.readString(file).startsWith(firstLine(loss));
+      return key.isEmpty() && !sameLoss ? Optional.of("its loss is not on " + words(loss)) : key;
+    } catch (UserError | IOException e) {
+      throw new UserError(
+          file
+              + ": cannot be compared with this run: "
+              + e.getMessage()
+              + "; choose another output",
+          e);
+    }
+  }
+
+  /** The verb decides which tokens are learnt; a comment keeps it beside the run file's keys. */
+  private static String firstLine(TrainingRun.Loss loss) {
+    return "# loss on " + words(loss) + "\n";
+  }
+
+  private static String words(TrainingRun.Loss loss) {
+    return loss == TrainingRun.Loss.EVERY_TOKEN ? "every token" : "the targets";
+  }
+
+  private Optional<SavedCheckpoint> begin(RunConfig config, TrainingRun.Loss loss) {
     if (config.checkpoint().resume() == RunConfig.Resume.NEVER) {
       removeRun();
     }
     checkpoints.recover();
-    Optional<SavedCheckpoint> from = inspect(config);
-    DurableFiles.replace(
-        path.resolve(CONFIG), RunConfigWriter.toYaml(config).getBytes(StandardCharsets.UTF_8));
+    Optional<SavedCheckpoint> from = inspect(config, loss);
+    String yaml = firstLine(loss) + RunConfigWriter.toYaml(config);
+    DurableFiles.replace(path.resolve(CONFIG), yaml.getBytes(StandardCharsets.UTF_8));
     if (config.checkpoint().resume() == RunConfig.Resume.FOLDER) {
       checkpoints.discardAfter(from.orElseThrow().state().step());
     }

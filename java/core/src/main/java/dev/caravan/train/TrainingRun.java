@@ -63,7 +63,7 @@ public final class TrainingRun {
    */
   public static Outcome run(
       RunConfig config, Loss loss, DeviceChoice choice, Progress progress, BooleanSupplier stop) {
-    Optional<SavedCheckpoint> before = RunFolder.inspect(config);
+    Optional<SavedCheckpoint> before = RunFolder.inspect(config, loss);
     ModelSource model = ModelSource.of(config.model());
     if (config.sequence().length() > model.config().maxPosition()) {
       progress.note(
@@ -110,7 +110,7 @@ public final class TrainingRun {
     }
     try (Stream stream = Stream.open(choice.device(), choice.threads());
         Trainer trainer = new Trainer(config, model, plan, source, heldOut, steps, stream);
-        RunFolder folder = RunFolder.open(config)) {
+        RunFolder folder = RunFolder.open(config, loss)) {
       folder.resumed().ifPresent(trainer::resume);
       return train(trainer, folder, steps, progress, stop);
     }

@@ -40,7 +40,7 @@ class RunFolderTest {
       assertTrue(folder.resumed().isEmpty());
       assertEquals(0, folder.resumedStep());
       String yaml = Files.readString(folder.path().resolve("config.yaml"));
-      assertEquals(RunConfigWriter.toYaml(config()), yaml);
+      assertEquals("# loss on the targets\n" + RunConfigWriter.toYaml(config()), yaml);
     }
   }
 
@@ -70,6 +70,26 @@ class RunFolderTest {
             + " replace it with checkpoint.resume=never",
         error.getMessage());
     assertEquals(new String(before), Files.readString(dir.resolve("run/config.yaml")));
+  }
+
+  @Test
+  void aRunThatLearnsOtherTokensIsRefused() {
+    RunFolder.open(config()).close();
+    UserError error =
+        assertThrows(
+            UserError.class, () -> RunFolder.open(config(), TrainingRun.Loss.EVERY_TOKEN).close());
+    assertTrue(
+        error.getMessage().contains("holds another run: its loss is not on every token;"),
+        error.getMessage());
+  }
+
+  @Test
+  void aDamagedConfigIsNamed() throws IOException {
+    RunFolder.open(config()).close();
+    Path file = dir.resolve("run/config.yaml");
+    Files.writeString(file, "trian: 3\n");
+    UserError error = assertThrows(UserError.class, () -> RunFolder.open(config()).close());
+    assertTrue(error.getMessage().startsWith(file + ": cannot be compared with this run: trian:"));
   }
 
   @Test
