@@ -8,8 +8,10 @@ import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
 import java.math.BigDecimal;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 
@@ -181,6 +183,28 @@ final class Fields {
     List<String> values = new ArrayList<>();
     node.forEach(value -> values.add(text(value, key)));
     return List.copyOf(values);
+  }
+
+  /**
+   * A map from any names to texts, in its order; empty where absent.
+   *
+   * @param needs what the error says is needed instead of something else
+   */
+  Map<String, String> textMap(String key, String needs) {
+    Map<String, String> values = new LinkedHashMap<>();
+    if (!has(key)) {
+      return values;
+    }
+    if (!map.get(key).isObject()) {
+      throw wrong(key, needs);
+    }
+    for (Map.Entry<String, JsonNode> entry : map.get(key).properties()) {
+      if (!entry.getValue().isTextual()) {
+        throw wrong(key, "texts as values");
+      }
+      values.put(entry.getKey(), entry.getValue().asText());
+    }
+    return values;
   }
 
   /** One of an enum's names in lower case. */

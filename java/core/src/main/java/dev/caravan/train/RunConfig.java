@@ -337,6 +337,9 @@ public record RunConfig(
    *
    * @param data {@code eval.data}: a file; no evaluation by default
    * @param everySteps {@code eval.every_steps}: 100 by default; the last step is always evaluated
+   * @param exactMatch {@code eval.exact_match}: a set's name to a file of instructions with one
+   *     right answer, which the model answers before the first step and after the last; none by
+   *     default
    */
-  public record Eval(Optional<Path> data, int everySteps) {}
+  public record Eval(Optional<Path> data, int everySteps, Map<String, Path> exactMatch) {}
 }

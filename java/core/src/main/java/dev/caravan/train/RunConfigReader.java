@@ -96,19 +96,7 @@ final class RunConfigReader {
     if (f.has("mixture")) {
       throw f.notBuilt("mixture");
     }
-    Map<String, String> fields = new LinkedHashMap<>();
-    JsonNode names = f.raw("fields");
-    if (names != null) {
-      if (!names.isObject()) {
-        throw f.wrong("fields", "a map from the format's field to the file's");
-      }
-      for (Map.Entry<String, JsonNode> entry : names.properties()) {
-        if (!entry.getValue().isTextual()) {
-          throw f.wrong("fields", "texts as values");
-        }
-        fields.put(entry.getKey(), entry.getValue().asText());
-      }
-    }
+    Map<String, String> fields = f.textMap("fields", "a map from the format's field to the file's");
     return new RunConfig.Data(
         f.texts("path").stream().map(Cwd::resolvePattern).toList(),
         f.oneOf("format", Format.AUTO),
@@ -262,7 +250,10 @@ final class RunConfigReader {
   }
 
   private static RunConfig.Eval eval(Fields top) {
-    Fields f = top.map("eval", "data", "every_steps");
-    return new RunConfig.Eval(path(f, "data"), f.integer("every_steps", 1, 100));
+    Fields f = top.map("eval", "data", "every_steps", "exact_match");
+    Map<String, Path> exactMatch = new LinkedHashMap<>();
+    f.textMap("exact_match", "a map from a set's name to its file")
+        .forEach((name, file) -> exactMatch.put(name, Cwd.resolve(file)));
+    return new RunConfig.Eval(path(f, "data"), f.integer("every_steps", 1, 100), exactMatch);
   }
 }

@@ -140,6 +140,10 @@ public final class RunConfigWriter {
     ObjectNode eval = root.putObject("eval");
     c.eval().data().ifPresent(path -> eval.put("data", path.toString()));
     eval.put("every_steps", c.eval().everySteps());
+    if (!c.eval().exactMatch().isEmpty()) {
+      ObjectNode sets = eval.putObject("exact_match");
+      c.eval().exactMatch().forEach((name, file) -> sets.put(name, file.toString()));
+    }
     root.put("output", c.output().toString());
     root.put("deterministic", c.deterministic());
     return root;

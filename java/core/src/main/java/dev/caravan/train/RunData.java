@@ -51,8 +51,22 @@ public record RunData(LoadedRows train, Optional<LoadedRows> heldOut) {
    * @throws UserError if rows are malformed or longer than the model's context
    */
   public static RowSet forScore(RunConfig config, LlamaConfig model) {
+    return whole(config, config.data().paths(), model);
+  }
+
+  /**
+   * Reads a file of instructions that are to be answered, in the run's format and template: all of
+   * them, in order, none cut.
+   *
+   * @throws UserError if rows are malformed or longer than the model's context
+   */
+  public static RowSet forAnswers(RunConfig config, Path file, LlamaConfig model) {
+    return whole(config, List.of(file.toString()), model);
+  }
+
+  private static RowSet whole(RunConfig config, List<String> paths, LlamaConfig model) {
     RowLimits limits = new RowLimits(model.maxPosition(), "the model's context", model.vocab());
-    Task task = task(config, config.data().paths());
+    Task task = task(config, paths);
     try (Tokenizer tokenizer = hasWords(task) ? tokenizer(config) : null) {
       return RowLoader.load(task, tokenizer, limits, Purpose.SCORE).rows();
     }

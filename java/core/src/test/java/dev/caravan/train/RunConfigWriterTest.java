@@ -20,7 +20,7 @@ class RunConfigWriterTest {
                  rope_scaling: {rope_type: linear, factor: 2}, note: "1_000"}
       data: {path: [a, 7], fields: {prompt: "yes", target: "1e5"}}
       train: {steps: 3}
-      eval: {data: held}
+      eval: {data: held, exact_match: {facts: asked, words: other}}
       """;
 
   private static RunConfig parse(String... assignments) {
@@ -37,6 +37,8 @@ class RunConfigWriterTest {
     assertEquals(config.data(), back.data());
     assertEquals(config.checkpoint(), back.checkpoint());
     assertEquals(config.output(), back.output());
+    assertEquals(config.eval(), back.eval());
+    assertEquals(List.of("facts", "words"), List.copyOf(back.eval().exactMatch().keySet()));
     assertTrue(yaml.startsWith("model:\n"), yaml);
   }
 

@@ -1,0 +1,164 @@
+package dev.caravan.eval;
+
+import dev.caravan.data.Row;
+import dev.caravan.data.RowSet;
+import dev.caravan.data.UserError;
+import dev.caravan.data.tokenize.Tokenizer;
+import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Device;
+import dev.caravan.kernels.Stream;
+import dev.caravan.model.LlamaConfig;
+import dev.caravan.train.ModelSource;
+import dev.caravan.train.RunConfig;
+import dev.caravan.train.RunData;
+import java.nio.FloatBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.BooleanSupplier;
+
+/**
+ * Instructions with one right answer each, in named sets. A model answers them greedily, at float32
+ * on the CPU; an answer is right if, up to the end token and without spaces around it, it is the
+ * expected text. An answer may have one token more than the longest expected one, end token
+ * included, so one that is cut there is wrong however it would go on.
+ */
+public final class ExactMatch {
+  /**
+   * An instruction.
+   *
+   * @param prompt token ids that the model is given
+   * @param promptText the same in words
+   * @param expected the right answer
+   */
+  public record Item(int[] prompt, String promptText, String expected) {}
+
+  /**
+   * What a model answered.
+   *
+   * @param item to which instruction
+   * @param given its answer
+   */
+  public record Answer(Item item, String given) {
+    /** Whether it is exactly what was expected. */
+    public boolean right() {
+      return given.equals(item.expected);
+    }
+  }
+
+  private final Map<String, List<Item>> sets = new LinkedHashMap<>();
+  private final RunConfig config;
+  private final int longestPrompt;
+  private final int maxNewTokens;
+
+  /**
+   * Reads the sets of {@code eval.exact_match}, in the run's format and template.
+   *
+   * @param model of the tokenizer and vocabulary
+   * @throws UserError if a file is missing, malformed or empty, if a row has no answer, or one that
+   *     does not fit the model's context with its prompt
+   */
+  public ExactMatch(RunConfig config, LlamaConfig model) {
+    this.config = config;
+    int prompts = 0;
+    int answers = 0;
+    try (Tokenizer tokenizer = RunData.tokenizer(config)) {
+      for (var set : config.eval().exactMatch().entrySet()) {
+        RowSet rows = RunData.forAnswers(config, set.getValue(), model);
+        List<Item> items = new ArrayList<>();
+        for (int row = 0; row < rows.size(); row++) {
+          Item item = item(rows.row(row), rows.where(row), tokenizer);
+          items.add(item);
+          prompts = Math.max(prompts, item.prompt.length);
+          answers = Math.max(answers, rows.length(row) - item.prompt.length);
+        }
+        sets.put(set.getKey(), List.copyOf(items));
+      }
+    }
+    longestPrompt = prompts;
+    maxNewTokens = answers + 1;
+  }
+
+  /** The prompt is what comes before the first target; the expected answer is the targets. */
+  private static Item item(Row row, String where, Tokenizer tokenizer) {
+    int first = 0;
+    while (first < row.length() && row.labels()[first] < 0) {
+      first++;
+    }
+    if (first == 0 || first == row.length()) {
+      throw new UserError(where + ": needs a prompt and an answer");
+    }
+    int[] ids = row.inputIds();
+    int[] prompt = Arrays.copyOf(ids, first);
+    return new Item(
+        prompt,
+        tokenizer.decode(prompt),
+        tokenizer.decode(Arrays.copyOfRange(ids, first, ids.length)).strip());
+  }
+
+  /** The sets by name, in the run file's order. */
+  public Map<String, List<Item>> sets() {
+    return sets;
+  }
+
+  /** Tokens of an answer at most, end token included. */
+  public int maxNewTokens() {
+    return maxNewTokens;
+  }
+
+  /**
+   * Lets a model answer everything.
+   *
+   * @param model the model; its folder may be another than the run's, its tokenizer is the run's
+   * @param threads of the CPU
+   * @param stop asked before every instruction; true ends the work
+   * @return the answers by set, in order; an empty map if stopped
+   */
+  public Map<String, List<Answer>> answer(ModelSource model, int threads, BooleanSupplier stop) {
+    Map<String, List<Answer>> answers = new LinkedHashMap<>();
+    int length = Math.min(longestPrompt + maxNewTokens, model.config().maxPosition());
+    Blas.install();
+    try (Tokenizer tokenizer = RunData.tokenizer(config);
+        Stream stream = Stream.open(Device.CPU, threads);
+        Generator generator = new Generator(model, length, DType.F32, stream)) {
+      Set<Integer> stops = new HashSet<>(model.config().eosIds());
+      Arrays.stream(tokenizer.stopIds()).forEach(stops::add);
+      for (var set : sets.entrySet()) {
+        List<Answer> given = new ArrayList<>();
+        for (Item item : set.getValue()) {
+          if (stop.getAsBoolean()) {
+            return Map.of();
+          }
+          int[] ids = greedy(generator, item.prompt, length, stops);
+          given.add(new Answer(item, tokenizer.decode(ids).strip()));
+        }
+        answers.put(set.getKey(), given);
+      }
+    }
+    return answers;
+  }
+
+  private int[] greedy(Generator generator, int[] prompt, int length, Set<Integer> stops) {
+    Sampler sampler = new Sampler(0, 1, 0);
+    generator.reset();
+    int room = Math.min(maxNewTokens, length - prompt.length);
+    int[] made = new int[room];
+    FloatBuffer logits = generator.append(prompt);
+    for (int count = 0; count < room; count++) {
+      int token = sampler.next(logits);
+      if (stops.contains(token)) {
+        return Arrays.copyOf(made, count);
+      }
+      made[count] = token;
+      if (count + 1 < room) {
+        logits = generator.append(token);
+      }
+    }
+    return made;
+  }
+}
