@@ -29,6 +29,17 @@ final class Recipes {
   private static final Map<String, List<String>> BUNDLED = new LinkedHashMap<>();
 
   static {
+    BUNDLED.put(
+        "quickstart",
+        List.of(
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "template.yaml",
+            "rows.jsonl.gz",
+            "facts.jsonl.gz",
+            "phrasings.jsonl.gz"));
+    BUNDLED.put("quickstart-base", List.of("corpus.jsonl.gz", "tokenizer.json"));
     BUNDLED.put("first-run", List.of("rows.jsonl", "held-out.jsonl", "tokenizer.json"));
     BUNDLED.put("llama", List.of());
   }

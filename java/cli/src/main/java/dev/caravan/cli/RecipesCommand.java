@@ -13,7 +13,7 @@ final class RecipesCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     for (Map.Entry<String, String> recipe : Recipes.list().entrySet()) {
-      System.out.printf("%-12s %s%n", recipe.getKey(), recipe.getValue());
+      System.out.printf("%-16s %s%n", recipe.getKey(), recipe.getValue());
     }
     return Main.DONE;
   }
