@@ -2,8 +2,10 @@ package dev.caravan.cli;
 
 import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.RunConfig;
+import dev.caravan.train.RunFolder;
 import dev.caravan.train.Trainer;
 import dev.caravan.train.TrainingRun;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Mixin;
 
@@ -19,15 +21,26 @@ abstract class TrainCommand implements Callable<Integer> {
   public Integer call() {
     RunConfig config = run.read().requireData();
     DeviceChoice choice = device.choose();
+    Optional<BeforeAndAfter> answers;
     TrainingRun.Outcome outcome;
-    try (Interrupt interrupt = new Interrupt();
-        ConsoleProgress progress = new ConsoleProgress()) {
-      outcome = TrainingRun.run(config, loss(), choice, progress, interrupt::requested);
-    }
-    if (outcome.end() == Trainer.End.STOPPED) {
-      return Main.INTERRUPTED;
+    try (Interrupt interrupt = new Interrupt()) {
+      RunFolder.inspect(config, loss());
+      answers = BeforeAndAfter.of(config, choice.threads());
+      if (answers.isPresent() && !answers.get().before(interrupt::requested)) {
+        return Main.INTERRUPTED;
+      }
+      try (ConsoleProgress progress = new ConsoleProgress()) {
+        outcome = TrainingRun.run(config, loss(), choice, progress, interrupt::requested);
+      }
+      boolean complete = outcome.end() == Trainer.End.COMPLETE;
+      if (!complete
+          || answers.isPresent()
+              && !answers.get().after(outcome.checkpoint(), interrupt::requested)) {
+        return Main.INTERRUPTED;
+      }
     }
     System.out.println(outcome.checkpoint());
+    answers.ifPresent(BeforeAndAfter::report);
     return Main.DONE;
   }
 }

@@ -1,0 +1,148 @@
+package dev.caravan.cli;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.checkpoint.DurableFiles;
+import dev.caravan.eval.ExactMatch;
+import dev.caravan.train.ModelSource;
+import dev.caravan.train.RunConfig;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.BooleanSupplier;
+
+/**
+ * What a run taught, for recipes with {@code eval.exact_match}: the model answers the same
+ * instructions before the first step and after the last, with the same decoding. Prints a few
+ * answers, the share that is exactly right of each set and of all, and writes report.json to the
+ * run folder.
+ */
+final class BeforeAndAfter {
+  /** Answers that are shown, spread evenly over the first set. */
+  private static final int SHOWN = 3;
+
+  private final RunConfig config;
+  private final ExactMatch questions;
+  private final int threads;
+  private final PrintStream out;
+  private Map<String, List<ExactMatch.Answer>> before = Map.of();
+  private Map<String, List<ExactMatch.Answer>> after = Map.of();
+
+  private BeforeAndAfter(RunConfig config, int threads, PrintStream out) {
+    this.config = config;
+    this.threads = threads;
+    this.out = out;
+    questions = new ExactMatch(config, ModelSource.of(config.model()).config());
+  }
+
+  /**
+   * Reads the run's instructions.
+   *
+   * @param threads of the CPU, where the answers are made
+   * @return empty where the run has none
+   */
+  static Optional<BeforeAndAfter> of(RunConfig config, int threads) {
+    if (config.eval().exactMatch().isEmpty()) {
+      return Optional.empty();
+    }
+    PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+    return Optional.of(new BeforeAndAfter(config, threads, out));
+  }
+
+  /** Lets the run's model answer; false if asked to stop. */
+  boolean before(BooleanSupplier stop) {
+    before = questions.answer(ModelSource.of(config.model()), threads, stop);
+    if (before.isEmpty()) {
+      return false;
+    }
+    out.println("Before training:");
+    show(before);
+    return true;
+  }
+
+  /** Lets the trained model answer the same; false if asked to stop. */
+  boolean after(Path checkpoint, BooleanSupplier stop) {
+    after = questions.answer(ModelSource.folder(checkpoint), threads, stop);
+    return !after.isEmpty();
+  }
+
+  /** Prints what has changed and writes report.json; both rounds are done. */
+  void report() {
+    out.println("After training:");
+    show(after);
+    ObjectNode report = JsonNodeFactory.instance.objectNode();
+    put(report, all(before), all(after));
+    ObjectNode sets = report.putObject("sets");
+    before.forEach((name, answers) -> put(sets.putObject(name), answers, after.get(name)));
+    report.put("max_new_tokens", questions.maxNewTokens());
+    report.put("temperature", 0);
+    write(report);
+    for (var set : sets.properties()) {
+      out.printf(
+          Locale.ROOT,
+          "%s: %d instructions, exact match before %.1f %%, after %.1f %%%n",
+          set.getKey(),
+          set.getValue().get("instructions").asInt(),
+          set.getValue().get("exact_match_before").asDouble(),
+          set.getValue().get("exact_match_after").asDouble());
+    }
+    print("before", report);
+    print("after", report);
+  }
+
+  private void print(String when, ObjectNode report) {
+    double percent = report.get("exact_match_" + when).asDouble();
+    out.printf(Locale.ROOT, "exact match %s: %.1f %%%n", when, percent);
+  }
+
+  private void show(Map<String, List<ExactMatch.Answer>> answers) {
+    List<ExactMatch.Answer> first = answers.values().iterator().next();
+    int count = Math.min(SHOWN, first.size());
+    for (int i = 0; i < count; i++) {
+      ExactMatch.Answer answer = first.get((2 * i + 1) * first.size() / (2 * count));
+      out.printf(
+          "  %s  ->  %s  (%s)%n",
+          oneLine(answer.item().promptText()),
+          oneLine(answer.given()),
+          answer.right() ? "right" : "wrong, expected: " + answer.item().expected());
+    }
+  }
+
+  private static String oneLine(String text) {
+    return text.strip().replaceAll("\\s+", " ");
+  }
+
+  private static void put(
+      ObjectNode to, List<ExactMatch.Answer> before, List<ExactMatch.Answer> after) {
+    to.put("instructions", before.size());
+    to.put("exact_match_before", percent(before));
+    to.put("exact_match_after", percent(after));
+  }
+
+  /** Share of right answers in percent, to a tenth, as it is printed. */
+  private static double percent(List<ExactMatch.Answer> answers) {
+    long right = answers.stream().filter(ExactMatch.Answer::right).count();
+    return Math.round(1000.0 * right / answers.size()) / 10.0;
+  }
+
+  private static List<ExactMatch.Answer> all(Map<String, List<ExactMatch.Answer>> sets) {
+    return sets.values().stream().flatMap(Collection::stream).toList();
+  }
+
+  private void write(ObjectNode report) {
+    try {
+      byte[] json = new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsBytes(report);
+      DurableFiles.replace(config.output().resolve("report.json"), json);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+}

@@ -1,0 +1,111 @@
+package dev.caravan.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class BeforeAndAfterTest {
+  @TempDir Path dir;
+
+  private JsonNode report(String run) throws IOException {
+    return new ObjectMapper().readTree(dir.resolve(run).resolve("report.json").toFile());
+  }
+
+  private static void closes(Captured run, JsonNode report) {
+    List<String> lines = run.out().lines().toList();
+    assertEquals(
+        List.of(
+            "exact match before: " + report.get("exact_match_before").asText() + " %",
+            "exact match after: " + report.get("exact_match_after").asText() + " %"),
+        lines.subList(lines.size() - 2, lines.size()));
+  }
+
+  @Test
+  void theQuickStartTeachesToAnswer() throws IOException {
+    Captured run =
+        Captured.run(
+            "sft", "quickstart", "--device", "cpu", "--set", "output=" + dir.resolve("quick"));
+    assertEquals(0, run.code(), run.err());
+    JsonNode report = report("quick");
+    closes(run, report);
+    for (String set : List.of("facts", "phrasings")) {
+      JsonNode measured = report.get("sets").get(set);
+      assertTrue(measured.get("instructions").asInt() >= 200, measured.toString());
+      assertTrue(measured.get("exact_match_before").asDouble() <= 10, measured.toString());
+      assertTrue(measured.get("exact_match_after").asDouble() >= 50, measured.toString());
+    }
+  }
+
+  @Test
+  void anyRecipeMayAsk() throws IOException {
+    Path rows = dir.resolve("asked.jsonl");
+    Files.writeString(
+        rows,
+        "{\"instruction\": \"Give the opposite of the word.\", \"input\": \"hot\", \"output\": \"cold\"}\n"
+            + "{\"instruction\": \"Give the opposite of the word.\", \"input\": \"big\", \"output\": \"never\"}\n");
+    Captured run =
+        Captured.run(
+            TrainTest.arguments(
+                "sft", dir.resolve("run"), 3, "eval.exact_match={learnt: " + rows + "}"));
+    assertEquals(0, run.code(), run.err());
+    closes(run, report("run"));
+    assertTrue(run.out().contains("Before training:\n"), run.out());
+    assertTrue(run.out().contains("learnt: 2 instructions, exact match before "), run.out());
+    assertEquals(2, report("run").get("sets").get("learnt").get("instructions").asInt());
+  }
+
+  @Test
+  void rightAnswersAreCounted() throws IOException {
+    Path model = dir.resolve("whole");
+    String[] whole =
+        TrainTest.arguments(
+            "sft", model, 240, "optimizer.schedule=cosine", "checkpoint.every_steps=240");
+    Captured trained = Captured.run(whole);
+    assertEquals(0, trained.code(), trained.err());
+    Path rows = dir.resolve("asked.jsonl");
+    Files.writeString(
+        rows,
+        "{\"instruction\": \"Give the opposite of the word.\", \"input\": \"hot\", \"output\": \"cold\"}\n"
+            + "{\"instruction\": \"Give the opposite of the word.\", \"input\": \"big\", \"output\": \"never\"}\n");
+    Captured again =
+        Captured.run(
+            TrainTest.arguments(
+                "sft",
+                model,
+                240,
+                "optimizer.schedule=cosine",
+                "checkpoint.every_steps=240",
+                "eval.exact_match={learnt: " + rows + "}"));
+    assertEquals(0, again.code(), again.err());
+    assertTrue(again.err().contains("complete, 240 steps are done"), again.err());
+    assertEquals(0, report("whole").get("exact_match_before").asDouble());
+    assertEquals(50, report("whole").get("exact_match_after").asDouble());
+    closes(again, report("whole"));
+  }
+
+  @Test
+  void instructionsWithoutAnAnswerAreRefusedBeforeAnythingIsWritten() throws IOException {
+    Path rows = dir.resolve("asked.jsonl");
+    Files.writeString(rows, "{\"input_ids\": [1, 5, 6], \"labels\": [-100, -100, -100]}\n");
+    Captured run =
+        Captured.run(
+            TrainTest.arguments(
+                "sft",
+                dir.resolve("run"),
+                3,
+                "data.format=auto",
+                "eval.exact_match={a: " + rows + "}"));
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains(rows + ":1: needs a prompt and an answer"), run.err());
+    assertFalse(Files.exists(dir.resolve("run")));
+  }
+}
