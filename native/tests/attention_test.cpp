@@ -43,8 +43,7 @@ double largest(const std::vector<double>& values) {
 }
 
 // The gradients of scores, weight * (d_weight - delta), are small differences of large numbers:
-// with one key they are 0. So their rule also allows two float32 roundings of what is subtracted,
-// times the factor that it meets.
+// with one key they are 0. This is the size of what is subtracted.
 double subtracted(const reference::Attention& how, const std::vector<double>& out,
                   const std::vector<double>& d_out) {
     double most = 0;
@@ -57,8 +56,10 @@ double subtracted(const reference::Attention& how, const std::vector<double>& ou
     return most;
 }
 
-void check_difference(std::vector<double> got, std::vector<double> plain, std::vector<double> exact,
-                      double size) {
+// The accuracy rule, also allowing two float32 roundings of numbers of the size that went into
+// sums.
+void check_sums(std::vector<double> got, std::vector<double> plain, std::vector<double> exact,
+                double size) {
     // One more element, exact in all three, sets the scale.
     for (std::vector<double>* values : {&got, &plain, &exact}) values->push_back(size);
     CHECK_ACCURACY(got, plain, exact);
@@ -72,7 +73,9 @@ void check(const reference::Attention& how, int32_t dtype, int64_t gap, uint64_t
     const auto exact = reference::attention_forward<double>(how, q, k, v, bias);
     const auto plain = reference::attention_forward<float>(how, q, k, v, bias);
     p.forward(stream);
-    CHECK_ACCURACY(p.out.values(), wide(plain.out, dtype), exact.out);
+    // A score of size s is rounded by s units, which its exponential passes on to the weights.
+    const double scores = std::fmax(1, largest(finite(exact.lse)));
+    check_sums(p.out.values(), wide(plain.out, dtype), exact.out, scores * largest(exact.out));
     const auto lse = p.lse.values();
     CHECK_EQUAL(infinite(lse), infinite(exact.lse));
     CHECK_ACCURACY(finite(lse), finite(wide(plain.lse, F32)), finite(exact.lse));
@@ -84,10 +87,10 @@ void check(const reference::Attention& how, int32_t dtype, int64_t gap, uint64_t
                                                         wide(plain.lse, F32), d_out);
     const double before = 0.5;
     p.backward(stream, before);
-    const double size = how.scale * subtracted(how, exact.out, d_out);
-    check_difference(p.d_q.values(), wide(h.d_q, dtype), g.d_q, size * largest(k));
-    check_difference(p.d_k.values(), wide(h.d_k, dtype), g.d_k, size * largest(q));
-    CHECK_ACCURACY(p.d_v.values(), wide(h.d_v, dtype), g.d_v);
+    const double size = scores * how.scale * subtracted(how, exact.out, d_out);
+    check_sums(p.d_q.values(), wide(h.d_q, dtype), g.d_q, size * largest(k));
+    check_sums(p.d_k.values(), wide(h.d_k, dtype), g.d_k, size * largest(q));
+    check_sums(p.d_v.values(), wide(h.d_v, dtype), g.d_v, scores * largest(g.d_v));
     if (how.buckets > 0) {
         auto expected = g.d_bias, rough = wide(h.d_bias, F32);
         for (double& value : expected) value += before;
