@@ -28,6 +28,9 @@ class InterruptionTest {
     List<String> command = new ArrayList<>(List.of(shell));
     command.addAll(
         List.of(
+            // Whoever runs the tests in the background may have Ctrl-C ignored, and so its children.
+            "env",
+            "--default-signal=INT",
             Path.of(System.getProperty("java.home"), "bin", "java").toString(),
             "-XX:+UseSerialGC",
             "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0",
@@ -52,7 +55,9 @@ class InterruptionTest {
   }
 
   private static void finish(Process process, int code) throws InterruptedException {
-    assertTrue(process.waitFor(3, TimeUnit.MINUTES), "the process hangs");
+    boolean ended = process.waitFor(3, TimeUnit.MINUTES);
+    process.destroyForcibly();
+    assertTrue(ended, "the process hangs");
     assertEquals(code, process.exitValue());
   }
 
