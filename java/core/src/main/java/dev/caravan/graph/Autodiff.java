@@ -138,7 +138,6 @@ public final class Autodiff {
         add(input, part);
       } else {
         sums.put(input, part);
-        owned.clear(input.id());
       }
     }
 
