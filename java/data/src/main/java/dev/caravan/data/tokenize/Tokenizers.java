@@ -65,6 +65,7 @@ public final class Tokenizers {
         folder
             + ": no tokenizer in it; expected one of "
             + String.join(", ", NAMES)
-            + "; name one with the tokenizer key");
+            + "; name one: the tokenizer key of a run file, --tokenizer of generate (whose --ids needs"
+            + " none)");
   }
 }
