@@ -1,19 +1,9 @@
 package dev.caravan.cli;
 
-import dev.caravan.data.UserError;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Unmatched;
 
-/** {@code caravan bench}: refused until it is built. */
-@Command(name = "bench")
-final class BenchCommand implements Callable<Integer> {
-  @Unmatched List<String> arguments = new ArrayList<>();
-
-  @Override
-  public Integer call() {
-    throw new UserError("bench: not built yet");
-  }
-}
+/** {@code caravan bench}: what kernels and training take on this machine. */
+@Command(
+    name = "bench",
+    subcommands = {BenchKernelsCommand.class})
+final class BenchCommand {}

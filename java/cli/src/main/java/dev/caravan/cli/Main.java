@@ -68,7 +68,8 @@ public final class Main {
   }
 
   private static int usage(ParameterException e) {
-    String verb = e.getCommandLine().getCommandName();
+    // "caravan bench kernels" without its first word.
+    String verb = e.getCommandLine().getCommandSpec().qualifiedName().replaceFirst("^caravan ", "");
     String message = e.getMessage().lines().findFirst().orElse("bad usage");
     if (e instanceof CommandLine.UnmatchedArgumentException unmatched) {
       String word = unmatched.getUnmatched().get(0);
@@ -79,7 +80,7 @@ public final class Main {
       }
     }
     String which = verb.equals("caravan") ? "" : verb + ": ";
-    return say(BAD_INPUT, which + message + " (see caravan " + verb + " --help)");
+    return say(BAD_INPUT, which + message + " (see caravan " + verb.split(" ")[0] + " --help)");
   }
 
   /** Maps a failure to its exit code and one line. */

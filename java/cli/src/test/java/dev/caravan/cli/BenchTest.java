@@ -1,0 +1,53 @@
+package dev.caravan.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class BenchTest {
+  @TempDir Path dir;
+
+  @Test
+  void kernelsPrintATableThatCanBePasted() throws Exception {
+    Path plot = dir.resolve("roof.svg");
+    Captured run =
+        Captured.run(
+            "bench", "kernels", "--device", "cpu", "--threads", "1", "--size", "tiny", "--samples",
+            "1", "--op", "rmsnorm", "--op", "matmul dW", "--plot", plot.toString());
+    assertEquals(0, run.code(), run.err());
+    String[] lines = run.out().split("\n");
+    long rows = run.out().lines().filter(line -> line.startsWith("| rmsnorm ")).count();
+    assertEquals(6, rows, run.out()); // three variants, float32 and bfloat16
+    assertTrue(run.out().contains("| matmul dW "), run.out());
+    assertTrue(run.out().contains("Measured roof: copy "), run.out());
+    for (String line : lines) {
+      assertTrue(line.length() <= 80, line);
+    }
+    assertTrue(Files.readString(plot).startsWith("<svg"));
+  }
+
+  @Test
+  void kernelsGiveOneJsonObject() throws Exception {
+    Captured run =
+        Captured.run(
+            "bench", "kernels", "--device", "cpu", "--threads", "1", "--size", "tiny", "--samples",
+            "1", "--op", "attention", "--dtype", "bf16", "--json");
+    assertEquals(0, run.code(), run.err());
+    JsonNode out = new ObjectMapper().readTree(run.out());
+    assertEquals(2, out.path("results").size());
+    JsonNode backward = out.path("results").get(1);
+    assertEquals("attention bwd", backward.path("op").asText());
+    assertEquals("bf16", backward.path("dtype").asText());
+    for (String key : new String[] {"seconds", "bytes_per_s", "flops_per_s", "roof_share"}) {
+      assertTrue(backward.path(key).asDouble() > 0, key);
+    }
+    assertTrue(out.path("roof").path("copy_bytes_per_s").asDouble() > 0);
+    assertTrue(out.path("roof").path("product_f32_flops_per_s").asDouble() > 0);
+  }
+}

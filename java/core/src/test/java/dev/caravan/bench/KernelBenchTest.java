@@ -1,0 +1,205 @@
+package dev.caravan.bench;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.caravan.data.UserError;
+import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Device;
+import dev.caravan.kernels.Elementwise;
+import dev.caravan.kernels.KernelCall;
+import dev.caravan.kernels.Memory;
+import dev.caravan.kernels.Stream;
+import dev.caravan.kernels.TensorRef;
+import java.io.ByteArrayInputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import javax.xml.parsers.DocumentBuilderFactory;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class KernelBenchTest {
+  private static final Roof ROOF = new Roof(1e10, Map.of(DType.F32, 1e11, DType.BF16, 2e11));
+
+  @BeforeAll
+  static void install() {
+    Blas.install();
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16"})
+  void everyOpGivesFiniteValuesAndATime(DType dtype) {
+    long before = Memory.stats().liveBytes();
+    try (Stream stream = Stream.open(Device.CPU, 2)) {
+      KernelBench bench = new KernelBench(stream, ROOF, 1);
+      List<KernelBench.Result> results = bench.run(Dims.of("tiny"), dtype, op -> true);
+      assertTrue(results.size() >= KernelBench.ops().size() - 1, results.toString());
+      for (KernelBench.Result result : results) {
+        assertEquals("", result.refusal(), result.op());
+        assertTrue(result.seconds().orElseThrow() > 0, result.op());
+        assertTrue(result.share() > 0, result.op());
+        assertTrue(result.cost().bytes() > 0, result.op());
+      }
+    }
+    assertEquals(before, Memory.stats().liveBytes());
+  }
+
+  @Test
+  void onlyWantedOpsRun() {
+    try (Stream stream = Stream.open(Device.CPU, 1)) {
+      List<KernelBench.Result> results =
+          new KernelBench(stream, ROOF, 1).run(Dims.of("tiny"), DType.F32, "rmsnorm"::equals);
+      assertEquals(List.of("rmsnorm"), results.stream().map(KernelBench.Result::op).toList());
+    }
+  }
+
+  @Test
+  void anOutputThatIsNeverWrittenIsNoticed() {
+    try (Stream stream = Stream.open(Device.CPU, 1);
+        Bed bed = new Bed(stream)) {
+      bed.output(DType.F32, 3, 5);
+      assertFalse(bed.outputsAreFinite());
+    }
+    try (Stream stream = Stream.open(Device.CPU, 1);
+        Bed bed = new Bed(stream)) {
+      bed.output(DType.BF16, 7);
+      assertFalse(bed.outputsAreFinite());
+    }
+  }
+
+  @Test
+  void aBedGivesTheSameNumbersToEveryDeviceAndType() {
+    long elements = (17 << 20) / 2; // beyond one window of bfloat16
+    try (Stream stream = Stream.open(Device.CPU, 1);
+        Bed bed = new Bed(stream);
+        Bed other = new Bed(stream)) {
+      TensorRef narrow = bed.random(DType.BF16, elements);
+      TensorRef wide = other.random(DType.F32, 1000);
+      TensorRef widened = bed.output(DType.F32, elements);
+      bed.run(bed.ready(Elementwise.cast(narrow, widened)));
+      float[] values = bed.read().get(0);
+      java.nio.FloatBuffer expected =
+          Memory.hostView(wide.address(), (int) wide.bytes()).asFloatBuffer();
+      for (int i = 0; i < 1000; i++) {
+        assertEquals(expected.get(i), values[i]);
+      }
+      int window = (1 << 24) / 2;
+      assertEquals(values[0], values[window]);
+      assertEquals(values[5], values[window + 5]);
+    }
+  }
+
+  @Test
+  void differencesAreRelativeAndNotANumberIsNone() {
+    assertEquals(0.5, KernelBench.difference(new float[] {1, 4}, new float[] {2, 2}) / 2, 1e-9);
+    assertFalse(KernelBench.difference(new float[] {Float.NaN, 1}, new float[] {1, 1}) <= 1);
+    assertFalse(KernelBench.difference(new float[] {1, Float.NaN}, new float[] {1, 1}) <= 1);
+  }
+
+  @Test
+  void costsAreThoseOfTheFormulas() {
+    Cost product = Cost.product(3, 5, 7, DType.BF16, DType.F32, true);
+    assertEquals(2 * 3 * 5 * 7, product.flops());
+    assertEquals((3 * 7 + 7 * 5) * 2 + 2 * 3 * 5 * 4, product.bytes());
+    Cost forward = Cost.attention(4, 2, 1, 8, DType.F32, false);
+    assertEquals(2 * (4 + 3 + 2 + 1) * 8 * 2 * 2, forward.flops());
+    assertEquals(2.5 * forward.flops(), Cost.attention(4, 2, 1, 8, DType.F32, true).flops());
+    // 100 bytes at 10 a second against 40 FLOPs at 2 a second.
+    assertEquals(20, new Cost(100, 40, true).bound(10, 2));
+    assertEquals(10, new Cost(100, 40, false).bound(10, 2));
+    assertEquals(0.5, new Roof(10, new EnumMap<>(Map.of(DType.F32, 2.0)))
+        .share(new Cost(100, 40, true), DType.F32, 40));
+    assertEquals(0.25, new Roof(10, Map.of()).share(new Cost(100, 40, true), DType.F32, 40));
+  }
+
+  @Test
+  void theTableFitsInEightyColumnsAtEverySize() {
+    for (String size : List.of("tiny", "15m", "1b", "8b")) {
+      List<KernelBench.Result> results =
+          KernelCases.of(Dims.of(size), DType.BF16).stream()
+              .map(c -> result(c, Optional.of(123.4e-6), 12.34))
+              .toList();
+      List<String> lines = KernelTable.lines(results, ROOF);
+      assertEquals(results.size() + 2, lines.size());
+      for (String line : lines) {
+        assertTrue(line.length() <= 80, line);
+        assertEquals(lines.get(0).length(), line.length());
+        assertEquals(7, line.chars().filter(c -> c == '|').count(), line);
+      }
+    }
+  }
+
+  @Test
+  void whatWasNotMeasuredIsSaidBelow() {
+    KernelCase first = KernelCases.of(Dims.of("tiny"), DType.F32).get(0);
+    KernelBench.Result refused =
+        new KernelBench.Result(
+            first.op(), first.shape(), DType.F32, first.cost(), Optional.empty(), 0, "no kernel");
+    List<String> lines = KernelTable.lines(List.of(refused), ROOF);
+    assertEquals(List.of("not measured: matmul f32: no kernel"), lines.subList(2, 3));
+  }
+
+  private static KernelBench.Result result(KernelCase c, Optional<Double> seconds, double share) {
+    return new KernelBench.Result(c.op(), c.shape(), c.dtype(), c.cost(), seconds, share, "");
+  }
+
+  @Test
+  void numbersHaveThreeDigits() {
+    assertEquals("1.23 us", KernelTable.time(1.234e-6));
+    assertEquals("100 ms", KernelTable.time(0.09996));
+    assertEquals("2.00 s", KernelTable.time(2));
+    assertEquals("99.9 GB/s", KernelTable.rate(99.9e9, "B/s"));
+    assertEquals("1.50 TFLOP/s", KernelTable.rate(1.5e12, "FLOP/s"));
+  }
+
+  @Test
+  void thePlotIsXmlWithAPointForEachOpThatComputes() throws Exception {
+    List<KernelBench.Result> results =
+        KernelCases.of(Dims.of("tiny"), DType.F32).stream()
+            .map(c -> result(c, Optional.of(1e-5), 0.5))
+            .toList();
+    String svg = RooflinePlot.svg("a <b> & c", results, ROOF, DType.F32);
+    var document =
+        DocumentBuilderFactory.newInstance()
+            .newDocumentBuilder()
+            .parse(new ByteArrayInputStream(svg.getBytes(StandardCharsets.UTF_8)));
+    long computing = results.stream().filter(r -> r.cost().flops() > 0).count();
+    assertEquals(computing, document.getElementsByTagName("circle").getLength());
+    assertTrue(svg.contains(">rmsnorm</text>"));
+  }
+
+  @Test
+  void theRoofIsMeasured() {
+    try (Stream stream = Stream.open(Device.CPU, 2)) {
+      Roof roof = Roof.measure(stream, 1);
+      assertTrue(roof.copyBytesPerSecond() > 0);
+      assertTrue(roof.flopsPerSecond(DType.F32) > 0);
+      assertTrue(roof.flopsPerSecond(DType.BF16) > 0);
+    }
+  }
+
+  @Test
+  void aSizeThatIsNotThereNamesTheNearest() {
+    UserError e = assertThrows(UserError.class, () -> Dims.of("15mm"));
+    assertTrue(e.getMessage().contains("did you mean '15m'"), e.getMessage());
+  }
+
+  @Test
+  void aCallThatFailsIsNotSwallowed() {
+    try (Stream stream = Stream.open(Device.CPU, 1);
+        Bed bed = new Bed(stream)) {
+      KernelCall wrong =
+          Elementwise.add(
+              bed.random(DType.F32, 2, 3), bed.random(DType.F32, 3, 2), bed.output(DType.F32, 2, 3));
+      assertThrows(RuntimeException.class, () -> bed.run(bed.ready(wrong)));
+    }
+  }
+}
