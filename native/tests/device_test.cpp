@@ -11,8 +11,8 @@
 
 namespace {
 
-// Without libcaravan_cuda.so beside it (this program is in a folder of its own) there is no CUDA, which
-// is an answer and no failure.
+// Without libcaravan_cuda.so beside it (this program is in a folder of its own) there is no CUDA,
+// which is an answer and no failure.
 void cuda_says_why_not() {
     int32_t count = -1;
     CHECK_OK(caravan_device_count(CARAVAN_CUDA, &count));
@@ -39,7 +39,7 @@ void a_broken_library_says_so() {
     std::FILE* out = std::fopen(file.c_str(), "w");
     std::fputs("not a library", out);
     std::fclose(out);
-    const caravan::CudaLibrary opened = caravan::open_cuda_library(std::string(folder) + "/");
+    const caravan::CudaLibrary opened = caravan::open_cuda_library(file);
     CHECK(opened.entry == nullptr);
     CHECK_EQUAL(opened.devices, 0);
     CHECK(opened.reason.find(file) != std::string::npos);
@@ -47,11 +47,12 @@ void a_broken_library_says_so() {
     rmdir(folder);
 }
 
-// The library that this build made, if nvcc was there: it loads on any machine, and has devices or a reason.
+// The library that this build made, if nvcc was there: it loads on any machine, and has devices or
+// a reason.
 void the_built_library_answers() {
-    const char* folder = std::getenv("CARAVAN_CUDA_FOLDER");
-    if (folder == nullptr) return;
-    const caravan::CudaLibrary opened = caravan::open_cuda_library(folder);
+    const char* file = std::getenv("CARAVAN_CUDA_FILE");
+    if (file == nullptr) return;
+    const caravan::CudaLibrary opened = caravan::open_cuda_library(file);
     CHECK(opened.entry != nullptr);
     CHECK((opened.devices > 0) == opened.reason.empty());
     std::printf("cuda: %d devices %s\n", opened.devices, opened.reason.c_str());
@@ -84,10 +85,24 @@ int main() {
     CHECK_OK(caravan_device_info(CARAVAN_CPU, 0, small, 5, &memory));
     CHECK(std::strncmp(small, name, 4) == 0 && small[4] == '\0' && small[5] == '#');
 
+    int32_t capability = -1;
+    CHECK_OK(caravan_device_capability(CARAVAN_CPU, 0, &capability));
+    CHECK_EQUAL(capability, 0);
+    CHECK_REFUSED(caravan_device_capability(CARAVAN_CPU, 0, nullptr), "capability: got null");
+    int64_t free = -1, total = -1;
+    CHECK_OK(caravan_memory_info(CARAVAN_CPU, 0, &free, &total));
+    CHECK(free > 0 && free <= total && total == memory);
+    CHECK_REFUSED(caravan_memory_info(CARAVAN_CPU, 0, nullptr, &total), "free_bytes: got null");
+    CHECK_OK(caravan_range_push(CARAVAN_CUDA, "a range"));
+    CHECK_OK(caravan_range_pop(CARAVAN_CUDA));
+    CHECK_REFUSED(caravan_range_push(CARAVAN_CPU, nullptr), "range_push: name");
+    CHECK_REFUSED(caravan_range_push(5, "x"), "range_push: kind");
+
     CHECK_REFUSED(caravan_device_info(CARAVAN_CPU, 1, name, sizeof name, &memory),
                   "device_info: index", "got 1");
     CHECK_REFUSED(caravan_device_info(CARAVAN_CPU, 0, nullptr, 5, &memory), "device_info: name");
     CHECK_REFUSED(caravan_device_info(CARAVAN_CPU, 0, name, 0, &memory), "device_info: capacity");
-    CHECK_REFUSED(caravan_device_info(CARAVAN_CPU, 0, name, 5, nullptr), "device_info: memory_bytes");
+    CHECK_REFUSED(caravan_device_info(CARAVAN_CPU, 0, name, 5, nullptr),
+                  "device_info: memory_bytes");
     return test::finish();
 }

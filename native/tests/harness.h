@@ -5,10 +5,13 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <initializer_list>
 #include <limits>
+#include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -125,6 +128,64 @@ class Random {
     uint64_t state_;
 };
 
+// ------------------------------------------------------------------------------- the device
+
+// The environment variable CARAVAN_TEST_DEVICE says where ops run: cpu (the default) or cuda. With
+// cuda, CARAVAN_CUDA_LIBRARY names the device library, which may be the emulation.
+inline int32_t kind() {
+    static const int32_t chosen = [] {
+        const char* wish = std::getenv("CARAVAN_TEST_DEVICE");
+        return wish != nullptr && std::strcmp(wish, "cuda") == 0 ? CARAVAN_CUDA : CARAVAN_CPU;
+    }();
+    return chosen;
+}
+
+// On the emulation a kernel takes thousands of times as long, so tests choose fewer and smaller
+// shapes there: those that cross each border of a kernel's tiles.
+inline bool emulated() {
+    static const bool is = [] {
+        char name[200] = "";
+        int64_t memory = 0;
+        return kind() == CARAVAN_CUDA &&
+               caravan_device_info(CARAVAN_CUDA, 0, name, sizeof name, &memory) == CARAVAN_OK &&
+               std::strstr(name, "emulation") != nullptr;
+    }();
+    return is;
+}
+
+inline caravan_stream& latest_stream() {
+    static caravan_stream stream = nullptr;
+    return stream;
+}
+
+// Waits for what was enqueued, before a result is looked at.
+inline void settle() {
+    if (kind() == CARAVAN_CUDA && latest_stream() != nullptr) {
+        CHECK_OK(caravan_stream_synchronize(latest_stream()));
+    }
+}
+
+// Memory that both this program and the device reach. On the emulation it is of exactly the given
+// size, so that every access beyond it is reported.
+class Memory {
+  public:
+    explicit Memory(int64_t bytes) : bytes_(bytes) {
+        void* data = nullptr;
+        CHECK_OK(caravan_malloc_host(kind(), 0, bytes, &data));
+        data_ = static_cast<unsigned char*>(data);
+    }
+    ~Memory() { caravan_free_host(kind(), 0, data_); }
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+    unsigned char* data() { return data_; }
+    const unsigned char* data() const { return data_; }
+    int64_t size() const { return bytes_; }
+
+  private:
+    int64_t bytes_;
+    unsigned char* data_ = nullptr;
+};
+
 // ------------------------------------------------------------------------------- tensors
 
 inline float bf16_to_float(uint16_t bits) {
@@ -175,9 +236,10 @@ class Tensor {
         rows_ = 1;
         for (size_t i = 0; i + 1 < shape_.size(); ++i) rows_ *= shape_[i];
         bytes_ = rows_ * (row_ + gap_) * width_;
-        memory_.assign(static_cast<size_t>(bytes_ + 2 * kGuard + 64), kGuardByte);
-        const auto address = reinterpret_cast<uintptr_t>(memory_.data());
-        start_ = static_cast<int64_t>((64 - address % 64) % 64) + kGuard;
+        start_ = emulated() ? 0 : kGuard;
+        const int64_t used = bytes_ == 0 ? 0 : bytes_ - (emulated() ? gap_ * width_ : 0);
+        memory_ = std::make_unique<Memory>(used + 2 * start_);
+        std::memset(memory_->data(), kGuardByte, static_cast<size_t>(memory_->size()));
         poison();
     }
     Tensor(const Tensor& other) : Tensor(other.dtype_, other.shape_, other.gap_) {
@@ -204,22 +266,8 @@ class Tensor {
     }
 
     double get(int64_t i) const {
-        switch (dtype_) {
-            case CARAVAN_F32:
-                return read<float>(i);
-            case CARAVAN_BF16:
-                return bf16_to_float(read<uint16_t>(i));
-            case CARAVAN_I32:
-                return read<int32_t>(i);
-            case CARAVAN_I64:
-                return static_cast<double>(read<int64_t>(i));
-            case CARAVAN_F64:
-                return read<double>(i);
-            case CARAVAN_U8:
-                return read<uint8_t>(i);
-            default:
-                return read<uint16_t>(i);
-        }
+        settle();
+        return peek(i);
     }
 
     void set(int64_t i, double value) {
@@ -247,13 +295,15 @@ class Tensor {
     }
 
     std::vector<double> values() const {
+        settle();
         std::vector<double> result(static_cast<size_t>(count()));
-        for (int64_t i = 0; i < count(); ++i) result[static_cast<size_t>(i)] = get(i);
+        for (int64_t i = 0; i < count(); ++i) result[static_cast<size_t>(i)] = peek(i);
         return result;
     }
 
     // The raw bits, for bit-for-bit comparison.
     std::string bits() const {
+        settle();
         std::string result;
         for (int64_t i = 0; i < count(); ++i) {
             result.append(static_cast<const char*>(at(i)), static_cast<size_t>(width_));
@@ -262,16 +312,17 @@ class Tensor {
     }
 
     bool guarded() const {
-        for (int64_t i = 0; i < static_cast<int64_t>(memory_.size()); ++i) {
+        settle();
+        for (int64_t i = 0; i < memory_->size(); ++i) {
             const int64_t inside = i - start_;
             const bool body =
                 inside >= 0 && inside < bytes_ && inside / width_ % (row_ + gap_) < row_;
-            if (!body && memory_[static_cast<size_t>(i)] != kGuardByte) return false;
+            if (!body && memory_->data()[i] != kGuardByte) return false;
         }
         return true;
     }
 
-    void* data() { return memory_.data() + start_; }
+    void* data() { return memory_->data() + start_; }
 
     template <typename T>
     T* as() {
@@ -299,9 +350,28 @@ class Tensor {
     static constexpr unsigned char kGuardByte = 0xa7;
 
     void* at(int64_t i) {
-        return memory_.data() + start_ + (i / row_ * (row_ + gap_) + i % row_) * width_;
+        return memory_->data() + start_ + (i / row_ * (row_ + gap_) + i % row_) * width_;
     }
     const void* at(int64_t i) const { return const_cast<Tensor*>(this)->at(i); }
+
+    double peek(int64_t i) const {
+        switch (dtype_) {
+            case CARAVAN_F32:
+                return read<float>(i);
+            case CARAVAN_BF16:
+                return bf16_to_float(read<uint16_t>(i));
+            case CARAVAN_I32:
+                return read<int32_t>(i);
+            case CARAVAN_I64:
+                return static_cast<double>(read<int64_t>(i));
+            case CARAVAN_F64:
+                return read<double>(i);
+            case CARAVAN_U8:
+                return read<uint8_t>(i);
+            default:
+                return read<uint16_t>(i);
+        }
+    }
 
     template <typename T>
     T read(int64_t i) const {
@@ -320,10 +390,37 @@ class Tensor {
     int64_t gap_;  // elements between rows
     int64_t width_, row_, rows_, bytes_;
     int64_t start_;
-    std::vector<unsigned char> memory_;
+    std::unique_ptr<Memory> memory_;
 };
 
-// A u8 [n] tensor over a struct or an array of structs.
+// A struct that ops read and write, such as the step state.
+template <typename T>
+class Box {
+  public:
+    Box() : memory_(sizeof(T)) { new (memory_.data()) T{}; }
+    T& operator*() {
+        settle();
+        return *reinterpret_cast<T*>(memory_.data());
+    }
+    T* operator->() { return &**this; }
+
+    // A u8 [n] tensor over it.
+    caravan_tensor view() {
+        caravan_tensor tensor = {};
+        tensor.data = memory_.data();
+        tensor.bytes = memory_.size();
+        tensor.dtype = CARAVAN_U8;
+        tensor.rank = 1;
+        tensor.shape[0] = tensor.bytes;
+        tensor.stride[0] = 1;
+        return tensor;
+    }
+
+  private:
+    Memory memory_;
+};
+
+// A u8 [n] tensor over a struct or an array of structs of this program, which only the CPU reaches.
 template <typename T>
 caravan_tensor bytes_of(T* items, int64_t count = 1) {
     caravan_tensor tensor = {};
@@ -341,23 +438,32 @@ caravan_tensor bytes_of(T* items, int64_t count = 1) {
 class Stream {
   public:
     explicit Stream(int32_t threads = 1) {
-        CHECK_OK(caravan_stream_create(CARAVAN_CPU, 0, threads, &stream_));
+        CHECK_OK(caravan_stream_create(kind(), 0, threads, &stream_));
+        before_ = latest_stream();
+        latest_stream() = stream_;
     }
-    ~Stream() { caravan_stream_destroy(stream_); }
+    ~Stream() {
+        settle();
+        latest_stream() = before_;
+        caravan_stream_destroy(stream_);
+    }
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
     operator caravan_stream() const { return stream_; }
 
   private:
     caravan_stream stream_ = nullptr;
+    caravan_stream before_ = nullptr;
 };
 
-// Runs `body(stream)` with 1, 2, 3 and 5 threads; it returns the bits of its outputs, which must be
-// the same each time. The results of the first run are in the caller's hands.
+// Runs `body(stream)` with 1, 2, 3 and 5 threads, or on a device twice; it returns the bits of its
+// outputs, which must be the same each time. The results of the first run are in the caller's
+// hands.
 inline void same_bits_for_threads(const std::function<std::string(caravan_stream)>& body) {
     const std::string before = context();
     std::string first;
     for (int threads : {1, 2, 3, 5}) {
+        if (kind() == CARAVAN_CUDA && threads > 2) break;
         context() = before + ", " + std::to_string(threads) + " threads";
         Stream stream(threads);
         const std::string bits = body(stream);

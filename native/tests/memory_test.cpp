@@ -45,6 +45,12 @@ int main() {
         CHECK_EQUAL(caravan_malloc(CARAVAN_CPU, 0, bytes, &data), CARAVAN_OUT_OF_MEMORY);
         CHECK(std::strstr(caravan_last_error(), "malloc: bytes") != nullptr);
     }
+    CHECK_OK(caravan_malloc_host(CARAVAN_CPU, 0, 100, &data));
+    CHECK_EQUAL(reinterpret_cast<uintptr_t>(data) % 64, uintptr_t{0});
+    CHECK_REFUSED(caravan_free(CARAVAN_CPU, 0, data), "free: data");
+    CHECK_OK(caravan_free_host(CARAVAN_CPU, 0, data));
+    CHECK_REFUSED(caravan_free_host(CARAVAN_CPU, 0, data), "free_host: data", "twice");
+    CHECK_REFUSED(caravan_malloc_host(CARAVAN_CPU, 0, -1, &data), "malloc_host: bytes");
     int on_stack = 0;
     CHECK_REFUSED(caravan_free(CARAVAN_CPU, 0, &on_stack), "free: data");
     CHECK_OK(caravan_free(CARAVAN_CPU, 0, nullptr));

@@ -14,6 +14,9 @@
  *   - the args struct begins with its size in bytes as the caller knows it; fields are only ever
  *     appended, and those beyond the given size are taken as zero;
  *   - every tensor is range-checked against its `bytes` before anything is touched;
+ *   - values that lie in memory (ids, positions, counts, offsets) are checked by the CPU before it
+ *     writes. On CUDA nobody waits for them: a value out of its range touches nothing outside the
+ *     tensors, and makes what depends on it NaN, so that a check of the results finds it;
  *   - a tensor whose `data` is null is absent; only those marked "optional" may be;
  *   - "=" means the output is overwritten, "+=" that the op adds to what is there;
  *   - storage is float32 or bfloat16 where "float" is written; sums, statistics, soft-max and losses
@@ -91,6 +94,10 @@ CARAVAN_API caravan_status caravan_device_count(int32_t kind, int32_t* count);
 CARAVAN_API caravan_status caravan_device_info(int32_t kind, int32_t index, char* name,
                                                int64_t capacity, int64_t* memory_bytes);
 
+/* The architecture of a CUDA device as major * 10 + minor (90 for Hopper); 0 for the CPU. */
+CARAVAN_API caravan_status caravan_device_capability(int32_t kind, int32_t index,
+                                                     int32_t* capability);
+
 /* The matrix product that CPU ops call: BLAS cblas_sgemm, row-major (order 101), no transpose 111,
  * transpose 112. It must be safe to call from several threads at once and use one thread a call. */
 typedef void (*caravan_sgemm)(int order, int transpose_a, int transpose_b, int m, int n, int k,
@@ -106,7 +113,17 @@ CARAVAN_API caravan_status caravan_set_sgemm(void* sgemm);
 CARAVAN_API caravan_status caravan_malloc(int32_t kind, int32_t index, int64_t bytes, void** data);
 CARAVAN_API caravan_status caravan_free(int32_t kind, int32_t index, void* data);
 
-/* How many caravan_malloc calls this process made and how many bytes it holds now. */
+/* Host memory that the device copies from and to without a detour (page-locked for CUDA, where kernels
+ * reach it too, slowly). Zeroed. Aligned as caravan_malloc aligns. */
+CARAVAN_API caravan_status caravan_malloc_host(int32_t kind, int32_t index, int64_t bytes,
+                                               void** data);
+CARAVAN_API caravan_status caravan_free_host(int32_t kind, int32_t index, void* data);
+
+/* Bytes of a device's memory that nobody holds, and all. For the CPU: what the system could give now. */
+CARAVAN_API caravan_status caravan_memory_info(int32_t kind, int32_t index, int64_t* free_bytes,
+                                               int64_t* total_bytes);
+
+/* How many caravan_malloc and caravan_malloc_host calls this process made and how many bytes it holds now. */
 CARAVAN_API caravan_status caravan_memory_stats(int64_t* allocations, int64_t* live_bytes);
 
 /* ------------------------------------------------------------------ streams, events, capture ---- */
@@ -123,6 +140,10 @@ CARAVAN_API caravan_status caravan_stream_create(int32_t kind, int32_t index, in
                                                  caravan_stream* stream);
 CARAVAN_API caravan_status caravan_stream_destroy(caravan_stream stream);
 CARAVAN_API caravan_status caravan_stream_synchronize(caravan_stream stream);
+
+/* The device's own handle of a stream, for a vendor's library to work on it: a cudaStream_t; null for a
+ * CPU stream, which has none. */
+CARAVAN_API caravan_status caravan_stream_native(caravan_stream stream, void** native);
 
 /* Copies between any two of host and the stream's device, in stream order. */
 CARAVAN_API caravan_status caravan_memcpy(caravan_stream stream, void* to, const void* from,
@@ -144,6 +165,11 @@ CARAVAN_API caravan_status caravan_capture_begin(caravan_stream stream);
 CARAVAN_API caravan_status caravan_capture_end(caravan_stream stream, caravan_graph* graph);
 CARAVAN_API caravan_status caravan_graph_launch(caravan_graph graph, caravan_stream stream);
 CARAVAN_API caravan_status caravan_graph_destroy(caravan_graph graph);
+
+/* Opens and closes a named range of the calling thread's timeline, for a profiler of the device (NVTX for
+ * CUDA). Does nothing on the CPU or where no device is. */
+CARAVAN_API caravan_status caravan_range_push(int32_t kind, const char* name);
+CARAVAN_API caravan_status caravan_range_pop(int32_t kind);
 
 /* ------------------------------------------------------------------ step state ------------------ */
 
@@ -186,6 +212,7 @@ typedef struct caravan_matmul_args {
 
 CARAVAN_API caravan_status caravan_matmul_forward(caravan_stream stream,
                                                   const caravan_matmul_args* args);
+/* Workspaces follow from shapes alone: the queries need no such device to be there. */
 CARAVAN_API caravan_status caravan_matmul_workspace(int32_t kind, const caravan_matmul_args* args,
                                                     int64_t* bytes);
 

@@ -7,12 +7,12 @@ namespace {
 
 constexpr const char* kOp = "adafactor_step";
 
-int64_t workspace_bytes(const caravan_adafactor_args& args) {
+int64_t workspace_bytes(int32_t kind, const caravan_adafactor_args& args) {
     const caravan::Check check(kOp);
     check.that(args.param.rank == 1 || args.param.rank == 2, "param: got rank %d, needs 1 or 2",
                args.param.rank);
     check.shape("param", args.param, args.param.rank);
-    return caravan::adafactor_layout(args.param, args.factored != 0).bytes();
+    return caravan::adafactor_layout(kind, args.param, args.factored != 0).bytes();
 }
 
 void check_numbers(const caravan::Check& check, const caravan_adafactor_args& args) {
@@ -28,9 +28,9 @@ void check_numbers(const caravan::Check& check, const caravan_adafactor_args& ar
     needs("weight_decay", args.weight_decay, true, "a finite number");
 }
 
-void check(const caravan_adafactor_args& args) {
+void check(int32_t kind, const caravan_adafactor_args& args) {
     const caravan::Check check(kOp);
-    const int64_t bytes = workspace_bytes(args);
+    const int64_t bytes = workspace_bytes(kind, args);
     check.packed_like("param", args.param, {CARAVAN_F32, CARAVAN_BF16}, args.param);
     if (args.param.dtype == CARAVAN_BF16) {
         check.packed_like("remainder", args.remainder, {CARAVAN_U16}, args.param);
@@ -53,13 +53,16 @@ void check(const caravan_adafactor_args& args) {
 caravan_status caravan_adafactor_step(caravan_stream stream, const caravan_adafactor_args* args) {
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kOp, args);
-        check(known);
-        auto& cpu = caravan::cpu_stream(kOp, stream);
-        const auto& state = *static_cast<const caravan_step_state*>(known.state.data);
-        caravan::Check(kOp).that(state.step >= 1, "state.step: got %lld, needs at least 1",
-                                 static_cast<long long>(state.step));
-        if (state.finite == 0) return;
-        caravan::cpu_kernels().adafactor_step(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kOp, stream);
+        check(on.kind, known);
+        caravan::launch(
+            kOp, on, known, &caravan::CpuKernels::adafactor_step,
+            &caravan::DeviceKernels::adafactor_step, [&] {
+                const auto& state = *static_cast<const caravan_step_state*>(known.state.data);
+                caravan::Check(kOp).that(state.step >= 1, "state.step: got %lld, needs at least 1",
+                                         static_cast<long long>(state.step));
+                return state.finite != 0;
+            });
     });
 }
 

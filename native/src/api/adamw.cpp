@@ -61,12 +61,15 @@ caravan_status caravan_adamw_step(caravan_stream stream, const caravan_adamw_arg
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kOp, args);
         check(known);
-        auto& cpu = caravan::cpu_stream(kOp, stream);
-        check_segments(known);
-        const auto& state = *static_cast<const caravan_step_state*>(known.state.data);
-        caravan::Check(kOp).that(state.step >= 1, "state.step: got %lld, needs at least 1",
-                                 static_cast<long long>(state.step));
-        if (state.finite == 0) return;
-        caravan::cpu_kernels().adamw_step(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kOp, stream);
+        caravan::launch(
+            kOp, on, known, &caravan::CpuKernels::adamw_step, &caravan::DeviceKernels::adamw_step,
+            [&] {
+                check_segments(known);
+                const auto& state = *static_cast<const caravan_step_state*>(known.state.data);
+                caravan::Check(kOp).that(state.step >= 1, "state.step: got %lld, needs at least 1",
+                                         static_cast<long long>(state.step));
+                return state.finite != 0;
+            });
     });
 }

@@ -19,7 +19,8 @@ caravan_status caravan_add_forward(caravan_stream stream, const caravan_add_args
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kOp, args);
         check(known);
-        auto& cpu = caravan::cpu_stream(kOp, stream);
-        caravan::cpu_kernels().add_forward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kOp, stream);
+        caravan::launch(kOp, on, known, &caravan::CpuKernels::add_forward,
+                        &caravan::DeviceKernels::add_forward);
     });
 }

@@ -168,14 +168,16 @@ void check_extents(const char* op, const Args& args) {
     check_width(op, "v", args.v.shape[2]);
 }
 
-int64_t workspace_bytes(const char* op, const caravan_attention_forward_args& args) {
+int64_t workspace_bytes(const char* op, int32_t kind, const caravan_attention_forward_args& args) {
     check_extents(op, args);
+    if (kind == CARAVAN_CUDA) return 0;
     return 4 * caravan::plan_attention_forward(args.q.shape[0], args.k.shape[0], args.q.shape[1],
                                                args.v.shape[2]);
 }
 
-int64_t workspace_bytes(const char* op, const caravan_attention_backward_args& args) {
+int64_t workspace_bytes(const char* op, int32_t kind, const caravan_attention_backward_args& args) {
     check_extents(op, args);
+    if (kind == CARAVAN_CUDA) return 4 * args.q.shape[0] * args.q.shape[1];
     const auto plan = caravan::plan_attention_backward(
         args.q.shape[0], args.k.shape[0], args.q.shape[1], args.k.shape[1], args.q.shape[2],
         args.v.shape[2], args.cu_q.shape[0] - 1,
@@ -187,8 +189,8 @@ template <typename Args>
 caravan_status workspace(const char* op, int32_t kind, const Args* args, int64_t* bytes) {
     return caravan::guarded([&] {
         int64_t& out = caravan::result(op, "bytes", bytes);
-        caravan::check_device(op, kind, 0);
-        out = workspace_bytes(op, caravan::checked_args(op, args));
+        caravan::check_kind(op, kind);
+        out = workspace_bytes(op, kind, caravan::checked_args(op, args));
     });
 }
 
@@ -198,11 +200,14 @@ caravan_status caravan_attention_forward(caravan_stream stream,
                                          const caravan_attention_forward_args* args) {
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kForward, args);
-        check_forward(known, workspace_bytes(kForward, known));
-        auto& cpu = caravan::cpu_stream(kForward, stream);
-        check_documents(kForward, "cu_q", known.cu_q, known.q.shape[0]);
-        check_documents(kForward, "cu_k", known.cu_k, known.k.shape[0]);
-        caravan::cpu_kernels().attention_forward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kForward, stream);
+        check_forward(known, workspace_bytes(kForward, on.kind, known));
+        caravan::launch(kForward, on, known, &caravan::CpuKernels::attention_forward,
+                        &caravan::DeviceKernels::attention_forward, [&] {
+                            check_documents(kForward, "cu_q", known.cu_q, known.q.shape[0]);
+                            check_documents(kForward, "cu_k", known.cu_k, known.k.shape[0]);
+                            return true;
+                        });
     });
 }
 
@@ -210,11 +215,14 @@ caravan_status caravan_attention_backward(caravan_stream stream,
                                           const caravan_attention_backward_args* args) {
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kBackward, args);
-        check_backward(known, workspace_bytes(kBackward, known));
-        auto& cpu = caravan::cpu_stream(kBackward, stream);
-        check_documents(kBackward, "cu_q", known.cu_q, known.q.shape[0]);
-        check_documents(kBackward, "cu_k", known.cu_k, known.k.shape[0]);
-        caravan::cpu_kernels().attention_backward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kBackward, stream);
+        check_backward(known, workspace_bytes(kBackward, on.kind, known));
+        caravan::launch(kBackward, on, known, &caravan::CpuKernels::attention_backward,
+                        &caravan::DeviceKernels::attention_backward, [&] {
+                            check_documents(kBackward, "cu_q", known.cu_q, known.q.shape[0]);
+                            check_documents(kBackward, "cu_k", known.cu_k, known.k.shape[0]);
+                            return true;
+                        });
     });
 }
 

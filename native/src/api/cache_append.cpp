@@ -24,8 +24,12 @@ caravan_status caravan_cache_append_forward(caravan_stream stream,
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kOp, args);
         check(known);
-        auto& cpu = caravan::cpu_stream(kOp, stream);
-        caravan::Check(kOp).count("start", known.start, known.cache.shape[0] - known.x.shape[0]);
-        caravan::cpu_kernels().cache_append_forward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kOp, stream);
+        caravan::launch(kOp, on, known, &caravan::CpuKernels::cache_append_forward,
+                        &caravan::DeviceKernels::cache_append_forward, [&] {
+                            caravan::Check(kOp).count("start", known.start,
+                                                      known.cache.shape[0] - known.x.shape[0]);
+                            return true;
+                        });
     });
 }

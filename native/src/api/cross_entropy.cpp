@@ -27,10 +27,14 @@ caravan_status caravan_cross_entropy_forward(caravan_stream stream,
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kOp, args);
         check(known);
-        auto& cpu = caravan::cpu_stream(kOp, stream);
-        const caravan::Check check(kOp);
-        const int64_t count = check.count("count", known.count, known.targets.shape[0]);
-        check.indices("targets", known.targets, count, known.logits.shape[1]);
-        caravan::cpu_kernels().cross_entropy_forward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kOp, stream);
+        caravan::launch(kOp, on, known, &caravan::CpuKernels::cross_entropy_forward,
+                        &caravan::DeviceKernels::cross_entropy_forward, [&] {
+                            const caravan::Check check(kOp);
+                            const int64_t count =
+                                check.count("count", known.count, known.targets.shape[0]);
+                            check.indices("targets", known.targets, count, known.logits.shape[1]);
+                            return true;
+                        });
     });
 }

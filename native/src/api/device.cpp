@@ -71,6 +71,53 @@ caravan_status caravan_device_count(int32_t kind, int32_t* count) {
     });
 }
 
+caravan_status caravan_device_capability(int32_t kind, int32_t index, int32_t* capability) {
+    constexpr const char* op = "device_capability";
+    return caravan::guarded([&] {
+        int32_t& out = caravan::result(op, "capability", capability);
+        out = 0;
+        if (const auto* device = caravan::check_device(op, kind, index)) {
+            caravan::require(op, *device, device->capability(index, &out));
+        }
+    });
+}
+
+caravan_status caravan_memory_info(int32_t kind, int32_t index, int64_t* free_bytes,
+                                   int64_t* total_bytes) {
+    constexpr const char* op = "memory_info";
+    return caravan::guarded([&] {
+        int64_t& free = caravan::result(op, "free_bytes", free_bytes);
+        int64_t& total = caravan::result(op, "total_bytes", total_bytes);
+        if (const auto* device = caravan::check_device(op, kind, index)) {
+            caravan::require(op, *device, device->memory_info(index, &free, &total));
+            return;
+        }
+        total = host_memory_bytes();
+        const auto page = static_cast<int64_t>(sysconf(_SC_PAGESIZE));
+        free = std::min(total, static_cast<int64_t>(sysconf(_SC_AVPHYS_PAGES)) * page);
+    });
+}
+
+caravan_status caravan_range_push(int32_t kind, const char* name) {
+    constexpr const char* op = "range_push";
+    return caravan::guarded([&] {
+        caravan::check_kind(op, kind);
+        caravan::Check(op).that(name != nullptr, "name: got null");
+        if (kind == CARAVAN_CUDA && caravan::cuda_library().devices > 0) {
+            caravan::cuda_library().entry->range_push(name);
+        }
+    });
+}
+
+caravan_status caravan_range_pop(int32_t kind) {
+    return caravan::guarded([&] {
+        caravan::check_kind("range_pop", kind);
+        if (kind == CARAVAN_CUDA && caravan::cuda_library().devices > 0) {
+            caravan::cuda_library().entry->range_pop();
+        }
+    });
+}
+
 caravan_status caravan_device_info(int32_t kind, int32_t index, char* name, int64_t capacity,
                                    int64_t* memory_bytes) {
     constexpr const char* op = "device_info";

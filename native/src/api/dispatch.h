@@ -14,15 +14,6 @@ inline caravan_stream_s& known_stream(const char* op, caravan_stream stream) {
     return *stream;
 }
 
-// The CPU stream behind the handle; throws when the op has no kernel for the stream's device.
-inline caravan_stream_s& cpu_stream(const char* op, caravan_stream stream) {
-    caravan_stream_s& known = known_stream(op, stream);
-    if (known.kind != CARAVAN_CPU) {
-        fail(CARAVAN_UNSUPPORTED, "%s: not built yet for cuda; run it with --device cpu", op);
-    }
-    return known;
-}
-
 // The library that serves a device: null for the CPU, which is served here. Throws for a device
 // that is not there, and for CUDA says why.
 inline const DeviceEntry* check_device(const char* op, int32_t kind, int32_t index) {
@@ -54,18 +45,46 @@ T& result(const char* op, const char* name, T* address) {
     return *address;
 }
 
-// The body of a workspace query: *bytes = size(args) on the CPU.
+// The kind of a workspace query, which needs no such device to be there.
+inline void check_kind(const char* op, int32_t kind) {
+    Check(op).that(kind == CARAVAN_CPU || kind == CARAVAN_CUDA,
+                   "kind: got %d, needs 0 (cpu) or 1 (cuda)", kind);
+}
+
+// The body of a workspace query: *bytes = size(kind, args), from shapes alone.
 template <typename Args, typename Size>
 caravan_status workspace(const char* op, int32_t kind, const Args* args, int64_t* bytes,
                          Size&& size) {
     return guarded([&] {
         int64_t& out = result(op, "bytes", bytes);
         out = 0;
-        if (check_device(op, kind, 0) != nullptr) {
+        check_kind(op, kind);
+        out = size(kind, checked_args(op, args));
+    });
+}
+
+// Runs an op where its stream is. What lies in memory can be checked on the CPU alone: there
+// `ready` looks at it, throws if it is wrong, and says whether there is anything to do.
+template <typename Args, typename Ready>
+void launch(const char* op, const caravan_stream_s& stream, const Args& args,
+            void (*CpuKernels::*cpu)(Pool&, const Args&),
+            caravan_status (*DeviceKernels::*device)(int32_t, void*, const Args&), Ready&& ready) {
+    if (const DeviceEntry* library = device_of(stream)) {
+        const auto kernel = library->kernels->*device;
+        if (kernel == nullptr) {
             fail(CARAVAN_UNSUPPORTED, "%s: not built yet for cuda; run it with --device cpu", op);
         }
-        out = size(checked_args(op, args));
-    });
+        require(op, *library, kernel(stream.index, stream.native, args));
+    } else if (ready()) {
+        (cpu_kernels().*cpu)(*stream.pool, args);
+    }
+}
+
+template <typename Args>
+void launch(const char* op, const caravan_stream_s& stream, const Args& args,
+            void (*CpuKernels::*cpu)(Pool&, const Args&),
+            caravan_status (*DeviceKernels::*device)(int32_t, void*, const Args&)) {
+    launch(op, stream, args, cpu, device, [] { return true; });
 }
 
 }  // namespace caravan

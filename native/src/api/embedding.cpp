@@ -29,10 +29,13 @@ caravan_status caravan_embedding_forward(caravan_stream stream,
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kForward, args);
         check(known);
-        auto& cpu = caravan::cpu_stream(kForward, stream);
-        caravan::Check(kForward).indices("ids", known.ids, known.ids.shape[0],
-                                         known.table.shape[0]);
-        caravan::cpu_kernels().embedding_forward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kForward, stream);
+        caravan::launch(kForward, on, known, &caravan::CpuKernels::embedding_forward,
+                        &caravan::DeviceKernels::embedding_forward, [&] {
+                            caravan::Check(kForward).indices("ids", known.ids, known.ids.shape[0],
+                                                             known.table.shape[0]);
+                            return true;
+                        });
     });
 }
 
@@ -41,10 +44,14 @@ caravan_status caravan_embedding_backward(caravan_stream stream,
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kBackward, args);
         check(known);
-        auto& cpu = caravan::cpu_stream(kBackward, stream);
-        const caravan::Check check(kBackward);
-        const int64_t count = check.count("rows", known.rows, known.ids.shape[0]);
-        check.indices("ids", known.ids, count, known.d_table.shape[0]);
-        caravan::cpu_kernels().embedding_backward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kBackward, stream);
+        caravan::launch(kBackward, on, known, &caravan::CpuKernels::embedding_backward,
+                        &caravan::DeviceKernels::embedding_backward, [&] {
+                            const caravan::Check check(kBackward);
+                            const int64_t count =
+                                check.count("rows", known.rows, known.ids.shape[0]);
+                            check.indices("ids", known.ids, count, known.d_table.shape[0]);
+                            return true;
+                        });
     });
 }

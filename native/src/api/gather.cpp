@@ -43,11 +43,15 @@ caravan_status caravan_gather_forward(caravan_stream stream, const caravan_gathe
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(op, args);
         check(op, known);
-        auto& cpu = caravan::cpu_stream(op, stream);
-        const caravan::Check check(op);
-        const int64_t count = check.count("count", known.count, known.rows.shape[0]);
-        check.indices("rows", known.rows, count, known.x.shape[0]);
-        caravan::cpu_kernels().gather_forward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(op, stream);
+        caravan::launch(op, on, known, &caravan::CpuKernels::gather_forward,
+                        &caravan::DeviceKernels::gather_forward, [&] {
+                            const caravan::Check check(op);
+                            const int64_t count =
+                                check.count("count", known.count, known.rows.shape[0]);
+                            check.indices("rows", known.rows, count, known.x.shape[0]);
+                            return true;
+                        });
     });
 }
 
@@ -56,12 +60,16 @@ caravan_status caravan_gather_backward(caravan_stream stream, const caravan_gath
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(op, args);
         check(op, known);
-        auto& cpu = caravan::cpu_stream(op, stream);
-        const caravan::Check check(op);
-        const int64_t count = check.count("count", known.count, known.rows.shape[0]);
-        check.indices("rows", known.rows, count, known.x.shape[0]);
-        check_distinct(check, *cpu.pool, static_cast<const int32_t*>(known.rows.data), count,
-                       known.x.shape[0]);
-        caravan::cpu_kernels().gather_backward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(op, stream);
+        caravan::launch(
+            op, on, known, &caravan::CpuKernels::gather_backward,
+            &caravan::DeviceKernels::gather_backward, [&] {
+                const caravan::Check check(op);
+                const int64_t count = check.count("count", known.count, known.rows.shape[0]);
+                check.indices("rows", known.rows, count, known.x.shape[0]);
+                check_distinct(check, *on.pool, static_cast<const int32_t*>(known.rows.data), count,
+                               known.x.shape[0]);
+                return true;
+            });
     });
 }

@@ -34,11 +34,13 @@ inline void check_glu(const char* op, const caravan_glu_backward_args& args) {
 // One call of a gated unit: checks, then the kernel of the stream's device.
 template <typename Args>
 caravan_status glu(const char* op, caravan_stream stream, const Args* args,
-                   void (*CpuKernels::*kernel)(Pool&, const Args&)) {
+                   void (*CpuKernels::*cpu)(Pool&, const Args&),
+                   caravan_status (*DeviceKernels::*device)(int32_t, void*, const Args&)) {
     return guarded([&] {
         const auto known = checked_args(op, args);
         check_glu(op, known);
-        (cpu_kernels().*kernel)(*cpu_stream(op, stream).pool, known);
+        const auto& on = known_stream(op, stream);
+        launch(op, on, known, cpu, device);
     });
 }
 

@@ -54,14 +54,15 @@ bool overlap(const caravan_tensor& left, const caravan_tensor& right) {
     return shift < a.row || shift + b.row > a.step;
 }
 
-int64_t workspace_bytes(const caravan_matmul_args& args) {
+int64_t workspace_bytes(int32_t kind, const caravan_matmul_args& args) {
+    if (kind == CARAVAN_CUDA) return 0;
     const bool transpose_a = args.transpose_a == 1;
     const int64_t m = args.a.shape[transpose_a ? 1 : 0], k = args.a.shape[transpose_a ? 0 : 1];
     const int64_t n = args.b.shape[args.transpose_b == 1 ? 0 : 1];
     return 4 * caravan::plan_matmul(m, n, k, transpose_a);
 }
 
-void check(const caravan_matmul_args& args) {
+void check(int32_t kind, const caravan_matmul_args& args) {
     const caravan::Check check(kOp);
     check.that(args.transpose_a == 0 || args.transpose_a == 1, "transpose_a: got %d, needs 0 or 1",
                args.transpose_a);
@@ -79,7 +80,7 @@ void check(const caravan_matmul_args& args) {
     check.that(!overlap(args.c, args.a), "c: shares memory with a");
     check.that(!overlap(args.c, args.b), "c: shares memory with b");
     if (caravan::present(args.rows)) check.tensor("rows", args.rows, {CARAVAN_I32}, {1});
-    check.buffer("workspace", args.workspace, workspace_bytes(args));
+    check.buffer("workspace", args.workspace, workspace_bytes(kind, args));
 }
 
 // What only the CPU can check before it runs: values in memory.
@@ -96,10 +97,13 @@ void check_values(const caravan_matmul_args& args) {
 caravan_status caravan_matmul_forward(caravan_stream stream, const caravan_matmul_args* args) {
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kOp, args);
-        check(known);
-        auto& cpu = caravan::cpu_stream(kOp, stream);
-        check_values(known);
-        caravan::cpu_kernels().matmul_forward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kOp, stream);
+        check(on.kind, known);
+        caravan::launch(kOp, on, known, &caravan::CpuKernels::matmul_forward,
+                        &caravan::DeviceKernels::matmul_forward, [&] {
+                            check_values(known);
+                            return true;
+                        });
     });
 }
 
@@ -108,7 +112,7 @@ caravan_status caravan_matmul_workspace(int32_t kind, const caravan_matmul_args*
     constexpr const char* op = "matmul_workspace";
     return caravan::guarded([&] {
         int64_t& out = caravan::result(op, "bytes", bytes);
-        caravan::check_device(op, kind, 0);
+        caravan::check_kind(op, kind);
         const auto known = caravan::checked_args(op, args);
         for (const caravan_tensor* matrix : {&known.a, &known.b}) {
             const char* name = matrix == &known.a ? "a" : "b";
@@ -116,6 +120,6 @@ caravan_status caravan_matmul_workspace(int32_t kind, const caravan_matmul_args*
             check.that(matrix->rank == 2, "%s: got rank %d, needs 2", name, matrix->rank);
             check_extents(check, name, *matrix);
         }
-        out = workspace_bytes(known);
+        out = workspace_bytes(kind, known);
     });
 }

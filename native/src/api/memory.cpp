@@ -61,6 +61,7 @@ struct Block {
     int32_t kind;
     int32_t index;
     int64_t bytes;
+    bool host;  // of caravan_malloc_host
 };
 
 class Ledger {
@@ -73,12 +74,13 @@ class Ledger {
     }
 
     // Takes a block of this device off the record; false when there is none at that address.
-    bool remove(void* data, int32_t kind, int32_t index, int64_t& bytes) {
+    bool remove(void* data, int32_t kind, int32_t index, bool host, int64_t& bytes) {
         const std::lock_guard<std::mutex> lock(mutex_);
         const auto found = blocks_.find(data);
         if (found == blocks_.end()) return false;
-        if (found->second.kind != kind || found->second.index != index) return false;
-        bytes = found->second.bytes;
+        const Block& block = found->second;
+        if (block.kind != kind || block.index != index || block.host != host) return false;
+        bytes = block.bytes;
         live_bytes_ -= bytes;
         blocks_.erase(found);
         return true;
@@ -103,54 +105,75 @@ Ledger& ledger() {
     return instance;
 }
 
+void* allocate(const char* op, const caravan::DeviceEntry* device, int32_t index, int64_t bytes,
+               bool host) {
+    void* block = nullptr;
+    if (device != nullptr) {
+        const auto make = host ? device->allocate_host : device->allocate;
+        caravan::require(op, *device, make(index, bytes > 0 ? bytes : 1, &block));
+    } else if (bytes <= kLargest) {
+        block = allocate_on_cpu(bytes);
+    }
+    if (block == nullptr) {
+        caravan::fail(CARAVAN_OUT_OF_MEMORY, "%s: bytes: got %lld, more than the system gives", op,
+                      static_cast<long long>(bytes));
+    }
+    return block;
+}
+
+caravan_status release(const caravan::DeviceEntry* device, int32_t index, void* block,
+                       int64_t bytes, bool host) {
+    if (device != nullptr) {
+        return host ? device->release_host(index, block) : device->release(index, block);
+    }
+    release_on_cpu(block, bytes);
+    return CARAVAN_OK;
+}
+
+void allocate_on_record(const char* op, int32_t kind, int32_t index, int64_t bytes, void** data,
+                        bool host) {
+    void*& out = caravan::result(op, "data", data);
+    out = nullptr;
+    const caravan::DeviceEntry* device = caravan::check_device(op, kind, index);
+    caravan::Check(op).that(bytes >= 0, "bytes: got %lld, needs at least 0",
+                            static_cast<long long>(bytes));
+    void* const block = allocate(op, device, index, bytes, host);
+    try {
+        ledger().add(block, {kind, index, bytes, host});
+    } catch (...) {
+        release(device, index, block, bytes, host);
+        throw;
+    }
+    out = block;
+}
+
+void release_on_record(const char* op, int32_t kind, int32_t index, void* data, bool host) {
+    const caravan::DeviceEntry* device = caravan::check_device(op, kind, index);
+    if (data == nullptr) return;
+    int64_t bytes = 0;
+    caravan::Check(op).that(ledger().remove(data, kind, index, host, bytes),
+                            "data: got an address that is not allocated (freed twice?)");
+    const caravan_status status = release(device, index, data, bytes, host);
+    if (device != nullptr) caravan::require(op, *device, status);
+}
+
 }  // namespace
 
 caravan_status caravan_malloc(int32_t kind, int32_t index, int64_t bytes, void** data) {
-    constexpr const char* op = "malloc";
-    return caravan::guarded([&] {
-        void*& out = caravan::result(op, "data", data);
-        out = nullptr;
-        const caravan::DeviceEntry* device = caravan::check_device(op, kind, index);
-        caravan::Check(op).that(bytes >= 0, "bytes: got %lld, needs at least 0",
-                                static_cast<long long>(bytes));
-        void* block = nullptr;
-        if (device != nullptr) {
-            caravan::require(op, *device, device->allocate(index, bytes > 0 ? bytes : 1, &block));
-        } else if (bytes <= kLargest) {
-            block = allocate_on_cpu(bytes);
-        }
-        if (block == nullptr) {
-            caravan::fail(CARAVAN_OUT_OF_MEMORY, "%s: bytes: got %lld, more than the system gives",
-                          op, static_cast<long long>(bytes));
-        }
-        try {
-            ledger().add(block, {kind, index, bytes});
-        } catch (...) {
-            if (device != nullptr) {
-                device->release(index, block);
-            } else {
-                release_on_cpu(block, bytes);
-            }
-            throw;
-        }
-        out = block;
-    });
+    return caravan::guarded([&] { allocate_on_record("malloc", kind, index, bytes, data, false); });
 }
 
 caravan_status caravan_free(int32_t kind, int32_t index, void* data) {
-    constexpr const char* op = "free";
-    return caravan::guarded([&] {
-        const caravan::DeviceEntry* device = caravan::check_device(op, kind, index);
-        if (data == nullptr) return;
-        int64_t bytes = 0;
-        caravan::Check(op).that(ledger().remove(data, kind, index, bytes),
-                                "data: got an address that is not allocated (freed twice?)");
-        if (device != nullptr) {
-            caravan::require(op, *device, device->release(index, data));
-        } else {
-            release_on_cpu(data, bytes);
-        }
-    });
+    return caravan::guarded([&] { release_on_record("free", kind, index, data, false); });
+}
+
+caravan_status caravan_malloc_host(int32_t kind, int32_t index, int64_t bytes, void** data) {
+    return caravan::guarded(
+        [&] { allocate_on_record("malloc_host", kind, index, bytes, data, true); });
+}
+
+caravan_status caravan_free_host(int32_t kind, int32_t index, void* data) {
+    return caravan::guarded([&] { release_on_record("free_host", kind, index, data, true); });
 }
 
 caravan_status caravan_memory_stats(int64_t* allocations, int64_t* live_bytes) {

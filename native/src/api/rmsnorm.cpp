@@ -28,13 +28,13 @@ void check(const caravan_rmsnorm_forward_args& args) {
     check.that(args.eps >= 0, "eps: got %g, needs at least 0", static_cast<double>(args.eps));
 }
 
-int64_t workspace_bytes(const caravan_rmsnorm_backward_args& args) {
+int64_t workspace_bytes(int32_t kind, const caravan_rmsnorm_backward_args& args) {
     caravan::Check(kBackward).shape("x", args.x, 2);
-    const int64_t floats = caravan::partial_blocks(args.x.shape[0]).count * args.x.shape[1];
+    const int64_t floats = caravan::partial_blocks(kind, args.x.shape[0]).count * args.x.shape[1];
     return floats * static_cast<int64_t>(sizeof(float));
 }
 
-void check(const caravan_rmsnorm_backward_args& args) {
+void check(int32_t kind, const caravan_rmsnorm_backward_args& args) {
     const caravan::Check check(kBackward);
     check.matrix("x", args.x, {CARAVAN_F32, CARAVAN_BF16}, caravan::kAny, caravan::kAny);
     const int64_t rows = args.x.shape[0];
@@ -50,7 +50,7 @@ void check(const caravan_rmsnorm_backward_args& args) {
     check.packed("weight", args.weight, {CARAVAN_F32, CARAVAN_BF16}, {width});
     check.packed("d_weight", args.d_weight, {CARAVAN_F32, CARAVAN_BF16}, {width});
     check.packed("rstd", args.rstd, {CARAVAN_F32}, {rows});
-    check.buffer("workspace", args.workspace, workspace_bytes(args));
+    check.buffer("workspace", args.workspace, workspace_bytes(kind, args));
 }
 
 }  // namespace
@@ -60,8 +60,9 @@ caravan_status caravan_rmsnorm_forward(caravan_stream stream,
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kForward, args);
         check(known);
-        auto& cpu = caravan::cpu_stream(kForward, stream);
-        caravan::cpu_kernels().rmsnorm_forward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kForward, stream);
+        caravan::launch(kForward, on, known, &caravan::CpuKernels::rmsnorm_forward,
+                        &caravan::DeviceKernels::rmsnorm_forward);
     });
 }
 
@@ -69,9 +70,10 @@ caravan_status caravan_rmsnorm_backward(caravan_stream stream,
                                         const caravan_rmsnorm_backward_args* args) {
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kBackward, args);
-        check(known);
-        auto& cpu = caravan::cpu_stream(kBackward, stream);
-        caravan::cpu_kernels().rmsnorm_backward(*cpu.pool, known);
+        const auto& on = caravan::known_stream(kBackward, stream);
+        check(on.kind, known);
+        caravan::launch(kBackward, on, known, &caravan::CpuKernels::rmsnorm_backward,
+                        &caravan::DeviceKernels::rmsnorm_backward);
     });
 }
 

@@ -26,26 +26,32 @@ void check(const char* op, const caravan_rope_args& args) {
                "layout: got %d, needs 0 (half) or 1 (interleaved)", args.layout);
 }
 
-using Kernel = void (*)(caravan::Pool&, const caravan_rope_args&);
+using CpuKernel = void (*)(caravan::Pool&, const caravan_rope_args&);
+using DeviceKernel = caravan_status (*)(int32_t, void*, const caravan_rope_args&);
 
 caravan_status rotate(const char* op, caravan_stream stream, const caravan_rope_args* args,
-                      Kernel caravan::CpuKernels::*kernel) {
+                      CpuKernel caravan::CpuKernels::*cpu,
+                      DeviceKernel caravan::DeviceKernels::*device) {
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(op, args);
         check(op, known);
-        auto& cpu = caravan::cpu_stream(op, stream);
-        caravan::Check(op).indices("positions", known.positions, known.x.shape[0],
-                                   known.cos.shape[0]);
-        (caravan::cpu_kernels().*kernel)(*cpu.pool, known);
+        const auto& on = caravan::known_stream(op, stream);
+        caravan::launch(op, on, known, cpu, device, [&] {
+            caravan::Check(op).indices("positions", known.positions, known.x.shape[0],
+                                       known.cos.shape[0]);
+            return true;
+        });
     });
 }
 
 }  // namespace
 
 caravan_status caravan_rope_forward(caravan_stream stream, const caravan_rope_args* args) {
-    return rotate("rope_forward", stream, args, &caravan::CpuKernels::rope_forward);
+    return rotate("rope_forward", stream, args, &caravan::CpuKernels::rope_forward,
+                  &caravan::DeviceKernels::rope_forward);
 }
 
 caravan_status caravan_rope_backward(caravan_stream stream, const caravan_rope_args* args) {
-    return rotate("rope_backward", stream, args, &caravan::CpuKernels::rope_backward);
+    return rotate("rope_backward", stream, args, &caravan::CpuKernels::rope_backward,
+                  &caravan::DeviceKernels::rope_backward);
 }

@@ -84,6 +84,12 @@ caravan_status caravan_stream_synchronize(caravan_stream stream) {
     });
 }
 
+caravan_status caravan_stream_native(caravan_stream stream, void** native) {
+    constexpr const char* op = "stream_native";
+    return caravan::guarded(
+        [&] { caravan::result(op, "native", native) = caravan::known_stream(op, stream).native; });
+}
+
 caravan_status caravan_memcpy(caravan_stream stream, void* to, const void* from, int64_t bytes) {
     constexpr const char* op = "memcpy";
     return caravan::guarded([&] {

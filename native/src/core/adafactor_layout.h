@@ -23,12 +23,12 @@ struct AdafactorLayout {
 };
 
 // For a parameter of one or two dimensions.
-inline AdafactorLayout adafactor_layout(const caravan_tensor& param, bool factored) {
+inline AdafactorLayout adafactor_layout(int32_t kind, const caravan_tensor& param, bool factored) {
     if (factored && param.rank == 2) {
-        return {true, param.shape[0], param.shape[1], partial_blocks(param.shape[0])};
+        return {true, param.shape[0], param.shape[1], partial_blocks(kind, param.shape[0])};
     }
     const int64_t elements = param.shape[0] * (param.rank == 2 ? param.shape[1] : 1);
-    return {false, 1, elements, element_blocks(elements)};
+    return {false, 1, elements, partial_element_blocks(kind, elements)};
 }
 
 }  // namespace caravan

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "caravan/caravan.h"
+
 namespace caravan {
 
 struct Blocks {
@@ -28,9 +30,18 @@ inline Blocks row_blocks(int64_t rows, int64_t width) {
 
 inline Blocks element_blocks(int64_t count) { return blocks_of(count, 16384); }
 
-// Blocks of rows that each leave one partial sum in a workspace: at most 64, of at least 8 rows.
-inline Blocks partial_blocks(int64_t rows) {
-    return blocks_of(rows, std::max<int64_t>(8, (rows + 63) / 64));
+// Blocks of rows that each leave one partial sum in a workspace: on the CPU at most 64, of at least
+// 8 rows; on CUDA at most 264, two for each of the 132 multiprocessors of the largest Hopper parts.
+inline Blocks partial_blocks(int32_t kind, int64_t rows) {
+    const int64_t most = kind == CARAVAN_CUDA ? 264 : 64, least = kind == CARAVAN_CUDA ? 4 : 8;
+    return blocks_of(rows, std::max<int64_t>(least, (rows + most - 1) / most));
+}
+
+// Blocks of elements that each leave one partial sum: small on the CPU, whose threads take them one
+// by one; on CUDA at most 1,056, eight for each multiprocessor.
+inline Blocks partial_element_blocks(int32_t kind, int64_t count) {
+    if (kind == CARAVAN_CPU) return element_blocks(count);
+    return blocks_of(count, std::max<int64_t>(4096, (count + 1055) / 1056));
 }
 
 }  // namespace caravan

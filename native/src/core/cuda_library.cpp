@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "core/status.h"
 
 namespace caravan {
@@ -18,8 +20,7 @@ std::string own_folder() {
 
 }  // namespace
 
-CudaLibrary open_cuda_library(const std::string& folder) {
-    const std::string file = folder + "libcaravan_cuda.so";
+CudaLibrary open_cuda_library(const std::string& file) {
     if (access(file.c_str(), F_OK) != 0) {
         return {nullptr, 0, "built without CUDA (no nvcc when it was built)"};
     }
@@ -35,7 +36,16 @@ CudaLibrary open_cuda_library(const std::string& folder) {
 }
 
 const CudaLibrary& cuda_library() {
-    static const CudaLibrary opened = open_cuda_library(own_folder());
+    static const CudaLibrary opened = [] {
+        const char* const file = std::getenv("CARAVAN_CUDA_LIBRARY");
+        if (file == nullptr || *file == '\0') {
+            return open_cuda_library(own_folder() + "libcaravan_cuda.so");
+        }
+        CudaLibrary library = open_cuda_library(file);
+        if (library.entry == nullptr)
+            library.reason += std::string(" (CARAVAN_CUDA_LIBRARY is ") + file + ")";
+        return library;
+    }();
     return opened;
 }
 

@@ -16,9 +16,10 @@ struct CudaLibrary {
 // Opened and asked once, at the first call. Never fails: that is what the reason is for.
 const CudaLibrary& cuda_library();
 
-// Where it is looked for: libcaravan_cuda.so in the folder. (cuda_library takes the folder of the file
-// that holds it.)
-CudaLibrary open_cuda_library(const std::string& folder);
+// Opens a device library. (cuda_library takes libcaravan_cuda.so beside its own file, or the file
+// that the environment variable CARAVAN_CUDA_LIBRARY names: that is how tests put the emulation in
+// its place.)
+CudaLibrary open_cuda_library(const std::string& file);
 
 // Throws a device library's failure, with its message, unless the status is CARAVAN_OK.
 void require(const char* op, const DeviceEntry& entry, caravan_status status);

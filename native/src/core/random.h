@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace caravan {
 
 inline constexpr uint32_t kPhiloxMultiplier0 = 0xd2511f53;
@@ -16,7 +18,7 @@ inline constexpr int kPhiloxRounds = 10;
 // Encrypts the counter words[0..3] in place. Word is uint32_t, or a vector of them for as many
 // counters at once; multiply(a, m, high, low) gives the two halves of the 64-bit product.
 template <typename Word, typename Multiply>
-inline void philox(Word words[4], uint64_t key, Multiply&& multiply) {
+CARAVAN_HOST_DEVICE inline void philox(Word words[4], uint64_t key, Multiply&& multiply) {
     auto key0 = static_cast<uint32_t>(key);
     auto key1 = static_cast<uint32_t>(key >> 32);
     for (int round = 0; round < kPhiloxRounds; ++round) {
@@ -32,7 +34,7 @@ inline void philox(Word words[4], uint64_t key, Multiply&& multiply) {
     }
 }
 
-inline void philox(uint32_t words[4], uint64_t key) {
+CARAVAN_HOST_DEVICE inline void philox(uint32_t words[4], uint64_t key) {
     philox(words, key, [](uint32_t a, uint32_t m, uint32_t& high, uint32_t& low) {
         const uint64_t product = static_cast<uint64_t>(a) * m;
         high = static_cast<uint32_t>(product >> 32);
@@ -43,7 +45,7 @@ inline void philox(uint32_t words[4], uint64_t key) {
 // The 32 bits that element `index` draws in `step`. The 64 elements of a group share 16 counters:
 // of element i, word (i % 64) / 16 of counter (i / 64) * 16 + i % 16, so that 16 lanes of one
 // vector are 16 elements side by side.
-inline uint32_t element_random(uint64_t seed, uint64_t step, uint64_t index) {
+CARAVAN_HOST_DEVICE inline uint32_t element_random(uint64_t seed, uint64_t step, uint64_t index) {
     const uint64_t counter = index / 64 * 16 + index % 16;
     uint32_t words[4] = {static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),
                          static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32)};

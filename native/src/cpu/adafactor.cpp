@@ -51,7 +51,7 @@ class Adafactor {
         : pool_(pool),
           args_(args),
           step_(step_of(args)),
-          layout_(adafactor_layout(args.param, args.factored != 0)),
+          layout_(adafactor_layout(CARAVAN_CPU, args.param, args.factored != 0)),
           master_(args.param, args.remainder),
           grad_(data<G>(args.grad)),
           param_squares_(data<double>(args.workspace)),

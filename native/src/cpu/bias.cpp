@@ -33,7 +33,7 @@ void bias_forward(Pool& pool, const caravan_bias_forward_args& args) {
 
 void bias_backward(Pool& pool, const caravan_bias_backward_args& args) {
     const int64_t width = args.d_y.shape[1];
-    const Blocks blocks = partial_blocks(args.d_y.shape[0]);
+    const Blocks blocks = partial_blocks(CARAVAN_CPU, args.d_y.shape[0]);
     auto* const partials = data<float>(args.workspace);  // [blocks.count, D]
     with_storage(args.d_y.dtype, [&](auto tag) {
         using T = std::remove_pointer_t<decltype(tag)>;

@@ -11,8 +11,8 @@ namespace {
 
 #define CARAVAN_KERNEL_V3(name, Args) v3::name,
 #define CARAVAN_KERNEL_V4(name, Args) v4::name,
-const CpuKernels kV3 = {"x86-64-v3", CARAVAN_CPU_KERNELS(CARAVAN_KERNEL_V3)};
-const CpuKernels kV4 = {"x86-64-v4", CARAVAN_CPU_KERNELS(CARAVAN_KERNEL_V4)};
+const CpuKernels kV3 = {"x86-64-v3", CARAVAN_KERNELS(CARAVAN_KERNEL_V3)};
+const CpuKernels kV4 = {"x86-64-v4", CARAVAN_KERNELS(CARAVAN_KERNEL_V4)};
 #undef CARAVAN_KERNEL_V3
 #undef CARAVAN_KERNEL_V4
 

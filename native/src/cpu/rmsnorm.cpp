@@ -81,7 +81,7 @@ void rmsnorm_forward(Pool& pool, const caravan_rmsnorm_forward_args& args) {
 
 void rmsnorm_backward(Pool& pool, const caravan_rmsnorm_backward_args& args) {
     const int64_t width = args.x.shape[1];
-    const Blocks blocks = partial_blocks(args.x.shape[0]);
+    const Blocks blocks = partial_blocks(CARAVAN_CPU, args.x.shape[0]);
     auto* const partials = data<float>(args.workspace);  // [blocks.count, D]
     with_storage(args.x.dtype, [&](auto tag) {
         using T = std::remove_pointer_t<decltype(tag)>;

@@ -1,21 +1,19 @@
-// CUDA devices, memory, streams, events and capture, by the CUDA runtime (linked statically; it looks for
-// the driver itself, so this library loads on a machine without one).
+// CUDA devices, memory, streams, events and capture, by the CUDA runtime (linked statically; it
+// looks for the driver itself, so this library loads on a machine without one).
 #include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <cstdio>
+#include <cstring>
+#include <mutex>
+#include <vector>
 
 #include "core/device_entry.h"
+#include "cuda/kernels.h"
 
 namespace caravan {
-namespace {
 
-constexpr int kLeastCapability = 80;  // major * 10 + minor: kernels are built from compute_80 on
-
-thread_local char message[512] = "";
-
-const char* last_error() { return message; }
-
-caravan_status status_of(cudaError_t error) {
+caravan_status tile::status_of(cudaError_t error) {
     switch (error) {
         case cudaSuccess:
             return CARAVAN_OK;
@@ -32,6 +30,16 @@ caravan_status status_of(cudaError_t error) {
             return CARAVAN_DEVICE_LOST;
     }
 }
+
+namespace {
+
+using tile::status_of;
+
+constexpr int kLeastCapability = 80;  // major * 10 + minor: kernels are built from compute_80 on
+
+thread_local char message[512] = "";
+
+const char* last_error() { return message; }
 
 // Runs body() with the device current on this thread, as the runtime wants it.
 template <typename Body>
@@ -62,7 +70,8 @@ int32_t probe(char* reason, int64_t capacity) {
         return 0;
     }
     if (error == cudaErrorInsufficientDriver) {
-        std::snprintf(reason, size, "the NVIDIA driver is for CUDA %d.%d at most, this build needs %d.%d",
+        std::snprintf(reason, size,
+                      "the NVIDIA driver is for CUDA %d.%d at most, this build needs %d.%d",
                       driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
         return 0;
     }
@@ -99,12 +108,47 @@ caravan_status info(int32_t index, char* name, int64_t capacity, int64_t* memory
     });
 }
 
+caravan_status capability(int32_t index, int32_t* capability) {
+    return on(index, [&] {
+        int major = 0, minor = 0;
+        cudaError_t error =
+            cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index);
+        if (error != cudaSuccess) return error;
+        error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index);
+        *capability = major * 10 + minor;
+        return error;
+    });
+}
+
+caravan_status memory_info(int32_t index, int64_t* free_bytes, int64_t* total_bytes) {
+    return on(index, [&] {
+        size_t free = 0, total = 0;
+        const cudaError_t error = cudaMemGetInfo(&free, &total);
+        *free_bytes = static_cast<int64_t>(free);
+        *total_bytes = static_cast<int64_t>(total);
+        return error;
+    });
+}
+
 caravan_status allocate(int32_t index, int64_t bytes, void** data) {
     return on(index, [&] { return cudaMalloc(data, static_cast<size_t>(bytes)); });
 }
 
 caravan_status release(int32_t index, void* data) {
     return on(index, [&] { return cudaFree(data); });
+}
+
+caravan_status allocate_host(int32_t index, int64_t bytes, void** data) {
+    return on(index, [&] {
+        const auto size = static_cast<size_t>(bytes);
+        const cudaError_t error = cudaHostAlloc(data, size, cudaHostAllocDefault);
+        if (error == cudaSuccess) std::memset(*data, 0, size);
+        return error;
+    });
+}
+
+caravan_status release_host(int32_t index, void* data) {
+    return on(index, [&] { return cudaFreeHost(data); });
 }
 
 caravan_status stream_create(int32_t index, void** stream) {
@@ -185,7 +229,48 @@ caravan_status graph_destroy(int32_t index, void* graph) {
     return on(index, [&] { return cudaGraphExecDestroy(graph_of(graph)); });
 }
 
+void range_push(const char* name) { nvtxRangePushA(name); }
+void range_pop() { nvtxRangePop(); }
+
+// What launchers may know of a device, asked once.
+cudaError_t find_target(int32_t index, tile::Target& target) {
+    static std::mutex mutex;
+    static std::vector<tile::Target> known;
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto slot = static_cast<size_t>(index);
+    if (slot >= known.size()) known.resize(slot + 1, tile::Target{});
+    if (known[slot].capability == 0) {
+        int major = 0, minor = 0, processors = 0, shared = 0;
+        const std::pair<int*, cudaDeviceAttr> wanted[] = {
+            {&major, cudaDevAttrComputeCapabilityMajor},
+            {&minor, cudaDevAttrComputeCapabilityMinor},
+            {&processors, cudaDevAttrMultiProcessorCount},
+            {&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin}};
+        for (const auto& [value, attribute] : wanted) {
+            const cudaError_t error = cudaDeviceGetAttribute(value, attribute, index);
+            if (error != cudaSuccess) return error;
+        }
+        known[slot] = {major * 10 + minor, processors, shared};
+    }
+    target = known[slot];
+    return cudaSuccess;
+}
+
 }  // namespace
+
+caravan_status cuda::with_launcher(int32_t index, void* stream,
+                                   void (*body)(tile::Launcher&, const void*), const void* args) {
+    tile::Target target = {};
+    const caravan_status status = on(index, [&] { return find_target(index, target); });
+    if (status != CARAVAN_OK) return status;
+    tile::Launcher launcher(target, stream);
+    body(launcher, args);
+    if (launcher.status() != CARAVAN_OK) {
+        std::snprintf(message, sizeof message, "cuda:%d: %s", index, launcher.message());
+    }
+    return launcher.status();
+}
+
 }  // namespace caravan
 
 extern "C" CARAVAN_API const caravan::DeviceEntry caravan_cuda_entry;
@@ -194,8 +279,12 @@ const caravan::DeviceEntry caravan_cuda_entry = {
     caravan::probe,
     caravan::last_error,
     caravan::info,
+    caravan::capability,
+    caravan::memory_info,
     caravan::allocate,
     caravan::release,
+    caravan::allocate_host,
+    caravan::release_host,
     caravan::stream_create,
     caravan::stream_destroy,
     caravan::stream_synchronize,
@@ -210,4 +299,7 @@ const caravan::DeviceEntry caravan_cuda_entry = {
     caravan::capture_end,
     caravan::graph_launch,
     caravan::graph_destroy,
+    caravan::range_push,
+    caravan::range_pop,
+    &caravan::cuda::kKernels,
 };

@@ -1,0 +1,29 @@
+// The CUDA kernels: one launcher an op, in namespace caravan::cuda. Arguments have passed the
+// checks of src/api, but for values that lie in device memory.
+#pragma once
+
+#include "core/device_entry.h"
+#include "cuda/tile/launch.cuh"
+
+// name of the launcher, type of its argument struct; an op that is not here is "not built yet"
+#define CARAVAN_CUDA_KERNELS(X)      \
+    X(add_forward, caravan_add_args) \
+    X(cast_forward, caravan_cast_args)
+
+namespace caravan {
+namespace cuda {
+
+#define CARAVAN_DECLARE_KERNEL(name, Args) void name(tile::Launcher& launcher, const Args& args);
+CARAVAN_CUDA_KERNELS(CARAVAN_DECLARE_KERNEL)
+#undef CARAVAN_DECLARE_KERNEL
+
+// Calls body(launcher, args) with a launcher for the stream. Each device library has its own.
+caravan_status with_launcher(int32_t index, void* stream,
+                             void (*body)(tile::Launcher& launcher, const void* args),
+                             const void* args);
+
+// The table of what is built.
+extern const DeviceKernels kKernels;
+
+}  // namespace cuda
+}  // namespace caravan
