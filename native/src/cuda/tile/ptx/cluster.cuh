@@ -1,0 +1,124 @@
+// Clusters for nvcc; cuda/tile/cluster.cuh says what each wrapper means.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/tile/ptx/require.cuh"
+#include "cuda/tile/shared_address.cuh"
+
+namespace caravan::tile {
+
+__device__ uint32_t cluster_rank() {
+    uint32_t rank = 0;
+#if CARAVAN_SM90
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+#endif
+    return rank;
+}
+
+__device__ uint32_t cluster_size() {
+    uint32_t size = 1;
+#if CARAVAN_SM90
+    asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
+#endif
+    return size;
+}
+
+__device__ void cluster_arrive() {
+#if CARAVAN_SM90
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#else
+    ptx::unavailable();
+#endif
+}
+
+__device__ void cluster_wait() {
+#if CARAVAN_SM90
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#else
+    ptx::unavailable();
+#endif
+}
+
+__device__ void cluster_sync() {
+    cluster_arrive();
+    cluster_wait();
+}
+
+namespace ptx {
+
+// The address of `own`'s place in block `rank`.
+__device__ __forceinline__ uint32_t cluster_address(const void* own, uint32_t rank) {
+    uint32_t there = 0;
+#if CARAVAN_SM90
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                 : "=r"(there)
+                 : "r"(shared_address(own)), "r"(rank));
+#else
+    unavailable();
+#endif
+    return there;
+}
+
+}  // namespace ptx
+
+template <typename T>
+__device__ T cluster_load(const T* own, uint32_t rank) {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes");
+    union {
+        uint32_t words[sizeof(T) / 4];
+        T value;
+    } read = {};
+#if CARAVAN_SM90
+    const uint32_t from = ptx::cluster_address(own, rank);
+    if constexpr (sizeof(T) == 4) {
+        asm volatile("ld.shared::cluster.u32 %0, [%1];"
+                     : "=r"(read.words[0])
+                     : "r"(from)
+                     : "memory");
+    } else if constexpr (sizeof(T) == 8) {
+        asm volatile("ld.shared::cluster.v2.u32 {%0, %1}, [%2];"
+                     : "=r"(read.words[0]), "=r"(read.words[1])
+                     : "r"(from)
+                     : "memory");
+    } else {
+        asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(read.words[0]), "=r"(read.words[1]), "=r"(read.words[2]),
+                       "=r"(read.words[3])
+                     : "r"(from)
+                     : "memory");
+    }
+#else
+    ptx::unavailable();
+#endif
+    return read.value;
+}
+
+template <typename T>
+__device__ void cluster_store(T* own, uint32_t rank, const T& value) {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes");
+#if CARAVAN_SM90
+    union {
+        T value;
+        uint32_t words[sizeof(T) / 4];
+    } written = {value};
+    const uint32_t to = ptx::cluster_address(own, rank);
+    if constexpr (sizeof(T) == 4) {
+        asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(to), "r"(written.words[0])
+                     : "memory");
+    } else if constexpr (sizeof(T) == 8) {
+        asm volatile("st.shared::cluster.v2.u32 [%0], {%1, %2};" ::"r"(to), "r"(written.words[0]),
+                     "r"(written.words[1])
+                     : "memory");
+    } else {
+        asm volatile("st.shared::cluster.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to),
+                     "r"(written.words[0]), "r"(written.words[1]), "r"(written.words[2]),
+                     "r"(written.words[3])
+                     : "memory");
+    }
+#else
+    ptx::unavailable();
+#endif
+}
+
+}  // namespace caravan::tile
