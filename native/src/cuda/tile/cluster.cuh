@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "cuda/tile/arch.cuh"
+#include "cuda/tile/site.cuh"
 
 namespace caravan::tile {
 
@@ -17,9 +18,9 @@ __device__ __forceinline__ uint32_t cluster_size();
 
 // A barrier over all threads of the cluster, in two halves: accesses before the arrival (release)
 // are seen after the wait (acquire). Each thread calls both, in turn.
-__device__ __forceinline__ void cluster_arrive();
-__device__ __forceinline__ void cluster_wait();
-__device__ __forceinline__ void cluster_sync();
+__device__ __forceinline__ void cluster_arrive(CARAVAN_SITE_ALONE);
+__device__ __forceinline__ void cluster_wait(CARAVAN_SITE_ALONE);
+__device__ __forceinline__ void cluster_sync(CARAVAN_SITE_ALONE);
 
 // Reads or writes, in the shared memory of block `rank`, the place that `own` is in this block's.
 // T has 4, 8 or 16 bytes and is aligned to as much.

@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "cuda/tile/arch.cuh"
+#include "cuda/tile/site.cuh"
 
 namespace caravan::tile {
 
@@ -51,10 +52,11 @@ __device__ __forceinline__ void mbarrier_arrive_after_copies(Mbarrier* barrier);
 __device__ __forceinline__ bool mbarrier_test(Mbarrier* barrier, uint32_t parity);
 
 // Waits for the phase of this parity.
-__device__ __forceinline__ void mbarrier_wait(Mbarrier* barrier, uint32_t parity);
+__device__ __forceinline__ void mbarrier_wait(Mbarrier* barrier, uint32_t parity CARAVAN_SITE);
 
 // The same, for a barrier on which threads of other blocks of the cluster arrive.
-__device__ __forceinline__ void mbarrier_wait_cluster(Mbarrier* barrier, uint32_t parity);
+__device__ __forceinline__ void mbarrier_wait_cluster(Mbarrier* barrier,
+                                                      uint32_t parity CARAVAN_SITE);
 
 }  // namespace caravan::tile
 

@@ -3,15 +3,16 @@
 #pragma once
 
 #include "cuda/tile/arch.cuh"
+#include "cuda/tile/site.cuh"
 
 namespace caravan::tile {
 
 // Waits until `threads` threads (a multiple of 32, the same in every call) have called sync or
 // arrive on barrier `id` (1 to 15). Whole warps take part.
-__device__ __forceinline__ void barrier_sync(int id, int threads);
+__device__ __forceinline__ void barrier_sync(int id, int threads CARAVAN_SITE);
 
 // Counts as one of the `threads` without waiting.
-__device__ __forceinline__ void barrier_arrive(int id, int threads);
+__device__ __forceinline__ void barrier_arrive(int id, int threads CARAVAN_SITE);
 
 }  // namespace caravan::tile
 

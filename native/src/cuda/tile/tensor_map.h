@@ -24,8 +24,8 @@ struct TensorMapShape {
     int32_t rank = 1;              // 1 to 3
     int64_t extent[3] = {};        // elements, innermost first
     int64_t stride_bytes[3] = {};  // of dimension i at [i]; [0] is not used; multiples of 16
-    int32_t box[3] = {};  // elements, 1 to 256 each; box[0] is a multiple of 16 bytes and at
-                          // most the swizzle's width where there is a swizzle
+    int32_t box[3] = {};           // elements, 1 to 256 each; box[0] is a multiple of 16 bytes, and
+                                   // the swizzle's width where there is one
     Swizzle swizzle = Swizzle::kNone;
 };
 
@@ -47,8 +47,8 @@ inline const char* tensor_map_fault(const TensorMapShape& shape) {
     }
     const int64_t row = shape.box[0] * width;
     if (row % 16 != 0) return "box: needs rows of a multiple of 16 bytes";
-    if (shape.swizzle != Swizzle::kNone && row > swizzle_width(shape.swizzle)) {
-        return "box: needs rows no longer than the swizzle";
+    if (shape.swizzle != Swizzle::kNone && row != swizzle_width(shape.swizzle)) {
+        return "box: needs rows as long as the swizzle";
     }
     return nullptr;
 }

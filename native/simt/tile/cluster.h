@@ -1,0 +1,40 @@
+// Clusters of the emulation; cuda/tile/cluster.cuh says what each wrapper means.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "simt/machine.h"
+
+namespace caravan::tile {
+
+inline uint32_t cluster_rank() { return static_cast<uint32_t>(simt::self().block_rank); }
+inline uint32_t cluster_size() { return static_cast<uint32_t>(simt::self().cluster_size); }
+inline void cluster_arrive(simt::Site site) { simt::cluster_arrive(site); }
+inline void cluster_wait(simt::Site site) { simt::cluster_wait(site); }
+inline void cluster_sync(simt::Site site) {
+    simt::cluster_arrive(site);
+    simt::cluster_wait(site);
+}
+
+template <typename T>
+inline T cluster_load(const T* own, uint32_t rank) {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes");
+    const void* from = simt::map_shared_rank(own, rank);
+    simt::check_read(from, sizeof(T), sizeof(T), "ld.shared::cluster");
+    simt::Trusted trusted;
+    T value;
+    std::memcpy(&value, from, sizeof(T));
+    return value;
+}
+
+template <typename T>
+inline void cluster_store(T* own, uint32_t rank, const T& value) {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes");
+    void* to = simt::map_shared_rank(own, rank);
+    simt::check_write(to, sizeof(T), sizeof(T), "st.shared::cluster");
+    simt::Trusted trusted;
+    std::memcpy(to, &value, sizeof(T));
+}
+
+}  // namespace caravan::tile
