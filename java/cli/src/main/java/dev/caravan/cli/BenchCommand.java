@@ -5,5 +5,5 @@ import picocli.CommandLine.Command;
 /** {@code caravan bench}: what kernels and training take on this machine. */
 @Command(
     name = "bench",
-    subcommands = {BenchKernelsCommand.class})
+    subcommands = {BenchKernelsCommand.class, BenchTrainCommand.class})
 final class BenchCommand {}

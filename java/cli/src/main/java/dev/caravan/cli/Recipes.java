@@ -42,6 +42,7 @@ final class Recipes {
     BUNDLED.put("quickstart-base", List.of("corpus.jsonl.gz", "tokenizer.json"));
     BUNDLED.put("first-run", List.of("rows.jsonl", "held-out.jsonl", "tokenizer.json"));
     BUNDLED.put("llama", List.of());
+    BUNDLED.put("llama-15m", List.of());
   }
 
   private Recipes() {}

@@ -1,6 +1,7 @@
 package dev.caravan.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -49,5 +50,36 @@ class BenchTest {
     }
     assertTrue(out.path("roof").path("copy_bytes_per_s").asDouble() > 0);
     assertTrue(out.path("roof").path("product_f32_flops_per_s").asDouble() > 0);
+  }
+
+  @Test
+  void trainingPrintsTablesWithinEightyColumns() {
+    Captured run =
+        Captured.run("bench", "train", "first-run", "--device", "cpu", "--steps", "2", "--profile");
+    assertEquals(0, run.code(), run.err());
+    for (String part : new String[] {"| tokens/s ", "| device memory ", "| matrix products | "}) {
+      assertTrue(run.out().contains(part), run.out());
+    }
+    for (String line : run.out().split("\n")) {
+      assertTrue(line.length() <= 80, line);
+    }
+    assertFalse(Files.exists(Path.of("runs")));
+  }
+
+  @Test
+  void trainingGivesOneJsonObject() throws Exception {
+    Captured run =
+        Captured.run(
+            "bench", "train", "first-run", "--device", "cpu", "--threads", "1", "--steps", "2",
+            "--set", "sequence.length=32", "--json");
+    assertEquals(0, run.code(), run.err());
+    JsonNode out = new ObjectMapper().readTree(run.out());
+    assertEquals(32, out.path("sequence").asInt());
+    assertEquals(16 * 32, out.path("tokens_per_step").asInt());
+    assertEquals(2, out.path("seconds").size());
+    assertTrue(out.path("profile").isMissingNode());
+    for (String key : new String[] {"tokens_per_s", "product_share", "device_bytes"}) {
+      assertTrue(out.path(key).asDouble() > 0, key);
+    }
   }
 }

@@ -81,6 +81,8 @@ class MainTest {
         "bench kernels --dtype f16|caravan: --dtype: got 'f16', needs f32 or bf16",
         "bench kernels --samples 0|caravan: --samples: got 0",
         "bench kernels --plot a.png|caravan: --plot: got 'a.png', needs a file name that ends in .svg",
+        "bench train frist-run|caravan: unknown recipe 'frist-run', did you mean 'first-run'?",
+        "bench train --steps 0|caravan: --steps: got 0, needs a whole number of at least 1",
         "bench kernels --jsn|caravan: bench kernels: unknown option '--jsn', did you mean '--json'?",
         "recipes show frist-run|caravan: unknown recipe 'frist-run', did you mean 'first-run'?",
         "recipes shwo first-run|caravan: recipes: ",

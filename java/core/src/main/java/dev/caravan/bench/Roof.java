@@ -1,6 +1,7 @@
 package dev.caravan.bench;
 
 import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.MatMul;
@@ -26,7 +27,7 @@ public record Roof(double copyBytesPerSecond, Map<DType, Double> productFlopsPer
   /** Measures the device of a stream, in about a second. */
   public static Roof measure(Stream stream, int samples) {
     try (Stopwatch watch = new Stopwatch(stream)) {
-      boolean cpu = stream.device().kind() == dev.caravan.kernels.Device.Kind.CPU;
+      boolean cpu = stream.device().kind() == Device.Kind.CPU;
       double copy = copy(stream, watch, cpu ? CPU_COPY_BYTES : CUDA_COPY_BYTES, samples);
       Map<DType, Double> products = new EnumMap<>(DType.class);
       for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
@@ -37,6 +38,18 @@ public record Roof(double copyBytesPerSecond, Map<DType, Double> productFlopsPer
         }
       }
       return new Roof(copy, products);
+    }
+  }
+
+  /**
+   * Floating-point operations a second of a square matrix product alone.
+   *
+   * @throws KernelException.Unsupported if the device has none of that type
+   */
+  public static double productRate(Stream stream, DType dtype, int samples) {
+    try (Stopwatch watch = new Stopwatch(stream)) {
+      boolean cpu = stream.device().kind() == Device.Kind.CPU;
+      return product(stream, watch, dtype, cpu ? CPU_EXTENT : CUDA_EXTENT, samples);
     }
   }
 

@@ -69,7 +69,7 @@ public final class Trainer implements AutoCloseable {
   private final LearningRate rate;
   private final Evaluation evaluation;
   private final int evaluateEvery;
-  private final Step step;
+  private final Step examples;
   private final Map<String, Long> counts = new LinkedHashMap<>();
   private int done;
   private long nextExample;
@@ -110,7 +110,7 @@ public final class Trainer implements AutoCloseable {
     evaluation =
         heldOut.map(h -> new Evaluation(executor, in, state, h.source(), h.rows())).orElse(null);
     evaluateEvery = heldOut.map(HeldOut::everySteps).orElse(0);
-    step = source.newStep();
+    examples = source.newStep();
     counts.put("input_tokens", 0L);
     counts.put("target_tokens", 0L);
     model.load(executor, plan.graphs().positions());
@@ -147,7 +147,7 @@ public final class Trainer implements AutoCloseable {
    */
   public End run(RunFolder folder, Listener listener, BooleanSupplier stop) {
     while (done < steps) {
-      listener.step(next());
+      listener.step(step());
       boolean last = done == steps;
       boolean stopped = !last && stop.getAsBoolean();
       if (evaluation != null && (last || due(evaluateEvery))) {
@@ -168,29 +168,34 @@ public final class Trainer implements AutoCloseable {
     return every > 0 && done % every == 0;
   }
 
-  private StepMetrics next() {
+  /**
+   * Trains one step, saves and evaluates nothing.
+   *
+   * @throws NonFinite before an update that would not be finite
+   */
+  public StepMetrics step() {
     long began = System.nanoTime();
     int number = done + 1;
-    source.fill(nextExample, step);
+    source.fill(nextExample, examples);
     double waited = (System.nanoTime() - began) * 1e-9;
     double lr = rate.at(number);
-    TrainingStep.Result result = training.run(number, step, lr);
+    TrainingStep.Result result = training.run(number, examples, lr);
     if (!result.finite()) {
-      throw NonFinite.of(number, training.locate(number, step, lr));
+      throw NonFinite.of(number, training.locate(number, examples, lr));
     }
     done = number;
-    nextExample = step.nextK();
-    counts.merge("input_tokens", step.inputTokens(), Long::sum);
-    counts.merge("target_tokens", step.targetTokens(), Long::sum);
+    nextExample = examples.nextK();
+    counts.merge("input_tokens", examples.inputTokens(), Long::sum);
+    counts.merge("target_tokens", examples.targetTokens(), Long::sum);
     double seconds = (System.nanoTime() - began) * 1e-9;
     return new StepMetrics(
         number,
         result.loss(),
         result.gradNorm(),
         lr,
-        step.targetTokens(),
-        step.inputTokens(),
-        step.inputTokens() / seconds,
+        examples.targetTokens(),
+        examples.inputTokens(),
+        examples.inputTokens() / seconds,
         seconds,
         waited,
         PeakMemory.hostBytes(),
@@ -205,7 +210,7 @@ public final class Trainer implements AutoCloseable {
             nextExample,
             done,
             config.train().seed(),
-            step.shape().tokens(),
+            examples.shape().tokens(),
             counts,
             RunConfigWriter.hash(config),
             Native.abiVersion(),

@@ -116,6 +116,24 @@ public final class TrainingRun {
     }
   }
 
+  /**
+   * A trainer over rows that the caller has, without a run folder: for measurements. It learns every
+   * token.
+   *
+   * @param rows at least one, none longer than the sequence
+   * @param steps of the whole run
+   * @param stream on the device of the choice; stays open
+   * @throws UserError if no plan fits the device
+   */
+  public static Trainer onRows(
+      RunConfig config, ModelSource model, RowSet rows, int steps, DeviceChoice choice, Stream stream) {
+    RunData.Lengths lengths =
+        new RunData.Lengths(rows.minLength(), (double) rows.totalTokens() / rows.size());
+    RunPlan plan = plan(config, model.config(), lengths, choice);
+    StepSource source = source(config, learnt(rows, Loss.EVERY_TOKEN), plan.buffers());
+    return new Trainer(config, model, plan, source, Optional.empty(), steps, stream);
+  }
+
   private static Outcome train(
       Trainer trainer, RunFolder folder, int steps, Progress progress, BooleanSupplier stop) {
     if (trainer.done() > 0) {

@@ -108,9 +108,16 @@ public final class KernelCall implements AutoCloseable {
    */
   public void run(Stream stream) {
     requireOpen();
+    CallWatch watch = stream.watch();
+    if (watch != null) {
+      watch.before(this);
+    }
     int status = launch.applyAsInt(stream.handle());
     if (status != 0) {
       Native.check(status);
+    }
+    if (watch != null) {
+      watch.after(this);
     }
   }
 

@@ -12,6 +12,7 @@ public final class Stream implements AutoCloseable {
   private final Device device;
   private final int threads;
   private long handle;
+  private CallWatch watch;
 
   private Stream(Device device, int threads, long handle) {
     this.device = device;
@@ -54,6 +55,16 @@ public final class Stream implements AutoCloseable {
       throw new IllegalStateException("this stream was closed");
     }
     return handle;
+  }
+
+  /** Tells {@code watch} of every op from now on; null for nobody. */
+  public void watch(CallWatch watch) {
+    this.watch = watch;
+  }
+
+  /** Who hears of every op; null for nobody. */
+  CallWatch watch() {
+    return watch;
   }
 
   /** Waits until all that was given is done. */

@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.DoubleUnaryOperator;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -47,6 +49,31 @@ class OpsTest {
       expected[i] += values(b)[i];
     }
     assertNear(expected, out);
+  }
+
+  @Test
+  void aWatchHearsOfEveryCallUntilItIsTakenAway() {
+    List<String> heard = new ArrayList<>();
+    arena.stream.watch(
+        new CallWatch() {
+          @Override
+          public void before(KernelCall call) {
+            heard.add("before " + call.op());
+          }
+
+          @Override
+          public void after(KernelCall call) {
+            heard.add("after " + call.op());
+          }
+        });
+    TensorRef a = arena.random(3, 5);
+    arena.run(Elementwise.add(a, a, arena.poisoned(3, 5)));
+    KernelCall refused = Elementwise.add(a, arena.random(5, 3), arena.poisoned(3, 5));
+    assertThrows(KernelException.InvalidArgument.class, () -> arena.run(refused));
+    arena.stream.watch(null);
+    arena.run(Elementwise.add(a, a, arena.poisoned(3, 5)));
+    assertEquals(
+        List.of("before add_forward", "after add_forward", "before add_forward"), heard);
   }
 
   @Test
