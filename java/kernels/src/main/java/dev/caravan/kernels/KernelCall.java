@@ -9,7 +9,7 @@ import org.bytedeco.javacpp.Pointer;
  * One call of an op, prepared: its arguments lie in native memory, so that running it allocates
  * nothing. The memory that its tensors view must outlive it.
  */
-public final class KernelCall implements AutoCloseable {
+public abstract class KernelCall implements AutoCloseable {
   /** Asks how large a workspace a call needs: a {@code caravan_<op>_workspace} function. */
   @FunctionalInterface
   interface WorkspaceQuery {
@@ -18,28 +18,20 @@ public final class KernelCall implements AutoCloseable {
   }
 
   private final String op;
-  private final Pointer args;
-  private final LongToIntFunction launch;
-  private final caravan_tensor workspace;
-  private final WorkspaceQuery query;
   private boolean closed;
 
-  private KernelCall(
-      String op,
-      Pointer args,
-      LongToIntFunction launch,
-      caravan_tensor workspace,
-      WorkspaceQuery query) {
+  /**
+   * A call of some library.
+   *
+   * @param op the op's name, for errors
+   */
+  protected KernelCall(String op) {
     this.op = op;
-    this.args = args;
-    this.launch = launch;
-    this.workspace = workspace;
-    this.query = query;
   }
 
   /** A call without a workspace; {@code launch} takes the stream's handle, returns a status. */
   static KernelCall of(String op, Pointer args, LongToIntFunction launch) {
-    return new KernelCall(op, args, launch, null, null);
+    return new OfAbi(op, args, launch, null, null);
   }
 
   /** A call with the given workspace field. */
@@ -49,7 +41,7 @@ public final class KernelCall implements AutoCloseable {
       LongToIntFunction launch,
       caravan_tensor workspace,
       WorkspaceQuery query) {
-    return new KernelCall(op, args, launch, workspace, query);
+    return new OfAbi(op, args, launch, workspace, query);
   }
 
   /** A new args struct of which all is zero but its size, which is its first field. */
@@ -67,7 +59,7 @@ public final class KernelCall implements AutoCloseable {
   }
 
   /** The op's name in the ABI without its prefix, as in "rmsnorm_forward". */
-  public String op() {
+  public final String op() {
     return op;
   }
 
@@ -76,16 +68,13 @@ public final class KernelCall implements AutoCloseable {
    *
    * @throws KernelException if the arguments are refused
    */
-  public long workspaceBytes(Device.Kind kind) {
-    if (query == null) {
-      return 0;
-    }
+  public final long workspaceBytes(Device.Kind kind) {
     requireOpen();
-    try (LongPointer bytes = new LongPointer(1)) {
-      Native.check(query.ask(kind.code(), bytes.address()));
-      return bytes.get();
-    }
+    return askWorkspaceBytes(kind);
   }
+
+  /** See {@link #workspaceBytes}. */
+  protected abstract long askWorkspaceBytes(Device.Kind kind);
 
   /**
    * Gives it its workspace, {@code bytes} at {@code address}; other calls of the same stream may
@@ -93,33 +82,34 @@ public final class KernelCall implements AutoCloseable {
    *
    * @return this
    */
-  public KernelCall workspace(long address, long bytes) {
+  public final KernelCall workspace(long address, long bytes) {
     requireOpen();
-    if (workspace != null) {
-      TensorRef.of(address, DType.U8, bytes).into(workspace);
-    }
+    setWorkspace(address, bytes);
     return this;
   }
+
+  /** See {@link #workspace}. */
+  protected abstract void setWorkspace(long address, long bytes);
 
   /**
    * Gives the op to a stream. No object is made, unless it fails.
    *
    * @throws KernelException with the op, the argument, what it got and what it needs
    */
-  public void run(Stream stream) {
+  public final void run(Stream stream) {
     requireOpen();
     CallWatch watch = stream.watch();
     if (watch != null) {
       watch.before(this);
     }
-    int status = launch.applyAsInt(stream.handle());
-    if (status != 0) {
-      Native.check(status);
-    }
+    launch(stream);
     if (watch != null) {
       watch.after(this);
     }
   }
+
+  /** See {@link #run}. */
+  protected abstract void launch(Stream stream);
 
   private void requireOpen() {
     if (closed) {
@@ -129,13 +119,70 @@ public final class KernelCall implements AutoCloseable {
 
   /** Frees the arguments. Closing twice does nothing more. */
   @Override
-  public void close() {
-    closed = true;
-    args.close();
+  public final void close() {
+    if (!closed) {
+      closed = true;
+      release();
+    }
   }
 
+  /** Frees the arguments, once. */
+  protected abstract void release();
+
   @Override
-  public String toString() {
+  public final String toString() {
     return op;
+  }
+
+  /** A call of a {@code caravan_<op>} function by its argument struct. */
+  private static final class OfAbi extends KernelCall {
+    private final Pointer args;
+    private final LongToIntFunction function;
+    private final caravan_tensor workspace;
+    private final WorkspaceQuery query;
+
+    OfAbi(
+        String op,
+        Pointer args,
+        LongToIntFunction function,
+        caravan_tensor workspace,
+        WorkspaceQuery query) {
+      super(op);
+      this.args = args;
+      this.function = function;
+      this.workspace = workspace;
+      this.query = query;
+    }
+
+    @Override
+    protected long askWorkspaceBytes(Device.Kind kind) {
+      if (query == null) {
+        return 0;
+      }
+      try (LongPointer bytes = new LongPointer(1)) {
+        Native.check(query.ask(kind.code(), bytes.address()));
+        return bytes.get();
+      }
+    }
+
+    @Override
+    protected void setWorkspace(long address, long bytes) {
+      if (workspace != null) {
+        TensorRef.of(address, DType.U8, bytes).into(workspace);
+      }
+    }
+
+    @Override
+    protected void launch(Stream stream) {
+      int status = function.applyAsInt(stream.handle());
+      if (status != 0) {
+        Native.check(status);
+      }
+    }
+
+    @Override
+    protected void release() {
+      args.close();
+    }
   }
 }

@@ -56,6 +56,21 @@ public class KernelException extends RuntimeException {
     return located;
   }
 
+  /** A shape, dtype or address that a vendor's library cannot take. */
+  public static KernelException invalid(String message) {
+    return new InvalidArgument(message);
+  }
+
+  /** Well-formed, but a vendor's library has it not. */
+  public static KernelException unsupported(String message) {
+    return new Unsupported(message);
+  }
+
+  /** A vendor's library failed. */
+  public static KernelException lost(String message) {
+    return new DeviceLost(message);
+  }
+
   /** The exception of a {@code caravan_status} other than CARAVAN_OK. */
   static KernelException of(int status, String message) {
     switch (status) {

@@ -6,9 +6,22 @@ import static dev.caravan.kernels.KernelCall.zeroed;
 import dev.caravan.kernels.abi.Caravan;
 import dev.caravan.kernels.abi.caravan_matmul_args;
 
-/** Matrix products. On the CPU they need {@link Blas#install}. */
+/** Matrix products by the ABI's own op. On the CPU they need {@link Blas#install}. */
 public final class MatMul {
   private MatMul() {}
+
+  /** A product by the ABI's own op. */
+  public static KernelCall forward(Product product) {
+    return forward(
+        product.a(),
+        product.transposeA(),
+        product.b(),
+        product.transposeB(),
+        product.c(),
+        product.rows(),
+        product.alpha(),
+        product.beta());
+  }
 
   /**
    * {@code c = alpha * op(a) op(b) + beta * c}. {@code c} must not overlap {@code a} or {@code b}.

@@ -1,7 +1,9 @@
 package dev.caravan.kernels;
 
 import dev.caravan.kernels.abi.Caravan;
+import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.PointerPointer;
 
 /**
  * An order of work on a device: what is given to one stream is done in that order. A CPU stream
@@ -65,6 +67,23 @@ public final class Stream implements AutoCloseable {
   /** Who hears of every op; null for nobody. */
   CallWatch watch() {
     return watch;
+  }
+
+  /** Whether somebody hears of every op. */
+  public boolean watched() {
+    return watch != null;
+  }
+
+  /**
+   * The device's own handle, for a vendor's library to work on the stream; 0 for a CPU stream, which
+   * has none.
+   */
+  public long nativeHandle() {
+    try (PointerPointer<BytePointer> handle = new PointerPointer<>(1)) {
+      Native.check(Caravan.caravan_stream_native(handle(), handle.put(0, null)));
+      BytePointer known = handle.get(BytePointer.class, 0);
+      return known == null ? 0 : known.address();
+    }
   }
 
   /** Waits until all that was given is done. */
