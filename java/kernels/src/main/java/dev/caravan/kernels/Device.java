@@ -78,6 +78,20 @@ public record Device(Kind kind, int index) {
     return info().memoryBytes;
   }
 
+  /**
+   * The architecture of a CUDA device, major * 10 + minor: 90 for Hopper; 0 for the CPU.
+   *
+   * @throws KernelException if there is no such device
+   */
+  public int capability() {
+    Native.load();
+    try (IntPointer capability = new IntPointer(1)) {
+      Native.check(
+          Caravan.caravan_device_capability(kind.code(), index, capability.address()));
+      return capability.get();
+    }
+  }
+
   private record Info(String name, long memoryBytes) {}
 
   private Info info() {

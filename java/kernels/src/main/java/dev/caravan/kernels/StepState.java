@@ -22,28 +22,36 @@ public final class StepState implements AutoCloseable {
 
   private final TensorRef device;
   private final Memory host;
-  private final caravan_step_state staging;
+  private final caravan_step_state written;
+  private final caravan_step_state read;
 
   /**
    * A step state in memory of the caller's.
    *
    * @param device u8, at least {@link #bytes} of device memory that outlives it
+   * @param on the device whose memory it is
    */
-  public StepState(TensorRef device) {
+  public StepState(TensorRef device, Device on) {
     if (device.bytes() < bytes()) {
       throw KernelException.of(
           Caravan.CARAVAN_INVALID_ARGUMENT,
           "step state: got %d bytes, needs %d".formatted(device.bytes(), bytes()));
     }
     this.device = TensorRef.of(device.address(), DType.U8, bytes());
-    this.host = Memory.allocate(Device.CPU, bytes());
-    this.staging = new At(host.address());
+    this.host = Memory.staging(on, hostBytes());
+    this.written = new At(host.address());
+    this.read = new At(host.address() + bytes());
   }
 
   /** Bytes that a step state takes. */
   public static long bytes() {
     Native.load();
     return Loader.sizeof(caravan_step_state.class);
+  }
+
+  /** Bytes of host memory that it takes: what is written before a step, what is read after it. */
+  public static long hostBytes() {
+    return 2 * bytes();
   }
 
   /** The struct at a given address, which it does not own. */
@@ -60,7 +68,8 @@ public final class StepState implements AutoCloseable {
   }
 
   /**
-   * Begins a step: writes its numbers, clears its results.
+   * Begins a step: writes its numbers, clears its results. The numbers must not be written again
+   * before the step's {@link #result} was read.
    *
    * @param step from 1
    * @param seed of counter-based random numbers
@@ -70,18 +79,16 @@ public final class StepState implements AutoCloseable {
    */
   public void begin(
       Stream stream, long step, long seed, float lr, float inverseTargets, float clipNorm) {
-    staging.step(step).seed(seed).lr(lr).inv_targets(inverseTargets).clip_norm(clipNorm);
-    staging.loss_sum(0).grad_norm(0).clip_factor(1).finite(1);
-    stream.copy(device.address(), host.address(), device.bytes());
-    stream.synchronize();
+    written.step(step).seed(seed).lr(lr).inv_targets(inverseTargets).clip_norm(clipNorm);
+    written.loss_sum(0).grad_norm(0).clip_factor(1).finite(1);
+    stream.copy(device.address(), host.address(), bytes());
   }
 
   /** Waits for the stream and reads the results. */
   public Result result(Stream stream) {
-    stream.copy(host.address(), device.address(), device.bytes());
+    stream.copy(host.address() + bytes(), device.address(), bytes());
     stream.synchronize();
-    return new Result(
-        staging.loss_sum(), staging.grad_norm(), staging.clip_factor(), staging.finite() != 0);
+    return new Result(read.loss_sum(), read.grad_norm(), read.clip_factor(), read.finite() != 0);
   }
 
   /** Frees it. */

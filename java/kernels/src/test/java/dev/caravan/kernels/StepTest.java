@@ -21,7 +21,7 @@ class StepTest {
   @BeforeEach
   void open() {
     arena = new Arena(22);
-    state = new StepState(arena.zeros(DType.U8, StepState.bytes()));
+    state = new StepState(arena.zeros(DType.U8, StepState.bytes()), Device.CPU);
   }
 
   @AfterEach
