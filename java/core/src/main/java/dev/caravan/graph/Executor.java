@@ -5,8 +5,12 @@ import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.Memory;
+import dev.caravan.kernels.Product;
+import dev.caravan.kernels.Products;
+import dev.caravan.kernels.Ranges;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
+import dev.caravan.kernels.nvidia.CublasLt;
 import dev.caravan.ops.Addresses;
 import dev.caravan.ops.Launch;
 import dev.caravan.ops.Node;
@@ -16,14 +20,18 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /**
- * A plan on a device: allocates what it says, prepares every kernel call once, and replays them. Running
- * a unit allocates nothing, native or Java.
+ * A plan on a device: allocates what it says, prepares every kernel call once, and runs them. Running
+ * a unit allocates nothing, native or Java; on a device that can record, a unit becomes one launch for
+ * each number of chunks of target rows in use.
  */
 public final class Executor implements AutoCloseable {
   private final Plan plan;
   private final Stream stream;
+  private final LaunchMode mode;
+  private final Products products;
   private final Memory weights;
   private final Memory remainders;
   private final Memory gradients;
@@ -32,8 +40,21 @@ public final class Executor implements AutoCloseable {
   private final List<KernelCall> calls = new ArrayList<>();
   private final Map<String, Program> programs = new LinkedHashMap<>();
 
-  /** The launches of one unit and the node that each belongs to. */
-  private record Program(Launch[] launches, Node[] nodes) {}
+  /**
+   * The launches of one unit and the node that each belongs to.
+   *
+   * @param bounds numbers of target rows above which more launches take part, ascending
+   * @param variants the unit for none of the bounds passed, one, two, ...
+   */
+  private record Program(Launch[] launches, Node[] nodes, int[] bounds, Replay[] variants) {
+    Replay variant(int targets) {
+      int passed = 0;
+      while (passed < bounds.length && targets > bounds[passed]) {
+        passed++;
+      }
+      return variants[passed];
+    }
+  }
 
   /**
    * Allocates and binds; when it fails, it keeps nothing.
@@ -43,13 +64,14 @@ public final class Executor implements AutoCloseable {
   public Executor(Plan plan, Stream stream) {
     this.plan = plan;
     this.stream = stream;
-    Device device = stream.device();
+    mode = LaunchMode.of(stream.device());
+    products = CublasLt.open(stream, reason -> {}).orElse(Products.ABI);
     try {
-      weights = allocate(device, plan.weights().elements() * plan.storage().bytes());
-      remainders = allocate(device, plan.remainderBytes());
-      gradients = allocate(device, plan.gradientBytes());
-      leaves = allocate(device, plan.leafBytes());
-      arena = allocate(device, plan.arenaBytes());
+      weights = allocate("weights", plan.weights().elements() * plan.storage().bytes());
+      remainders = allocate("remainders of weights", plan.remainderBytes());
+      gradients = allocate("gradients", plan.gradientBytes());
+      leaves = allocate("inputs and tables", plan.leafBytes());
+      arena = allocate("activations and workspaces", plan.arenaBytes());
       plan.units().forEach((name, unit) -> programs.put(name, bind(unit)));
     } catch (RuntimeException | Error e) {
       close();
@@ -57,8 +79,24 @@ public final class Executor implements AutoCloseable {
     }
   }
 
-  private static Memory allocate(Device device, long bytes) {
-    return bytes == 0 ? null : Memory.allocate(device, bytes);
+  private Memory allocate(String what, long bytes) {
+    if (bytes == 0) {
+      return null;
+    }
+    try {
+      return Memory.allocate(stream.device(), bytes);
+    } catch (KernelException.OutOfMemory e) {
+      Memory.Room room = Memory.room(stream.device());
+      throw e.at(
+          "%s: asked for %d bytes for %s, of %d that the model's plan needs; %d of %d bytes are free"
+              .formatted(
+                  stream.device(),
+                  bytes,
+                  what,
+                  plan.bytes(),
+                  room.freeBytes(),
+                  room.totalBytes()));
+    }
   }
 
   private Program bind(Plan.Unit unit) {
@@ -67,12 +105,31 @@ public final class Executor implements AutoCloseable {
     Map<Tensor, Tensor> roots = Plan.roots(unit.graph());
     for (int i = 0; i < unit.graph().nodes().size(); i++) {
       Node node = unit.graph().nodes().get(i);
-      for (Launch launch : node.op().launches(node, new Bound(unit, roots, i))) {
-        launches.add(launch);
-        nodes.add(node);
+      try {
+        for (Launch launch : node.op().launches(node, new Bound(unit, roots, i))) {
+          launches.add(launch);
+          nodes.add(node);
+        }
+      } catch (KernelException e) {
+        throw e.at(node.toString());
       }
     }
-    return new Program(launches.toArray(Launch[]::new), nodes.toArray(Node[]::new));
+    int[] bounds =
+        launches.stream()
+            .mapToInt(Launch::above)
+            .filter(bound -> bound != Launch.ALWAYS)
+            .distinct()
+            .sorted()
+            .toArray();
+    Replay[] variants = new Replay[bounds.length + 1];
+    Program program =
+        new Program(
+            launches.toArray(Launch[]::new), nodes.toArray(Node[]::new), bounds, variants);
+    for (int passed = 0; passed < variants.length; passed++) {
+      int targets = passed == 0 ? 0 : bounds[passed - 1] + 1;
+      variants[passed] = new Replay(stream, () -> launch(program, targets));
+    }
+    return program;
   }
 
   /**
@@ -83,28 +140,60 @@ public final class Executor implements AutoCloseable {
    * @throws KernelException naming the node that failed
    */
   public void run(String unit, int targets) {
-    Program program = programs.get(unit);
+    try {
+      programs.get(unit).variant(targets).run();
+    } catch (KernelException e) {
+      throw e.at(unit);
+    }
+  }
+
+  private void launch(Program program, int targets) {
     int i = 0;
     try {
       for (; i < program.launches.length; i++) {
-        program.launches[i].run(stream, targets);
+        if (targets > program.launches[i].above()) {
+          launch(program.launches[i], program.nodes[i]);
+        }
       }
     } catch (KernelException e) {
       throw e.at(program.nodes[i].toString());
     }
   }
 
-  /** Runs a unit and calls {@code after} with each node when it is done: to find what went wrong where. */
-  public void trace(String unit, int targets, java.util.function.Consumer<Node> after) {
+  private void launch(Launch launch, Node node) {
+    if (mode == LaunchMode.RANGES) {
+      Ranges.push(stream.device().kind(), node.toString());
+    }
+    launch.run(stream);
+    if (mode == LaunchMode.RANGES) {
+      Ranges.pop(stream.device().kind());
+    }
+    if (mode == LaunchMode.WAIT) {
+      stream.synchronize();
+    }
+  }
+
+  /**
+   * Runs a unit by plain launches and calls {@code after} with each node when it is done: to find what
+   * went wrong where.
+   */
+  public void trace(String unit, int targets, Consumer<Node> after) {
     Program program = programs.get(unit);
     for (int i = 0; i < program.launches.length; i++) {
-      program.launches[i].run(stream, targets);
+      if (targets > program.launches[i].above()) {
+        program.launches[i].run(stream);
+      }
       boolean last = i + 1 == program.launches.length || program.nodes[i + 1] != program.nodes[i];
       if (last) {
         stream.synchronize();
         after.accept(program.nodes[i]);
       }
     }
+  }
+
+  /** Who computes the matrix products. */
+  public Products products() {
+    return products;
   }
 
   /** The stream that everything runs on. */
@@ -176,6 +265,12 @@ public final class Executor implements AutoCloseable {
   /** Frees the arena and all buffers. */
   @Override
   public void close() {
+    for (Program program : programs.values()) {
+      for (Replay variant : program.variants) {
+        variant.close();
+      }
+    }
+    programs.clear();
     calls.forEach(KernelCall::close);
     calls.clear();
     for (Memory memory : new Memory[] {arena, leaves, gradients, remainders, weights}) {
@@ -183,6 +278,7 @@ public final class Executor implements AutoCloseable {
         memory.close();
       }
     }
+    products.close();
   }
 
   /** Addresses of one unit's tensors, and of the temporaries of one of its nodes. */
@@ -231,7 +327,12 @@ public final class Executor implements AutoCloseable {
         int last = unit.scratch().get(node).size() - 1;
         call.workspace(scratch(last).address(), bytes);
       }
-      return (on, targets) -> call.run(on);
+      return call::run;
+    }
+
+    @Override
+    public Launch launch(Product product) {
+      return launch(products.prepare(product));
     }
   }
 

@@ -3,6 +3,9 @@ package dev.caravan.graph;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
+import dev.caravan.kernels.MatMul;
+import dev.caravan.kernels.Product;
+import dev.caravan.kernels.Products;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.ops.Addresses;
 import dev.caravan.ops.Launch;
@@ -160,6 +163,11 @@ public final class Plan {
         .orElse(0);
   }
 
+  /** All bytes that binding the plan allocates. */
+  public long bytes() {
+    return weightBytes() + gradientBytes() + leafBytes + arenaBytes();
+  }
+
   /** Bytes of the weights, remainders of split float32 masters included when trained. */
   public long weightBytes() {
     return weights.elements() * storage.bytes() + remainderBytes();
@@ -205,9 +213,18 @@ public final class Plan {
       try (call) {
         workspaceBytes = Math.max(workspaceBytes, call.workspaceBytes(kind));
       }
-      return (stream, targets) -> {
+      return stream -> {
         throw new IllegalStateException("a plan runs nothing");
       };
+    }
+
+    /** The plan does not know which library will be found, so it has room for any. */
+    @Override
+    public Launch launch(Product product) {
+      if (kind == Device.Kind.CUDA) {
+        workspaceBytes = Math.max(workspaceBytes, Products.VENDOR_WORKSPACE_BYTES);
+      }
+      return launch(MatMul.forward(product));
     }
   }
 

@@ -1,6 +1,7 @@
 package dev.caravan.ops;
 
 import dev.caravan.kernels.KernelCall;
+import dev.caravan.kernels.Product;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.tensor.Tensor;
 
@@ -21,4 +22,7 @@ public interface Addresses {
 
   /** The call as a launch, with the workspace that it needs; it lives as long as the bound graph. */
   Launch launch(KernelCall call);
+
+  /** A matrix product as a launch, by whom the device has for it. */
+  Launch launch(Product product);
 }

@@ -3,8 +3,8 @@ package dev.caravan.ops;
 import dev.caravan.kernels.CrossEntropy;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Gather;
-import dev.caravan.kernels.KernelCall;
-import dev.caravan.kernels.MatMul;
+import dev.caravan.kernels.Elementwise;
+import dev.caravan.kernels.Product;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.TensorType;
@@ -74,12 +74,21 @@ public record LinearCrossEntropy(int chunk) implements Op {
     return 2 * node.in(ROWS).dim(0) * node.in(WEIGHT).type().elements();
   }
 
-  /** Temporaries of one chunk: hidden rows, logits, and the gradient of the rows. */
+  /**
+   * Temporaries of one chunk: hidden rows, logits, the gradient of the rows, and where weights are
+   * bfloat16 the gradient of the logits as the products take it.
+   */
   private static List<TensorType> chunkScratch(Node node, int chunk, boolean training) {
     Tensor weight = node.in(WEIGHT);
-    TensorType hidden = new TensorType(node.in(HIDDEN).type().dtype(), chunk, weight.dim(1));
+    DType storage = weight.type().dtype();
+    TensorType hidden = new TensorType(storage, chunk, weight.dim(1));
     TensorType logits = TensorType.f32(chunk, weight.dim(0));
-    return training ? List.of(hidden, logits, hidden) : List.of(hidden, logits);
+    if (!training) {
+      return List.of(hidden, logits);
+    }
+    return storage == DType.F32
+        ? List.of(hidden, logits, hidden)
+        : List.of(hidden, logits, hidden, new TensorType(storage, chunk, weight.dim(0)));
   }
 
   private static List<Launch> chunkLaunches(
@@ -90,54 +99,53 @@ public record LinearCrossEntropy(int chunk) implements Op {
     TensorRef rows = memory.ref(node.in(ROWS));
     TensorRef count = memory.ref(node.in(COUNT));
     boolean training = dHidden != null;
+    boolean narrow = training && weight.dtype() != DType.F32;
 
     List<Launch> launches = new ArrayList<>();
     TensorRef dChunk = training ? memory.scratch(2) : null;
+    TensorRef dLogits = narrow ? memory.scratch(3) : logits;
     if (training) {
-      launches.add((stream, used) -> stream.fill(dHidden.address(), 0, dHidden.bytes()));
+      launches.add(stream -> stream.fill(dHidden.address(), 0, dHidden.bytes()));
     }
-    for (long first = 0; first < node.in(ROWS).dim(0); first += chunk) {
-      List<KernelCall> calls = new ArrayList<>();
-      calls.add(Gather.forward(memory.ref(node.in(HIDDEN)), rows, count, hidden, first));
-      calls.add(product(hidden, false, weight, true, logits, 0));
-      calls.add(
-          CrossEntropy.forward(
-              logits,
-              memory.ref(node.in(IDS)),
-              count,
-              memory.ref(node.out(0)),
-              memory.ref(node.in(STATE)),
-              first,
-              training));
-      if (training) {
-        calls.add(product(logits, false, weight, false, dChunk, 0));
-        calls.add(product(logits, true, hidden, false, dWeight, 1));
-        calls.add(Gather.backward(dHidden, rows, count, dChunk, first));
+    for (int first = 0; first < node.in(ROWS).dim(0); first += chunk) {
+      List<Launch> chunkOnes = new ArrayList<>();
+      chunkOnes.add(
+          memory.launch(
+              Gather.forward(memory.ref(node.in(HIDDEN)), rows, count, hidden, first)));
+      chunkOnes.add(memory.launch(product(hidden, false, weight, true, logits, 0)));
+      chunkOnes.add(
+          memory.launch(
+              CrossEntropy.forward(
+                  logits,
+                  memory.ref(node.in(IDS)),
+                  count,
+                  memory.ref(node.out(0)),
+                  memory.ref(node.in(STATE)),
+                  first,
+                  training)));
+      if (narrow) {
+        chunkOnes.add(memory.launch(Elementwise.cast(logits, dLogits)));
       }
-      for (KernelCall call : calls) {
-        launches.add(whenUsed(memory.launch(call), first));
+      if (training) {
+        chunkOnes.add(memory.launch(product(dLogits, false, weight, false, dChunk, 0)));
+        chunkOnes.add(memory.launch(product(dLogits, true, hidden, false, dWeight, 1)));
+        chunkOnes.add(memory.launch(Gather.backward(dHidden, rows, count, dChunk, first)));
+      }
+      for (Launch launch : chunkOnes) {
+        launches.add(launch.above(first)); // a chunk behind the last target is not run at all
       }
     }
     return launches;
   }
 
-  /** A chunk behind the last target is not run at all. */
-  private static Launch whenUsed(Launch launch, long first) {
-    return (stream, used) -> {
-      if (first < used) {
-        launch.run(stream, used);
-      }
-    };
-  }
-
-  private static KernelCall product(
+  private static Product product(
       TensorRef a,
       boolean transposeA,
       TensorRef b,
       boolean transposeB,
       TensorRef c,
       float beta) {
-    return MatMul.forward(a, transposeA, b, transposeB, c, null, 1, beta);
+    return new Product(a, transposeA, b, transposeB, c, null, 1, beta);
   }
 
   /**

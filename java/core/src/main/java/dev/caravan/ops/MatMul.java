@@ -1,8 +1,7 @@
 package dev.caravan.ops;
 
 import dev.caravan.kernels.DType;
-import dev.caravan.kernels.KernelCall;
-import dev.caravan.kernels.TensorRef;
+import dev.caravan.kernels.Product;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.TensorType;
 import java.util.List;
@@ -14,7 +13,8 @@ import java.util.List;
  * @param transposeA a is stored [K, M] rather than [M, K]
  * @param transposeB b is stored [N, K] rather than [K, N]
  * @param limited only the leading rows, as many as the input {@code rows} says, are in use: of a and c,
- *     or with transposeA of a and b
+ *     or with transposeA of a and b. The others are padding: finite, and zero in every gradient, since no
+ *     target stands there. So it changes no result whether a product leaves them out or computes them
  * @param accumulate adds to the last input, in place
  * @param out dtype of c
  */
@@ -98,19 +98,17 @@ public record MatMul(
 
   @Override
   public List<Launch> launches(Node node, Addresses memory) {
-    return List.of(memory.launch(call(node, memory)));
-  }
-
-  private KernelCall call(Node node, Addresses memory) {
-    return dev.caravan.kernels.MatMul.forward(
-        memory.ref(node.in(0)),
-        transposeA,
-        memory.ref(node.in(1)),
-        transposeB,
-        memory.ref(node.out(0)),
-        limited ? memory.ref(node.in(2)) : null,
-        1,
-        accumulate ? 1 : 0);
+    return List.of(
+        memory.launch(
+            new Product(
+                memory.ref(node.in(0)),
+                transposeA,
+                memory.ref(node.in(1)),
+                transposeB,
+                memory.ref(node.out(0)),
+                limited ? memory.ref(node.in(2)) : null,
+                1,
+                accumulate ? 1 : 0)));
   }
 
   @Override

@@ -116,7 +116,7 @@ final class DeviceRun implements AutoCloseable {
     for (Tensor leaf : graph.leaves()) {
       if (leaf.name().equals(Inputs.STATE)) {
         double[] state = values.get(leaf.name());
-        try (StepState step = new StepState(executor.leaf(leaf.name(), leaf.type()))) {
+        try (StepState step = new StepState(executor.leaf(leaf.name(), leaf.type()), Device.CPU)) {
           step.begin(stream, 1, 0, 0, (float) state[References.INV_TARGETS], 0);
         }
       } else if (leaf.role() == Role.GRADIENT && !values.has(leaf.name())) {
@@ -158,7 +158,7 @@ final class DeviceRun implements AutoCloseable {
   /** The sum of the loss in the step state. */
   double lossSum() {
     TensorType type = TensorType.bytes(Inputs.STATE_BYTES);
-    try (StepState step = new StepState(executor.leaf(Inputs.STATE, type))) {
+    try (StepState step = new StepState(executor.leaf(Inputs.STATE, type), Device.CPU)) {
       return step.result(stream).lossSum();
     }
   }

@@ -150,7 +150,11 @@ class ExecutorTest {
     Plan plan = plan(graph);
     try (Stream stream = Stream.open(Device.CPU, 1)) {
       long before = Memory.stats().liveBytes();
-      assertThrows(KernelException.OutOfMemory.class, () -> new Executor(plan, stream));
+      KernelException error =
+          assertThrows(KernelException.OutOfMemory.class, () -> new Executor(plan, stream));
+      assertTrue(error.getMessage().startsWith("cpu: asked for "), error.getMessage());
+      assertTrue(error.getMessage().contains("activations and workspaces"), error.getMessage());
+      assertTrue(error.getMessage().contains(" bytes are free"), error.getMessage());
       assertEquals(before, Memory.stats().liveBytes());
     }
   }

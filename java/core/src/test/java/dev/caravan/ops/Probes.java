@@ -35,7 +35,7 @@ public final class Probes {
       long from = memory.ref(node.in(0)).address();
       long to = memory.ref(node.out(0)).address();
       long bytes = node.in(0).type().byteSize();
-      return List.of((stream, rows) -> stream.copy(to, from, bytes));
+      return List.of(stream -> stream.copy(to, from, bytes));
     }
   }
 
