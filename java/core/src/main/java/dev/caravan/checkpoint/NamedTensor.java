@@ -3,17 +3,28 @@ package dev.caravan.checkpoint;
 import java.util.List;
 
 /**
- * A tensor in native memory under the name that it has in a file. The memory belongs to the caller
- * and must stay valid while the tensor is written or filled.
+ * A tensor in native memory, of the host or of a device, under the name that it has in a file. The
+ * memory belongs to the caller and must stay valid while the tensor is written or filled.
  *
  * @param name name in the file
  * @param address first byte of contiguous row-major elements
  * @param bytes length; must be the number of elements times the bytes of one
  * @param type element type in memory
  * @param shape row-major extents; empty for a scalar
+ * @param access how its bytes are reached
  */
 public record NamedTensor(
-    String name, long address, long bytes, StoredType type, List<Long> shape) {
+    String name,
+    long address,
+    long bytes,
+    StoredType type,
+    List<Long> shape,
+    TensorAccess access) {
+
+  /** A tensor in host memory. */
+  public NamedTensor(String name, long address, long bytes, StoredType type, List<Long> shape) {
+    this(name, address, bytes, type, shape, TensorAccess.HOST);
+  }
 
   /**
    * Checks that shape, type and bytes agree.

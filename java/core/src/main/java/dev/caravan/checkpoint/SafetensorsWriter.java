@@ -14,7 +14,8 @@ import java.util.Comparator;
 import java.util.List;
 
 /**
- * Writes tensors from native memory as safetensors, streaming: no copy of the weights is made. The
+ * Writes tensors from native memory as safetensors, window by window: no second copy of the weights is
+ * made. The
  * data begins at a multiple of 64 bytes, wider elements first, so that every tensor is aligned.
  */
 public final class SafetensorsWriter {
@@ -22,7 +23,6 @@ public final class SafetensorsWriter {
   public static final long MAX_SHARD_BYTES = 5_000_000_000L;
 
   private static final int ALIGNMENT = 64;
-  private static final int WINDOW_BYTES = 64 << 20;
 
   private SafetensorsWriter() {}
 
@@ -91,9 +91,10 @@ public final class SafetensorsWriter {
     ordered.sort(Comparator.comparingInt(tensor -> -tensor.type().bytes()));
     DurableFiles.writeFully(channel, header(ordered));
     for (NamedTensor tensor : ordered) {
-      for (long done = 0; done < tensor.bytes(); done += WINDOW_BYTES) {
-        int bytes = (int) Math.min(WINDOW_BYTES, tensor.bytes() - done);
-        DurableFiles.writeFully(channel, NativeBytes.at(tensor.address() + done, bytes));
+      int window = tensor.access().window();
+      for (long done = 0; done < tensor.bytes(); done += window) {
+        int bytes = (int) Math.min(window, tensor.bytes() - done);
+        DurableFiles.writeFully(channel, tensor.access().read(tensor.address() + done, bytes));
       }
     }
   }

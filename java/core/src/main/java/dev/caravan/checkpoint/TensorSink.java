@@ -19,12 +19,16 @@ final class TensorSink {
   private final TensorInfo info;
   private final StoredType target;
   private final long address; // 0 where nothing is kept
+  private final TensorAccess access;
   private final float[] array;
+  private ByteBuffer converted; // made when first needed
 
-  private TensorSink(TensorInfo info, StoredType target, long address, float[] array) {
+  private TensorSink(
+      TensorInfo info, StoredType target, long address, TensorAccess access, float[] array) {
     this.info = info;
     this.target = target;
     this.address = address;
+    this.access = access;
     this.array = array;
     boolean converts =
         info.type().isFloat() && (target == StoredType.F32 || target == StoredType.BF16);
@@ -46,16 +50,16 @@ final class TensorSink {
   }
 
   static TensorSink nativeMemory(TensorInfo info, NamedTensor target) {
-    return new TensorSink(info, target.type(), target.address(), null);
+    return new TensorSink(info, target.type(), target.address(), target.access(), null);
   }
 
   /** Only checks. */
   static TensorSink nowhere(TensorInfo info) {
-    return new TensorSink(info, info.type(), 0, null);
+    return new TensorSink(info, info.type(), 0, null, null);
   }
 
   static TensorSink array(TensorInfo info, float[] array) {
-    return new TensorSink(info, StoredType.F32, 0, array);
+    return new TensorSink(info, StoredType.F32, 0, null, array);
   }
 
   void readFrom(FileChannel channel) throws IOException {
@@ -150,24 +154,32 @@ final class TensorSink {
       return;
     }
     if (raw() && array == null) {
-      int size = target.bytes();
-      NativeBytes.at(address + first * size, count * size).put(piece);
+      access.write(address + first * target.bytes(), piece);
     } else if (array != null) {
       for (int i = 0; i < count; i++) {
         array[(int) first + i] = Float.intBitsToFloat(bits[i]);
       }
-    } else if (target == StoredType.F32) {
-      NativeBytes.at(address + first * Float.BYTES, count * Float.BYTES)
-          .asIntBuffer()
-          .put(bits, 0, count);
+    } else {
+      access.write(address + first * target.bytes(), convert(bits, count));
+    }
+  }
+
+  /** Bits of float32 values as bytes of the target's type. */
+  private ByteBuffer convert(int[] bits, int count) {
+    if (converted == null) {
+      converted =
+          ByteBuffer.allocateDirect(bits.length * target.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+    }
+    converted.clear().limit(count * target.bytes());
+    if (target == StoredType.F32) {
+      converted.asIntBuffer().put(bits, 0, count);
     } else {
       short[] halves = new short[count];
       for (int i = 0; i < count; i++) {
         halves[i] = Halves.toBfloat16(bits[i]);
       }
-      NativeBytes.at(address + first * Short.BYTES, count * Short.BYTES)
-          .asShortBuffer()
-          .put(halves);
+      converted.asShortBuffer().put(halves);
     }
+    return converted;
   }
 }

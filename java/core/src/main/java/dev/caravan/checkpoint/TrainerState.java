@@ -20,6 +20,8 @@ import java.util.TreeMap;
  * @param abiVersion of the kernels that made it
  * @param device that made it, for example cpu
  * @param threads that made it
+ * @param products what was chosen for matrix products and decides their last bits, by name; may be
+ *     empty
  */
 public record TrainerState(
     int step,
@@ -31,11 +33,13 @@ public record TrainerState(
     String configHash,
     int abiVersion,
     String device,
-    int threads) {
+    int threads,
+    Map<String, String> products) {
 
-  /** Copies the counts. */
+  /** Copies the maps. */
   public TrainerState {
     counts = Map.copyOf(counts);
+    products = Map.copyOf(products);
   }
 
   ObjectNode toJson() {
@@ -51,12 +55,17 @@ public record TrainerState(
     json.put("abi_version", abiVersion);
     json.put("device", device);
     json.put("threads", threads);
+    if (!products.isEmpty()) {
+      new TreeMap<>(products).forEach(json.putObject("products")::put);
+    }
     return json;
   }
 
   static TrainerState fromJson(JsonNode json) {
     Map<String, Long> counts = new TreeMap<>();
     json.path("counts").properties().forEach(e -> counts.put(e.getKey(), e.getValue().asLong()));
+    Map<String, String> products = new TreeMap<>();
+    json.path("products").properties().forEach(e -> products.put(e.getKey(), e.getValue().asText()));
     return new TrainerState(
         json.path("step").asInt(),
         json.path("next_example").asLong(),
@@ -67,6 +76,7 @@ public record TrainerState(
         json.path("config_hash").asText(),
         json.path("abi_version").asInt(),
         json.path("device").asText(),
-        json.path("threads").asInt());
+        json.path("threads").asInt(),
+        products);
   }
 }

@@ -3,12 +3,10 @@ package dev.caravan.train;
 import dev.caravan.checkpoint.NamedTensor;
 import dev.caravan.checkpoint.Safetensors;
 import dev.caravan.checkpoint.StoredType;
+import dev.caravan.checkpoint.TensorAccess;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.kernels.DType;
-import dev.caravan.kernels.Device;
-import dev.caravan.kernels.Memory;
-import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.model.HfConfig;
 import dev.caravan.model.LlamaConfig;
@@ -19,7 +17,8 @@ import dev.caravan.model.RopeFrequencies;
 import dev.caravan.model.WeightSpec;
 import dev.caravan.nn.Rotary;
 import dev.caravan.tensor.TensorType;
-import java.nio.FloatBuffer;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -62,39 +61,35 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
    *     finite
    */
   public void load(Executor executor, int positions) {
-    if (folder.isPresent()) {
-      try (Safetensors file = Safetensors.open(folder.get())) {
-        load(executor, file, folder.get().toString());
+    try (TensorAccess access = TensorAccess.of(executor.stream())) {
+      if (folder.isPresent()) {
+        try (Safetensors file = Safetensors.open(folder.get())) {
+          load(executor, access, file, folder.get().toString());
+        }
+      } else {
+        for (WeightSpec spec : LlamaWeights.specs(config)) {
+          fill(executor.weight(spec.name()), access, spec);
+        }
       }
-    } else {
-      for (WeightSpec spec : LlamaWeights.specs(config)) {
-        fill(executor, spec);
-      }
+      fillRotary(executor, access, positions);
     }
-    fillRotary(executor, positions);
   }
 
   /** Fills the executor's weights from an open checkpoint. */
-  void load(Executor executor, Safetensors file, String where) {
+  void load(Executor executor, TensorAccess access, Safetensors file, String where) {
     LlamaWeights.check(config, file.shapes(), where);
     for (WeightSpec spec : LlamaWeights.specs(config)) {
-      TensorRef weight = executor.weight(spec.name());
-      try (Staging staging = new Staging(executor.stream(), weight)) {
-        file.read(staging.named(spec.name()));
-      }
+      file.read(named(spec.name(), executor.weight(spec.name()), access));
     }
   }
 
-  private void fill(Executor executor, WeightSpec spec) {
-    TensorRef weight = executor.weight(spec.name());
+  private void fill(TensorRef weight, TensorAccess access, WeightSpec spec) {
     float[] values = new float[(int) Math.min(CHUNK, spec.elements())];
-    try (Staging staging = new Staging(executor.stream(), weight)) {
-      for (long first = 0; first < spec.elements(); first += values.length) {
-        int count = (int) Math.min(values.length, spec.elements() - first);
-        float[] part = count == values.length ? values : new float[count];
-        RandomWeights.fill(spec, seed, config.initializerRange(), first, part);
-        staging.put(first, part);
-      }
+    for (long first = 0; first < spec.elements(); first += values.length) {
+      int count = (int) Math.min(values.length, spec.elements() - first);
+      float[] part = count == values.length ? values : new float[count];
+      RandomWeights.fill(spec, seed, config.initializerRange(), first, part);
+      write(weight, access, first, part);
     }
   }
 
@@ -102,41 +97,65 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
    * cos and sin of position times frequency, the product in float32 as checkpoints were trained with,
    * times the scaling's attention factor.
    */
-  private void fillRotary(Executor executor, int positions) {
+  private void fillRotary(Executor executor, TensorAccess access, int positions) {
     RopeFrequencies rope = RopeFrequencies.of(config, positions);
+    float[] inverse = rope.inverse();
+    int pairs = inverse.length;
     TensorType type = TensorType.f32(positions, config.headDim() / 2);
-    try (Staging cos = new Staging(executor.stream(), executor.leaf(Rotary.COS, type));
-        Staging sin = new Staging(executor.stream(), executor.leaf(Rotary.SIN, type))) {
-      float[] c = new float[rope.inverse().length];
-      float[] s = new float[c.length];
-      for (int position = 0; position < positions; position++) {
-        for (int i = 0; i < c.length; i++) {
-          double angle = position * rope.inverse()[i];
-          c[i] = (float) Math.cos(angle) * rope.attentionFactor();
-          s[i] = (float) Math.sin(angle) * rope.attentionFactor();
-        }
-        cos.put((long) position * c.length, c);
-        sin.put((long) position * s.length, s);
+    TensorRef cos = executor.leaf(Rotary.COS, type);
+    TensorRef sin = executor.leaf(Rotary.SIN, type);
+    int atOnce = Math.max(1, CHUNK / pairs);
+    for (int first = 0; first < positions; first += atOnce) {
+      int rows = Math.min(atOnce, positions - first);
+      float[] c = new float[rows * pairs];
+      float[] s = new float[rows * pairs];
+      for (int i = 0; i < c.length; i++) {
+        double angle = (first + i / pairs) * inverse[i % pairs];
+        c[i] = (float) Math.cos(angle) * rope.attentionFactor();
+        s[i] = (float) Math.sin(angle) * rope.attentionFactor();
       }
+      write(cos, access, (long) first * pairs, c);
+      write(sin, access, (long) first * pairs, s);
     }
   }
 
-  /** The executor's weights under their checkpoint names, for saving; CPU only. */
-  static List<NamedTensor> named(Executor executor) {
+  /** Writes values to a float tensor from an element on, rounded where it is bfloat16. */
+  private static void write(TensorRef to, TensorAccess access, long first, float[] values) {
+    int size = to.dtype().bytes();
+    ByteBuffer bytes = ByteBuffer.allocate(values.length * size).order(ByteOrder.LITTLE_ENDIAN);
+    for (int i = 0; i < values.length; i++) {
+      if (to.dtype() == DType.F32) {
+        bytes.putFloat(size * i, values[i]);
+      } else {
+        bytes.putShort(size * i, roundToBf16(values[i]));
+      }
+    }
+    access.write(to.address() + first * size, bytes);
+  }
+
+  /** Nearest, ties to even. */
+  private static short roundToBf16(float value) {
+    int bits = Float.floatToRawIntBits(value);
+    return (short) ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+  }
+
+  /** The executor's weights under their checkpoint names, for saving. */
+  static List<NamedTensor> named(Executor executor, TensorAccess access) {
     return executor.plan().weights().slots().stream()
         .map(FlatLayout.Slot::name)
-        .map(name -> named(name, executor.weight(name)))
+        .map(name -> named(name, executor.weight(name), access))
         .toList();
   }
 
-  /** A tensor in host memory, under a name. */
-  static NamedTensor named(String name, TensorRef tensor) {
+  /** A tensor of a device under a name. */
+  static NamedTensor named(String name, TensorRef tensor, TensorAccess access) {
     return new NamedTensor(
         name,
         tensor.address(),
         tensor.bytes(),
         stored(tensor.dtype()),
-        java.util.Arrays.stream(tensor.shape()).boxed().toList());
+        java.util.Arrays.stream(tensor.shape()).boxed().toList(),
+        access);
   }
 
   static StoredType stored(DType dtype) {
@@ -146,59 +165,5 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
       case U16 -> StoredType.U16;
       default -> throw new IllegalArgumentException("no weight is " + dtype);
     };
-  }
-
-  /** Host memory that is copied to a tensor of the device when it is closed. */
-  private static final class Staging implements AutoCloseable {
-    private final Stream stream;
-    private final TensorRef target;
-    private final Memory host;
-
-    Staging(Stream stream, TensorRef target) {
-      this.stream = stream;
-      this.target = target;
-      boolean onHost = stream.device().kind() == Device.Kind.CPU;
-      host = onHost ? null : Memory.allocate(Device.CPU, target.bytes());
-    }
-
-    private long address() {
-      return host == null ? target.address() : host.address();
-    }
-
-    NamedTensor named(String name) {
-      return ModelSource.named(
-          name, TensorRef.of(address(), target.dtype(), target.shape()));
-    }
-
-    void put(long first, float[] values) {
-      if (target.dtype() == DType.F32) {
-        FloatBuffer view =
-            Memory.hostView(address() + first * Float.BYTES, values.length * Float.BYTES)
-                .asFloatBuffer();
-        view.put(values);
-        return;
-      }
-      java.nio.ShortBuffer view =
-          Memory.hostView(address() + first * Short.BYTES, values.length * Short.BYTES)
-              .asShortBuffer();
-      for (int i = 0; i < values.length; i++) {
-        view.put(i, roundToBf16(values[i]));
-      }
-    }
-
-    /** Nearest, ties to even. */
-    private static short roundToBf16(float value) {
-      int bits = Float.floatToRawIntBits(value);
-      return (short) ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-    }
-
-    @Override
-    public void close() {
-      if (host != null) {
-        stream.copy(target.address(), host.address(), target.bytes());
-        stream.synchronize();
-        host.close();
-      }
-    }
   }
 }

@@ -58,7 +58,17 @@ class CheckpointsTest {
 
   private static TrainerState state(int step) {
     return new TrainerState(
-        step, 10L * step, step, 17, 64, Map.of("target_tokens", 1L << 40), "abc", 3, "cpu", 2);
+        step,
+        10L * step,
+        step,
+        17,
+        64,
+        Map.of("target_tokens", 1L << 40),
+        "abc",
+        3,
+        "cpu",
+        2,
+        Map.of("library", "cuBLASLt 13.1.1", "f32n4x8/4@256", "0123"));
   }
 
   private List<String> names() throws IOException {
