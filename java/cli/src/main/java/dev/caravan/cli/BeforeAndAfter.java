@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.checkpoint.DurableFiles;
 import dev.caravan.eval.ExactMatch;
+import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.ModelSource;
 import dev.caravan.train.RunConfig;
 import java.io.IOException;
@@ -31,14 +32,14 @@ final class BeforeAndAfter {
 
   private final RunConfig config;
   private final ExactMatch questions;
-  private final int threads;
+  private final DeviceChoice choice;
   private final PrintStream out;
   private Map<String, List<ExactMatch.Answer>> before = Map.of();
   private Map<String, List<ExactMatch.Answer>> after = Map.of();
 
-  private BeforeAndAfter(RunConfig config, int threads, PrintStream out) {
+  private BeforeAndAfter(RunConfig config, DeviceChoice choice, PrintStream out) {
     this.config = config;
-    this.threads = threads;
+    this.choice = choice;
     this.out = out;
     questions = new ExactMatch(config, ModelSource.of(config.model()).config());
   }
@@ -46,20 +47,20 @@ final class BeforeAndAfter {
   /**
    * Reads the run's instructions.
    *
-   * @param threads of the CPU, where the answers are made
+   * @param choice where the answers are made
    * @return empty where the run has none
    */
-  static Optional<BeforeAndAfter> of(RunConfig config, int threads) {
+  static Optional<BeforeAndAfter> of(RunConfig config, DeviceChoice choice) {
     if (config.eval().exactMatch().isEmpty()) {
       return Optional.empty();
     }
     PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
-    return Optional.of(new BeforeAndAfter(config, threads, out));
+    return Optional.of(new BeforeAndAfter(config, choice, out));
   }
 
   /** Lets the run's model answer; false if asked to stop. */
   boolean before(BooleanSupplier stop) {
-    before = questions.answer(ModelSource.of(config.model()), threads, stop);
+    before = questions.answer(ModelSource.of(config.model()), choice, stop);
     if (before.isEmpty()) {
       return false;
     }
@@ -70,7 +71,7 @@ final class BeforeAndAfter {
 
   /** Lets the trained model answer the same; false if asked to stop. */
   boolean after(Path checkpoint, BooleanSupplier stop) {
-    after = questions.answer(ModelSource.folder(checkpoint), threads, stop);
+    after = questions.answer(ModelSource.folder(checkpoint), choice, stop);
     return !after.isEmpty();
   }
 

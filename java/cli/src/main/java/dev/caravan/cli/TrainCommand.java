@@ -25,7 +25,7 @@ abstract class TrainCommand implements Callable<Integer> {
     TrainingRun.Outcome outcome;
     try (Interrupt interrupt = new Interrupt()) {
       RunFolder.inspect(config, loss());
-      answers = BeforeAndAfter.of(config, choice.threads());
+      answers = BeforeAndAfter.of(config, choice);
       if (answers.isPresent() && !answers.get().before(interrupt::requested)) {
         return Main.INTERRUPTED;
       }

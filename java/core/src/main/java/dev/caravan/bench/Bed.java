@@ -130,7 +130,7 @@ final class Bed implements AutoCloseable {
   /** A step's state, begun: nothing clipped, one target in all. */
   TensorRef state() {
     if (state == null) {
-      state = new StepState(allocate(DType.U8, StepState.bytes()));
+      state = new StepState(allocate(DType.U8, StepState.bytes()), stream.device());
       owned.add(state);
       state.begin(stream, 1, 1, 1e-4f, 1e-3f, 1);
     }

@@ -2,6 +2,7 @@ package dev.caravan.bench;
 
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
+import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.Stream;
 import java.util.ArrayList;
@@ -83,22 +84,31 @@ public final class KernelBench {
   }
 
   private Result measure(KernelCase one, KernelCase small) {
-    try (Stopwatch watch = new Stopwatch(stream)) {
+    try (Stopwatch watch = new Stopwatch(stream);
+        Bed bed = new Bed(stream)) {
       if (stream.device().kind() != Device.Kind.CPU) {
         agree(small);
       }
-      try (KernelRun run = new KernelRun(one, stream)) {
-        double seconds = watch.median(run::run, samples);
-        return result(one, Optional.of(seconds), roof.share(one.cost(), one.dtype(), seconds), "");
+      KernelCall call = bed.ready(one.setup().prepare(bed));
+      call.run(stream);
+      stream.synchronize();
+      if (!bed.outputsAreFinite()) {
+        throw new IllegalStateException(
+            one.op() + " " + one.shape() + " " + one.dtype() + ": gives values that are not finite");
       }
+      double seconds = watch.median(() -> call.run(stream), samples);
+      return new Result(
+          one.op(),
+          one.shape(),
+          one.dtype(),
+          one.cost(),
+          Optional.of(seconds),
+          roof.share(one.cost(), one.dtype(), seconds),
+          "");
     } catch (KernelException.Unsupported | KernelException.OutOfMemory e) {
-      return result(one, Optional.empty(), 0, e.getMessage());
+      return new Result(
+          one.op(), one.shape(), one.dtype(), one.cost(), Optional.empty(), 0, e.getMessage());
     }
-  }
-
-  private static Result result(
-      KernelCase one, Optional<Double> seconds, double share, String refusal) {
-    return new Result(one.op(), one.shape(), one.dtype(), one.cost(), seconds, share, refusal);
   }
 
   private void agree(KernelCase small) {

@@ -9,6 +9,7 @@ import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
 import dev.caravan.model.LlamaConfig;
+import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.ModelSource;
 import dev.caravan.train.RunConfig;
 import dev.caravan.train.RunData;
@@ -24,7 +25,7 @@ import java.util.function.BooleanSupplier;
 
 /**
  * Instructions with one right answer each, in named sets. A model answers them greedily, at float32
- * on the CPU; an answer is right if, up to the end token and without spaces around it, it is the
+ * on any device; an answer is right if, up to the end token and without spaces around it, it is the
  * expected text. An answer may have one token more than the longest expected one, end token
  * included, so one that is cut there is wrong however it would go on.
  */
@@ -115,16 +116,19 @@ public final class ExactMatch {
    * Lets a model answer everything.
    *
    * @param model the model; its folder may be another than the run's, its tokenizer is the run's
-   * @param threads of the CPU
+   * @param choice where
    * @param stop asked before every instruction; true ends the work
    * @return the answers by set, in order; an empty map if stopped
    */
-  public Map<String, List<Answer>> answer(ModelSource model, int threads, BooleanSupplier stop) {
+  public Map<String, List<Answer>> answer(
+      ModelSource model, DeviceChoice choice, BooleanSupplier stop) {
     Map<String, List<Answer>> answers = new LinkedHashMap<>();
     int length = Math.min(longestPrompt + maxNewTokens, model.config().maxPosition());
-    Blas.install();
+    if (choice.device().kind() == Device.Kind.CPU) {
+      Blas.install();
+    }
     try (Tokenizer tokenizer = RunData.tokenizer(config);
-        Stream stream = Stream.open(Device.CPU, threads);
+        Stream stream = Stream.open(choice.device(), choice.threads());
         Generator generator = new Generator(model, length, DType.F32, stream)) {
       Set<Integer> stops = new HashSet<>(model.config().eosIds());
       Arrays.stream(tokenizer.stopIds()).forEach(stops::add);

@@ -8,6 +8,8 @@ import dev.caravan.kernels.Stream;
 import dev.caravan.model.LlamaConfig;
 import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.ModelSource;
+import dev.caravan.train.RunConfig;
+import dev.caravan.train.RunPlan;
 import java.nio.FloatBuffer;
 import java.util.Set;
 import java.util.function.IntConsumer;
@@ -39,12 +41,12 @@ public final class Generation {
     LlamaConfig config = model.config();
     check(prompt, config);
     int length = (int) Math.min((long) prompt.length + maxNewTokens, config.maxPosition());
-    if (choice.device().kind() != Device.Kind.CPU) {
-      throw new UserError("--device " + choice.device() + ": generate is built for the CPU only");
+    if (choice.device().kind() == Device.Kind.CPU) {
+      Blas.install();
     }
-    Blas.install();
+    DType storage = RunPlan.storage(RunConfig.Precision.AUTO, choice.device().kind());
     try (Stream stream = Stream.open(choice.device(), choice.threads());
-        Generator generator = new Generator(model, length, DType.F32, stream)) {
+        Generator generator = new Generator(model, length, storage, stream)) {
       FloatBuffer logits = generator.append(prompt);
       for (int made = prompt.length; made < length; made++) {
         int token = sampler.next(logits);

@@ -4,7 +4,6 @@ import dev.caravan.graph.Executor;
 import dev.caravan.graph.Graph;
 import dev.caravan.graph.Plan;
 import dev.caravan.kernels.DType;
-import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Memory;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
@@ -28,7 +27,9 @@ public final class Generator implements AutoCloseable {
   private final Executor executor;
   private final Memory host;
   private final int length;
-  private final Map<Integer, FloatBuffer> logits = new LinkedHashMap<>();
+  private final Map<Integer, TensorRef> results = new LinkedHashMap<>();
+  private final Memory answer;
+  private final FloatBuffer logits;
   private int cached;
 
   /**
@@ -36,7 +37,7 @@ public final class Generator implements AutoCloseable {
    *
    * @param length most tokens of the whole sequence, prompt included
    * @param storage dtype of weights and activations
-   * @param stream of a CPU; stays open
+   * @param stream of the device to work on; stays open
    */
   public Generator(ModelSource model, int length, DType storage, Stream stream) {
     this.length = length;
@@ -47,14 +48,14 @@ public final class Generator implements AutoCloseable {
       units.put(unit(width), graphs.decode(width, capacity));
     }
     executor = new Executor(new Plan(units, stream.device().kind()), stream);
-    host = Memory.allocate(Device.CPU, executor.plan().inputBytes());
+    host = Memory.staging(stream.device(), executor.plan().inputBytes());
     for (int width : WIDTHS) {
       Graph graph = units.get(unit(width));
-      TensorRef result = executor.tensor(unit(width), graph.results().get(0));
-      logits.put(
-          width,
-          Memory.hostView(result.address(), Math.toIntExact(result.bytes())).asFloatBuffer());
+      results.put(width, executor.tensor(unit(width), graph.results().get(0)));
     }
+    int bytes = Math.toIntExact(results.get(1).bytes());
+    answer = Memory.staging(stream.device(), bytes);
+    logits = answer.view(0, bytes).asFloatBuffer();
     model.load(executor, length);
   }
 
@@ -110,9 +111,10 @@ public final class Generator implements AutoCloseable {
     Stream stream = executor.stream();
     stream.copy(executor.inputs().address(), host.address(), host.bytes());
     executor.run(unit(width), 0);
+    stream.copy(answer.address(), results.get(width).address(), answer.bytes());
     stream.synchronize();
     cached += count;
-    return logits.get(width);
+    return logits;
   }
 
   private IntBuffer input(String name, int extent) {
@@ -121,6 +123,7 @@ public final class Generator implements AutoCloseable {
 
   @Override
   public void close() {
+    answer.close();
     host.close();
     executor.close();
   }

@@ -49,6 +49,8 @@ public final class Scorer implements AutoCloseable {
   private final Executor executor;
   private final StepState state;
   private final InputBuffer inputs;
+  private final TensorRef result;
+  private final Memory host;
   private final FloatBuffer nll;
 
   /**
@@ -56,7 +58,7 @@ public final class Scorer implements AutoCloseable {
    *
    * @param rows at least one, none beyond the model's context
    * @param storage dtype of weights and activations
-   * @param stream of a CPU; stays open
+   * @param stream of the device to score on; stays open
    */
   public Scorer(ModelSource model, RowSet rows, DType storage, Stream stream) {
     this.rows = rows;
@@ -69,11 +71,14 @@ public final class Scorer implements AutoCloseable {
     LlamaGraphs graphs = new LlamaGraphs(model.config(), storage, longest);
     Graph graph = graphs.score(shape.tokens(), shape.maxDocuments(), CHUNK);
     executor = new Executor(new Plan(Map.of(SCORE, graph), stream.device().kind()), stream);
-    state = new StepState(executor.leaf(Inputs.STATE, TensorType.bytes(Inputs.STATE_BYTES)));
+    state =
+        new StepState(
+            executor.leaf(Inputs.STATE, TensorType.bytes(Inputs.STATE_BYTES)), stream.device());
     Inputs in = Inputs.packed(new Graph(), shape.tokens(), shape.maxDocuments());
-    inputs = new InputBuffer(executor.plan(), in, executor.inputs());
-    TensorRef result = executor.tensor(SCORE, graph.results().get(0));
-    nll = Memory.hostView(result.address(), Math.toIntExact(result.bytes())).asFloatBuffer();
+    inputs = new InputBuffer(executor.plan(), in, executor.inputs(), stream);
+    result = executor.tensor(SCORE, graph.results().get(0));
+    host = Memory.staging(stream.device(), result.bytes());
+    nll = host.view(0, Math.toIntExact(result.bytes())).asFloatBuffer();
     model.load(executor, longest);
   }
 
@@ -86,8 +91,9 @@ public final class Scorer implements AutoCloseable {
       Score[] scores = new Score[(int) step.examples()];
       for (int i = 0; i < step.microBatches(); i++) {
         MicroBatch batch = step.microBatch(i);
-        inputs.upload(batch, executor.stream());
+        inputs.upload(batch);
         executor.run(SCORE, batch.targets());
+        executor.stream().copy(host.address(), result.address(), result.bytes());
         executor.stream().synchronize();
         for (int d = 0; d < batch.documents(); d++) {
           scores[(int) (batch.example(d) - first)] =
@@ -112,6 +118,7 @@ public final class Scorer implements AutoCloseable {
 
   @Override
   public void close() {
+    host.close();
     inputs.close();
     state.close();
     executor.close();

@@ -6,13 +6,13 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.checkpoint.DurableFiles;
 import dev.caravan.data.RowSet;
 import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
 import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.ModelSource;
 import dev.caravan.train.RunConfig;
 import dev.caravan.train.RunData;
-import dev.caravan.train.RunPlan;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -39,9 +39,7 @@ public final class Scoring {
       Blas.install();
     }
     try (Stream stream = Stream.open(choice.device(), choice.threads());
-        Scorer scorer =
-            new Scorer(
-                model, rows, RunPlan.storage(config.precision(), choice.device().kind()), stream)) {
+        Scorer scorer = new Scorer(model, rows, storage(config.precision()), stream)) {
       DurableFiles.replace(
           out,
           channel -> {
@@ -55,6 +53,11 @@ public final class Scoring {
             lines.flush();
           });
     }
+  }
+
+  /** float32 unless bfloat16 is asked for, on any device: scores are for comparing. */
+  private static DType storage(RunConfig.Precision precision) {
+    return precision == RunConfig.Precision.BF16 ? DType.BF16 : DType.F32;
   }
 
   private static void write(BufferedWriter lines, Scorer.Score score) {

@@ -2,6 +2,8 @@ package dev.caravan.train;
 
 import dev.caravan.data.UserError;
 import dev.caravan.kernels.Device;
+import dev.caravan.kernels.nvidia.CublasLt;
+import dev.caravan.kernels.nvidia.NvidiaLibraries;
 import java.util.Locale;
 
 /**
@@ -42,7 +44,15 @@ public record DeviceChoice(Device device, int threads, String line) {
     }
     Device device = Device.cuda(index);
     String why = wish.isEmpty() ? "a usable GPU is there" : "as asked";
-    return new DeviceChoice(device, threads, describe(device, why));
+    return new DeviceChoice(device, threads, describe(device, why + "; " + products()));
+  }
+
+  /** Who computes matrix products on a GPU, said once. */
+  private static String products() {
+    NvidiaLibraries.Loaded library = NvidiaLibraries.load(NvidiaLibraries.Library.CUBLASLT);
+    return library.usable()
+        ? "matrix products by " + CublasLt.describe(library.version())
+        : "matrix products by Caravan's own kernel, no cuBLASLt because " + library.reason();
   }
 
   private static DeviceChoice cpu(int threads, String why) {

@@ -5,10 +5,9 @@ import dev.caravan.data.pack.Step;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.graph.Executor;
 import dev.caravan.kernels.StepState;
-import dev.caravan.nn.Inputs;
 
 /** The mean loss on rows that are not trained on, under the weights as they are. */
-final class Evaluation implements AutoCloseable {
+final class Evaluation {
   /**
    * What was found.
    *
@@ -26,15 +25,17 @@ final class Evaluation implements AutoCloseable {
 
   /**
    * @param executor bound to a plan with a unit {@link RunPlan#EVAL}
+   * @param inputs of that unit
    * @param rows every row once, in order
    * @param count how many rows there are
    */
-  Evaluation(Executor executor, Inputs in, StepState state, StepSource rows, long count) {
+  Evaluation(
+      Executor executor, InputBuffer inputs, StepState state, StepSource rows, long count) {
     this.executor = executor;
+    this.inputs = inputs;
     this.state = state;
     this.rows = rows;
     this.count = count;
-    inputs = new InputBuffer(executor.plan(), in, executor.inputs());
     step = rows.newStep();
   }
 
@@ -45,16 +46,11 @@ final class Evaluation implements AutoCloseable {
       rows.fill(first, count, step);
       for (int i = 0; i < step.microBatches(); i++) {
         MicroBatch batch = step.microBatch(i);
-        inputs.upload(batch, executor.stream());
+        inputs.upload(batch);
         executor.run(RunPlan.EVAL, batch.targets());
       }
       targets += step.targetTokens();
     }
     return new Result(state.result(executor.stream()).lossSum() / targets, targets);
-  }
-
-  @Override
-  public void close() {
-    inputs.close();
   }
 }

@@ -1,6 +1,7 @@
 package dev.caravan.train;
 
 import dev.caravan.kernels.Device;
+import dev.caravan.kernels.Memory;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -9,17 +10,24 @@ import java.nio.file.Path;
 /** How much memory a run may plan with. */
 final class HostMemory {
   private static final Path MEMINFO = Path.of("/proc/meminfo");
+
+  /** For loaded kernels, recorded graphs and the vendor's libraries, whose memory is not ours to plan. */
+  private static final long DRIVER_BYTES = 512L << 20;
+
   private static final String AVAILABLE = "MemAvailable:";
 
   private HostMemory() {}
 
   /**
    * Bytes that a device has for a run: on the CPU what the system calls available, or less where a
-   * container is given less; on a GPU all of its memory.
+   * container is given less; on a GPU what nobody holds, less some for the driver's own work.
    */
   static long available(Device device) {
-    long all = device.memoryBytes();
-    return device.kind() == Device.Kind.CPU ? Math.min(all, systemAvailable()) : all;
+    if (device.kind() == Device.Kind.CPU) {
+      return Math.min(device.memoryBytes(), systemAvailable());
+    }
+    long free = Memory.room(device).freeBytes();
+    return free - Math.min(DRIVER_BYTES, free / 16);
   }
 
   private static long systemAvailable() {

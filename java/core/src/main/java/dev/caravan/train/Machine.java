@@ -6,11 +6,14 @@ import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
+import dev.caravan.kernels.Event;
 import dev.caravan.kernels.KernelCall;
-import dev.caravan.kernels.MatMul;
 import dev.caravan.kernels.Memory;
+import dev.caravan.kernels.Product;
+import dev.caravan.kernels.Products;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
+import dev.caravan.kernels.nvidia.CublasLt;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -32,6 +35,17 @@ public record Machine(
     String name, Device.Kind kind, long memoryBytes, double flopsPerSecond, double bytesPerSecond) {
   /** The name of the machine at hand. */
   public static final String THIS = "this";
+
+  private static final int LARGEST_PRODUCT = 8192;
+
+  /** A product of so many seconds shows the device's rate rather than the cost of a launch. */
+  private static final double LONG_ENOUGH = 1e-3;
+
+  /** What the clocks can tell, in seconds. */
+  private static final double SHORTEST = 1e-7;
+
+  private static final long CPU_COPY = 64L << 20;
+  private static final long CUDA_COPY = 256L << 20;
 
   /** Data-sheet rates for dense bfloat16 products and for memory. */
   private static final Map<String, Machine> KNOWN = new LinkedHashMap<>();
@@ -92,49 +106,75 @@ public record Machine(
   }
 
   /**
-   * The processor at hand, its rates measured: the best of some products of 512 x 512 x 512 and of some
-   * copies of 64 MiB, together under a second.
+   * The device at hand, its rates measured: products of square matrices in the dtype of a run, doubled in
+   * size until one takes a while, and copies on the device; the best of some runs each, together about a
+   * second.
+   *
+   * @param memoryBytes of the device
+   * @param storage dtype of weights and activations
    */
-  public static Machine measured(Stream stream, long memoryBytes) {
+  public static Machine measured(Stream stream, long memoryBytes, DType storage) {
     return new Machine(
-        THIS, Device.Kind.CPU, memoryBytes, productRate(stream), copyRate(stream));
+        THIS, stream.device().kind(), memoryBytes, productRate(stream, storage), copyRate(stream));
   }
 
-  private static double productRate(Stream stream) {
-    int n = 512;
-    long bytes = (long) n * n * Float.BYTES;
-    try (Memory memory = Memory.allocate(Device.CPU, 3 * bytes);
+  private static double productRate(Stream stream, DType storage) {
+    double rate = 0;
+    double seconds = 0;
+    for (int n = 512; n <= LARGEST_PRODUCT && seconds < LONG_ENOUGH; n *= 2) {
+      seconds = product(stream, n, storage);
+      rate = Math.max(rate, 2.0 * n * n * n / seconds);
+    }
+    return rate;
+  }
+
+  private static double product(Stream stream, int n, DType storage) {
+    long bytes = (long) n * n * storage.bytes();
+    try (Products products = CublasLt.open(stream, reason -> {}).orElse(Products.ABI);
+        Memory memory = Memory.allocate(stream.device(), 3 * bytes);
         KernelCall call =
-            MatMul.forward(
-                TensorRef.in(memory, 0, DType.F32, n, n),
-                false,
-                TensorRef.in(memory, bytes, DType.F32, n, n),
-                true,
-                TensorRef.in(memory, 2 * bytes, DType.F32, n, n),
-                null,
-                1,
-                0)) {
-      return 2.0 * n * n * n / best(() -> call.run(stream), 20);
+            products.prepare(
+                new Product(
+                    TensorRef.in(memory, 0, storage, n, n),
+                    false,
+                    TensorRef.in(memory, bytes, storage, n, n),
+                    true,
+                    TensorRef.in(memory, 2 * bytes, storage, n, n),
+                    null,
+                    1,
+                    0));
+        Memory workspace =
+            Memory.allocate(
+                stream.device(), Math.max(1, call.workspaceBytes(stream.device().kind())))) {
+      stream.fill(memory.address(), 0, memory.bytes());
+      call.workspace(workspace.address(), workspace.bytes());
+      return best(stream, () -> call.run(stream), 10);
     }
   }
 
   private static double copyRate(Stream stream) {
-    long bytes = 64L << 20;
-    try (Memory memory = Memory.allocate(Device.CPU, 2 * bytes)) {
+    boolean cuda = stream.device().kind() == Device.Kind.CUDA;
+    long bytes = cuda ? CUDA_COPY : CPU_COPY;
+    try (Memory memory = Memory.allocate(stream.device(), 2 * bytes)) {
       return 2.0
           * bytes
-          / best(() -> stream.copy(memory.address(), memory.address() + bytes, bytes), 5);
+          / best(stream, () -> stream.copy(memory.address(), memory.address() + bytes, bytes), 5);
     }
   }
 
-  /** The shortest of several runs, in seconds. */
-  private static double best(Runnable work, int runs) {
+  /** The shortest of several runs, in seconds, by the stream's own clock. */
+  private static double best(Stream stream, Runnable work, int runs) {
     double best = Double.MAX_VALUE;
-    for (int i = 0; i < runs; i++) {
-      long began = System.nanoTime();
-      work.run();
-      best = Math.min(best, (System.nanoTime() - began) * 1e-9);
+    try (Event began = Event.open(stream.device());
+        Event ended = Event.open(stream.device())) {
+      for (int i = 0; i < runs; i++) {
+        began.record(stream);
+        work.run();
+        ended.record(stream);
+        stream.synchronize();
+        best = Math.min(best, began.millisecondsTo(ended) * 1e-3);
+      }
     }
-    return best;
+    return Math.max(best, SHORTEST);
   }
 }

@@ -1,11 +1,10 @@
 package dev.caravan.train;
 
+import dev.caravan.checkpoint.TensorAccess;
 import dev.caravan.data.pack.MicroBatch;
 import dev.caravan.data.pack.Step;
 import dev.caravan.graph.Executor;
-import dev.caravan.kernels.Device;
 import dev.caravan.kernels.DType;
-import dev.caravan.kernels.Memory;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.ops.Attention;
 import dev.caravan.ops.Node;
@@ -21,7 +20,6 @@ import java.util.Optional;
 public final class NonFinite extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
-  private static final int WINDOW_BYTES = 1 << 26;
   private static final int EXAMPLES_NAMED = 8;
 
   private NonFinite(String message) {
@@ -37,14 +35,17 @@ public final class NonFinite extends RuntimeException {
   /** Names the op and the examples, by the first node of one micro-batch that makes such a value. */
   static Optional<String> locate(Executor executor, String unit, MicroBatch batch) {
     String[] found = new String[1];
-    executor.trace(
-        unit,
-        batch.targets(),
-        node -> {
-          if (found[0] == null && makesNonFinite(executor, unit, node)) {
-            found[0] = node + " gives values that are not finite, for examples " + examples(batch);
-          }
-        });
+    try (TensorAccess access = TensorAccess.of(executor.stream())) {
+      executor.trace(
+          unit,
+          batch.targets(),
+          node -> {
+            if (found[0] == null && makesNonFinite(executor, unit, node, access)) {
+              found[0] =
+                  node + " gives values that are not finite, for examples " + examples(batch);
+            }
+          });
+    }
     return Optional.ofNullable(found[0]);
   }
 
@@ -70,26 +71,27 @@ public final class NonFinite extends RuntimeException {
    * Statistics of rows are left out: the log-sum-exp of padding is minus infinity by right, and losses
    * behind the last target are never written.
    */
-  private static boolean makesNonFinite(Executor executor, String unit, Node node) {
+  private static boolean makesNonFinite(
+      Executor executor, String unit, Node node, TensorAccess access) {
     boolean attention = node.op() instanceof Attention;
     for (int i = 0; i < node.outputs().size(); i++) {
       Tensor output = node.out(i);
       boolean statistic = output.type().rank() < 2 || (attention && i == 1);
-      if (!statistic && hasNonFinite(executor.tensor(unit, output))) {
+      if (!statistic && hasNonFinite(executor.tensor(unit, output), access)) {
         return true;
       }
     }
     return false;
   }
 
-  private static boolean hasNonFinite(TensorRef tensor) {
+  private static boolean hasNonFinite(TensorRef tensor, TensorAccess access) {
     boolean wide = tensor.dtype() == DType.F32;
     if (!wide && tensor.dtype() != DType.BF16) {
       return false;
     }
-    for (long at = 0; at < tensor.bytes(); at += WINDOW_BYTES) {
-      int bytes = (int) Math.min(WINDOW_BYTES, tensor.bytes() - at);
-      ByteBuffer view = Memory.hostView(tensor.address() + at, bytes);
+    for (long at = 0; at < tensor.bytes(); at += access.window()) {
+      int bytes = (int) Math.min(access.window(), tensor.bytes() - at);
+      ByteBuffer view = access.read(tensor.address() + at, bytes);
       for (int i = 0; i < bytes; i += tensor.dtype().bytes()) {
         int exponent = wide ? view.getInt(i) >>> 23 & 0xff : view.getShort(i) >>> 7 & 0xff;
         if (exponent == 0xff) {
@@ -98,10 +100,5 @@ public final class NonFinite extends RuntimeException {
       }
     }
     return false;
-  }
-
-  /** Whether tensors of the device can be looked at from the host. */
-  static boolean canLocate(Device device) {
-    return device.kind() == Device.Kind.CPU;
   }
 }

@@ -1,5 +1,6 @@
 package dev.caravan.train;
 
+import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Memory;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -28,8 +29,11 @@ final class PeakMemory {
     return 0;
   }
 
-  /** Bytes that Caravan holds on its devices; the plan is static, so this is also the peak. */
-  static long deviceBytes() {
-    return Memory.stats().liveBytes();
+  /**
+   * Bytes that Caravan holds on its devices of a kind, for the CPU in native memory; the plan is static,
+   * so this is also the peak.
+   */
+  static long deviceBytes(Device.Kind kind) {
+    return kind == Device.Kind.CPU ? Memory.stats().liveBytes() : Memory.heldBytes(kind);
   }
 }

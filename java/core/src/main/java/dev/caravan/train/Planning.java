@@ -3,9 +3,7 @@ package dev.caravan.train;
 import dev.caravan.data.UserError;
 import dev.caravan.graph.Recompute;
 import dev.caravan.kernels.Blas;
-import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
-import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.Stream;
 import java.util.function.Consumer;
 
@@ -30,8 +28,6 @@ public final class Planning {
     }
   }
 
-  private static final int NO_THREADS = 0;
-
   private Planning() {}
 
   /**
@@ -46,57 +42,32 @@ public final class Planning {
   public static Planned plan(
       RunConfig config, String machine, DeviceChoice choice, Consumer<String> notes) {
     ModelSource model = ModelSource.of(config.model());
-    Machine target = machine(machine, choice);
+    Machine target = machine(machine, config, choice);
     RunData.Lengths rows = lengths(config, model, notes);
     RunPlan plan =
         machine.equals(Machine.THIS)
             ? TrainingRun.plan(config, model.config(), rows, choice)
-            : elsewhere(config, model, rows, choice.threads(), target, notes);
+            : TrainingRun.plan(
+                config,
+                model.config(),
+                rows,
+                target.kind(),
+                choice.threads(),
+                target.memoryBytes());
     return new Planned(target, plan, PlanReport.of(model, plan, tokensPerStep(config), target));
   }
 
-  /**
-   * Plans for a machine that is not here. The kernels say how much workspace they need; where those
-   * of its device are not here to be asked, the CPU's answer for them.
-   */
-  private static RunPlan elsewhere(
-      RunConfig config,
-      ModelSource model,
-      RunData.Lengths rows,
-      int threads,
-      Machine target,
-      Consumer<String> notes) {
-    try {
-      return TrainingRun.plan(
-          config, model.config(), rows, target.kind(), threads, target.memoryBytes());
-    } catch (KernelException.Unsupported e) {
-      notes.accept("workspace bytes are those of the CPU kernels: " + e.getMessage());
-      return TrainingRun.plan(
-          config.withPrecision(precision(config, target.kind())),
-          model.config(),
-          rows,
-          Device.Kind.CPU,
-          NO_THREADS,
-          target.memoryBytes());
-    }
-  }
-
-  private static RunConfig.Precision precision(RunConfig config, Device.Kind kind) {
-    return RunPlan.storage(config.precision(), kind) == DType.BF16
-        ? RunConfig.Precision.BF16
-        : RunConfig.Precision.FP32;
-  }
-
-  private static Machine machine(String name, DeviceChoice choice) {
+  private static Machine machine(String name, RunConfig config, DeviceChoice choice) {
     if (!name.equals(Machine.THIS)) {
       return Machine.of(name);
     }
-    if (choice.device().kind() != Device.Kind.CPU) {
-      throw new UserError("--machine: this GPU cannot be measured yet; name a machine");
+    Device device = choice.device();
+    if (device.kind() == Device.Kind.CPU) {
+      Blas.install();
     }
-    Blas.install();
-    try (Stream stream = Stream.open(choice.device(), choice.threads())) {
-      return Machine.measured(stream, choice.device().memoryBytes());
+    try (Stream stream = Stream.open(device, choice.threads())) {
+      return Machine.measured(
+          stream, device.memoryBytes(), RunPlan.storage(config.precision(), device.kind()));
     }
   }
 

@@ -50,7 +50,7 @@ public record RunPlan(
    * @param gradients float32 sums over a step
    * @param optimizer moments
    * @param activations most bytes of activations alive at once
-   * @param workspace temporaries, inputs, tables, scratch
+   * @param workspace temporaries, inputs, tables, scratch; host memory only where the device is the CPU
    */
   public record Bytes(
       long weights, long gradients, long optimizer, long activations, long workspace) {
@@ -84,14 +84,22 @@ public record RunPlan(
 
   private static Bytes bytes(Plan plan, RunConfig config, Device.Kind kind, int threads) {
     long activations = plan.activationBytes();
-    long host = plan.inputBytes() + StepState.bytes(); // staging
+    boolean onHost = kind == Device.Kind.CPU; // where the host's own buffers count as the device's
+    long host = onHost ? InputBuffer.hostBytes(plan, kind) + StepState.hostBytes() : 0;
+    long staging = InputBuffer.deviceBytes(plan, kind);
     long scratch = kind == Device.Kind.CPU ? threads * SCRATCH_BYTES : 0;
     return new Bytes(
         plan.weightBytes(),
         plan.gradientBytes(),
         Optimizers.stateBytes(config.optimizer(), plan.weights(), kind),
         activations,
-        plan.arenaBytes() - activations + plan.leafBytes() + host + scratch + norm(plan, kind));
+        plan.arenaBytes()
+            - activations
+            + plan.leafBytes()
+            + host
+            + staging
+            + scratch
+            + norm(plan, kind));
   }
 
   private static long norm(Plan plan, Device.Kind kind) {

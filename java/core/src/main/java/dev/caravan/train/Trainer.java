@@ -1,26 +1,18 @@
 package dev.caravan.train;
 
-import dev.caravan.checkpoint.CheckpointContents;
-import dev.caravan.checkpoint.NamedTensor;
-import dev.caravan.checkpoint.Safetensors;
 import dev.caravan.checkpoint.SavedCheckpoint;
-import dev.caravan.checkpoint.TrainerState;
 import dev.caravan.data.pack.Step;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.graph.Executor;
-import dev.caravan.graph.FlatLayout;
-import dev.caravan.kernels.Native;
+import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
-import dev.caravan.kernels.TensorRef;
 import dev.caravan.nn.Inputs;
 import dev.caravan.tensor.TensorType;
 import dev.caravan.train.log.EvalMetrics;
 import dev.caravan.train.log.StepMetrics;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
@@ -60,16 +52,17 @@ public final class Trainer implements AutoCloseable {
   public record HeldOut(StepSource source, long rows, int everySteps) {}
 
   private final RunConfig config;
-  private final ModelSource model;
-  private final StepSource source;
   private final int steps;
+  private final int microBatchTokens;
   private final Executor executor;
   private final StepState state;
+  private final InputBuffer inputs;
   private final TrainingStep training;
   private final LearningRate rate;
   private final Evaluation evaluation;
   private final int evaluateEvery;
-  private final Step examples;
+  private final StepFeed feed;
+  private final TrainingState all;
   private final Map<String, Long> counts = new LinkedHashMap<>();
   private int done;
   private long nextExample;
@@ -90,27 +83,29 @@ public final class Trainer implements AutoCloseable {
       int steps,
       Stream stream) {
     this.config = config;
-    this.model = model;
-    this.source = source;
     this.steps = steps;
+    microBatchTokens = plan.buffers().tokens();
     RunConfig.Optimizer o = config.optimizer();
     executor = new Executor(plan.plan(), stream);
     TensorType stateType = TensorType.bytes(Inputs.STATE_BYTES);
-    state = new StepState(executor.leaf(Inputs.STATE, stateType));
-    Inputs in = plan.inputs();
+    state = new StepState(executor.leaf(Inputs.STATE, stateType), stream.device());
+    inputs = new InputBuffer(plan.plan(), plan.inputs(), executor.inputs(), stream);
     training =
         new TrainingStep(
             executor,
-            in,
+            inputs,
             state,
             Optimizers.create(o, executor, state.ref()),
             config.train().seed(),
             o.clipNorm());
     rate = new LearningRate(o.lr(), o.schedule(), o.warmupSteps(), o.finalLrRatio(), steps);
     evaluation =
-        heldOut.map(h -> new Evaluation(executor, in, state, h.source(), h.rows())).orElse(null);
+        heldOut
+            .map(h -> new Evaluation(executor, inputs, state, h.source(), h.rows()))
+            .orElse(null);
     evaluateEvery = heldOut.map(HeldOut::everySteps).orElse(0);
-    examples = source.newStep();
+    feed = new StepFeed(source, stream.device());
+    all = new TrainingState(config, model, executor, training.optimizer());
     counts.put("input_tokens", 0L);
     counts.put("target_tokens", 0L);
     model.load(executor, plan.graphs().positions());
@@ -121,22 +116,17 @@ public final class Trainer implements AutoCloseable {
     return done;
   }
 
-  /** Goes on from a checkpoint: weights, moments and the place in the data. */
-  public void resume(SavedCheckpoint saved) {
-    TrainerState from = saved.state();
-    try (Safetensors weights = saved.weights()) {
-      model.load(executor, weights, saved.folder().toString());
-    }
-    trainerTensors()
-        .forEach(
-            (name, tensors) -> {
-              try (Safetensors file = saved.trainer(name)) {
-                tensors.forEach(file::read);
-              }
-            });
-    done = from.step();
-    nextExample = from.nextExample();
-    counts.putAll(from.counts());
+  /**
+   * Goes on from a checkpoint: weights, moments and the place in the data.
+   *
+   * @return why products may round otherwise than before; empty if they do not
+   */
+  public Optional<String> resume(SavedCheckpoint saved) {
+    Optional<String> otherwise = all.load(saved);
+    done = saved.state().step();
+    nextExample = saved.state().nextExample();
+    counts.putAll(saved.state().counts());
+    return otherwise;
   }
 
   /**
@@ -155,7 +145,7 @@ public final class Trainer implements AutoCloseable {
         listener.evaluated(new EvalMetrics(done, held.loss(), held.targets()));
       }
       if (last || stopped || due(config.checkpoint().everySteps())) {
-        listener.saved(done, save(folder));
+        listener.saved(done, all.save(folder, done, nextExample, microBatchTokens, counts));
       }
       if (stopped) {
         return End.STOPPED;
@@ -172,87 +162,53 @@ public final class Trainer implements AutoCloseable {
    * Trains one step, saves and evaluates nothing.
    *
    * @throws NonFinite before an update that would not be finite
+   * @throws KernelException naming the step, if the device fails
    */
   public StepMetrics step() {
-    long began = System.nanoTime();
     int number = done + 1;
-    source.fill(nextExample, examples);
-    double waited = (System.nanoTime() - began) * 1e-9;
+    try {
+      return step(number);
+    } catch (KernelException e) {
+      throw e.at("step " + number);
+    }
+  }
+
+  private StepMetrics step(int number) {
+    long began = System.nanoTime();
+    Step step = feed.take(nextExample);
     double lr = rate.at(number);
-    TrainingStep.Result result = training.run(number, examples, lr);
+    training.begin(number, step, lr);
+    if (number < steps) {
+      feed.readAhead();
+    }
+    TrainingStep.Result result = training.end(step);
     if (!result.finite()) {
-      throw NonFinite.of(number, training.locate(number, examples, lr));
+      throw NonFinite.of(number, training.locate(number, step, lr));
     }
     done = number;
-    nextExample = examples.nextK();
-    counts.merge("input_tokens", examples.inputTokens(), Long::sum);
-    counts.merge("target_tokens", examples.targetTokens(), Long::sum);
+    nextExample = step.nextK();
+    counts.merge("input_tokens", step.inputTokens(), Long::sum);
+    counts.merge("target_tokens", step.targetTokens(), Long::sum);
     double seconds = (System.nanoTime() - began) * 1e-9;
     return new StepMetrics(
         number,
         result.loss(),
         result.gradNorm(),
         lr,
-        examples.targetTokens(),
-        examples.inputTokens(),
-        examples.inputTokens() / seconds,
+        step.targetTokens(),
+        step.inputTokens(),
+        step.inputTokens() / seconds,
         seconds,
-        waited,
+        feed.waitedSeconds(),
         PeakMemory.hostBytes(),
-        PeakMemory.deviceBytes());
-  }
-
-  private Path save(RunFolder folder) {
-    executor.stream().synchronize();
-    TrainerState trainer =
-        new TrainerState(
-            done,
-            nextExample,
-            done,
-            config.train().seed(),
-            examples.shape().tokens(),
-            counts,
-            RunConfigWriter.hash(config),
-            Native.abiVersion(),
-            executor.stream().device().toString(),
-            executor.stream().threads());
-    CheckpointContents contents =
-        new CheckpointContents(
-            model.hf().toJson(ModelSource.stored(executor.plan().storage()).torchName()),
-            ModelSource.named(executor),
-            trainerTensors(),
-            trainer,
-            CheckpointContents.companionsOf(model.folder(), config.tokenizer()));
-    return folder.checkpoints().save(contents, config.checkpoint().keep());
-  }
-
-  /** What a checkpoint holds beside the model: moments, and the lower halves of split weights. */
-  private Map<String, List<NamedTensor>> trainerTensors() {
-    Map<String, List<NamedTensor>> files = new LinkedHashMap<>();
-    training.optimizer().state().forEach((name, tensors) -> files.put(name, named(tensors)));
-    if (executor.remainders() != null) {
-      Map<String, TensorRef> remainders = new LinkedHashMap<>();
-      for (FlatLayout.Slot slot : executor.plan().weights().slots()) {
-        remainders.put(slot.name(), executor.remainder(slot.name()));
-      }
-      files.put("remainder", named(remainders));
-    }
-    return files;
-  }
-
-  private static List<NamedTensor> named(Map<String, TensorRef> tensors) {
-    List<NamedTensor> named = new ArrayList<>();
-    tensors.forEach((name, tensor) -> named.add(ModelSource.named(name, tensor)));
-    return named;
+        PeakMemory.deviceBytes(executor.stream().device().kind()));
   }
 
   /** Frees all memory of the run. */
   @Override
   public void close() {
-    if (evaluation != null) {
-      evaluation.close();
-    }
     training.close();
+    inputs.close();
     state.close();
     executor.close();
   }

@@ -9,6 +9,7 @@ import dev.caravan.data.pack.StepSize;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Device;
+import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.Stream;
 import dev.caravan.model.LlamaConfig;
 import dev.caravan.train.log.EvalMetrics;
@@ -111,7 +112,12 @@ public final class TrainingRun {
     try (Stream stream = Stream.open(choice.device(), choice.threads());
         Trainer trainer = new Trainer(config, model, plan, source, heldOut, steps, stream);
         RunFolder folder = RunFolder.open(config, loss)) {
-      folder.resumed().ifPresent(trainer::resume);
+      folder
+          .resumed()
+          .flatMap(trainer::resume)
+          .ifPresent(
+              reason ->
+                  progress.note("matrix products may round otherwise than before: " + reason));
       return train(trainer, folder, steps, progress, stop);
     }
   }
@@ -171,7 +177,18 @@ public final class TrainingRun {
               },
               stop);
       return new Outcome(end, last[0]);
+    } catch (KernelException e) {
+      throw e.at(whole(folder));
     }
+  }
+
+  /** Where a run that fails can go on from. */
+  private static String whole(RunFolder folder) {
+    return folder
+        .checkpoints()
+        .latest()
+        .map(saved -> "training stopped, " + saved.folder() + " is whole")
+        .orElse("training stopped before its first checkpoint");
   }
 
   static RowSet learnt(RowSet rows, Loss loss) {

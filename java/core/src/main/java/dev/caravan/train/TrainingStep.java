@@ -3,17 +3,20 @@ package dev.caravan.train;
 import dev.caravan.data.pack.MicroBatch;
 import dev.caravan.data.pack.Step;
 import dev.caravan.graph.Executor;
+import dev.caravan.graph.Replay;
+import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
-import dev.caravan.nn.Inputs;
 import dev.caravan.optim.ClipNorm;
 import dev.caravan.optim.Optimizer;
 import java.util.Optional;
 
 /**
  * One optimizer step, whatever the number of micro-batches: the gradient of the loss summed over all
- * target tokens of the step and divided once by their number.
+ * target tokens of the step and divided once by their number. On a GPU it is two kinds of recorded work:
+ * a micro-batch's forward and backward, and the update. All that changes from step to step is read from
+ * device memory.
  */
 public final class TrainingStep implements AutoCloseable {
   /** Name of the unit that computes loss and gradients of one micro-batch. */
@@ -34,55 +37,80 @@ public final class TrainingStep implements AutoCloseable {
   private final ClipNorm norm;
   private final StepState state;
   private final InputBuffer inputs;
+  private final Replay update;
   private final TensorRef gradients;
   private final long seed;
   private final float clipNorm;
 
   /**
    * @param executor bound to a plan with a unit {@link #MICRO}
-   * @param in the inputs of that unit
+   * @param inputs of that unit
    * @param optimizer of the executor's weights; closed with this
    * @param seed of random numbers on the device
    * @param clipNorm greatest global gradient norm; 0 = none
    */
   TrainingStep(
       Executor executor,
-      Inputs in,
+      InputBuffer inputs,
       StepState state,
       Optimizer optimizer,
       long seed,
       double clipNorm) {
     this.executor = executor;
     this.stream = executor.stream();
+    this.inputs = inputs;
     this.optimizer = optimizer;
     this.state = state;
     this.seed = seed;
     this.clipNorm = (float) clipNorm;
     gradients = executor.gradients();
     norm = new ClipNorm(stream, gradients, state.ref());
-    inputs = new InputBuffer(executor.plan(), in, executor.inputs());
+    update =
+        new Replay(
+            stream,
+            () -> {
+              norm.run(stream);
+              optimizer.step(stream);
+            });
   }
 
   /**
-   * Trains on one step's examples.
+   * Enqueues one step's work on its examples; a GPU goes on with it while the host does other things.
    *
    * @param number of the step, from 1
    * @param lr learning rate of this step
    */
-  public Result run(long number, Step step, double lr) {
-    float inverseTargets = (float) (1.0 / step.targetTokens());
-    state.begin(stream, number, seed, (float) lr, inverseTargets, clipNorm);
-    stream.fill(gradients.address(), 0, gradients.bytes());
+  void begin(long number, Step step, double lr) {
+    clear(number, step, lr);
     for (int i = 0; i < step.microBatches(); i++) {
       MicroBatch batch = step.microBatch(i);
-      inputs.upload(batch, stream);
+      inputs.upload(batch);
       executor.run(MICRO, batch.targets());
     }
-    norm.run(stream);
-    optimizer.step(stream);
+    try {
+      update.run();
+    } catch (KernelException e) {
+      throw e.at("update");
+    }
+  }
+
+  /** Waits for the step that was begun and says what it did. */
+  Result end(Step step) {
     StepState.Result result = state.result(stream);
     return new Result(
         result.lossSum() / step.targetTokens(), result.gradNorm(), result.finite());
+  }
+
+  /** Trains on one step's examples. */
+  public Result run(long number, Step step, double lr) {
+    begin(number, step, lr);
+    return end(step);
+  }
+
+  private void clear(long number, Step step, double lr) {
+    float inverseTargets = (float) (1.0 / step.targetTokens());
+    state.begin(stream, number, seed, (float) lr, inverseTargets, clipNorm);
+    stream.fill(gradients.address(), 0, gradients.bytes());
   }
 
   /**
@@ -90,16 +118,13 @@ public final class TrainingStep implements AutoCloseable {
    * The weights are those of before the step: nothing was updated.
    */
   String locate(long number, Step step, double lr) {
-    if (NonFinite.canLocate(stream.device())) {
-      state.begin(stream, number, seed, (float) lr, (float) (1.0 / step.targetTokens()), clipNorm);
-      stream.fill(gradients.address(), 0, gradients.bytes());
-      for (int i = 0; i < step.microBatches(); i++) {
-        MicroBatch batch = step.microBatch(i);
-        inputs.upload(batch, stream);
-        Optional<String> found = NonFinite.locate(executor, MICRO, batch);
-        if (found.isPresent()) {
-          return found.get();
-        }
+    clear(number, step, lr);
+    for (int i = 0; i < step.microBatches(); i++) {
+      MicroBatch batch = step.microBatch(i);
+      inputs.upload(batch);
+      Optional<String> found = NonFinite.locate(executor, MICRO, batch);
+      if (found.isPresent()) {
+        return found.get();
       }
     }
     return NonFinite.unlocated(step);
@@ -112,7 +137,7 @@ public final class TrainingStep implements AutoCloseable {
 
   @Override
   public void close() {
-    inputs.close();
+    update.close();
     norm.close();
     optimizer.close();
   }

@@ -62,7 +62,7 @@ class AdamWTest {
         });
     graph.leaf("state", STATE, Role.STATE);
     executor = new Executor(new Plan(Map.of("unit", graph), Device.Kind.CPU), stream);
-    state = new StepState(executor.leaf("state", STATE));
+    state = new StepState(executor.leaf("state", STATE), Device.CPU);
     norm = new ClipNorm(stream, executor.gradients(), state.ref());
     adamw = new AdamW(executor, state.ref(), SETTINGS);
   }

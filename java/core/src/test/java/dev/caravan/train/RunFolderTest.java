@@ -27,7 +27,7 @@ class RunFolderTest {
   }
 
   private static void save(RunFolder folder, int step) {
-    TrainerState state = new TrainerState(step, step, step, 17, 64, Map.of(), "h", 1, "cpu", 1);
+    TrainerState state = new TrainerState(step, step, step, 17, 64, Map.of(), "h", 1, "cpu", 1, Map.of());
     folder
         .checkpoints()
         .save(new CheckpointContents("{}", List.of(), Map.of(), state, Map.of()), 9);

@@ -113,7 +113,8 @@ class LlamaTest {
       put(executor.weight(slot.name()), weights.get(slot.name()));
     }
     StepState state =
-        new StepState(executor.leaf(Inputs.STATE, TensorType.bytes(Inputs.STATE_BYTES)));
+        new StepState(
+            executor.leaf(Inputs.STATE, TensorType.bytes(Inputs.STATE_BYTES)), Device.CPU);
     state.begin(Ops.STREAM, 1, 0, 0, INV_TARGETS, 0);
     buffer.upload(executor, graphs);
     Ops.STREAM.fill(executor.gradients().address(), 0, executor.gradients().bytes());

@@ -72,7 +72,8 @@ final class Ops {
   static StepState stepState() {
     Tensor memory = bytes(StepState.bytes(), 0);
     STATES.add(memory);
-    return new StepState(TensorRef.of(memory.data_ptr().address(), DType.U8, StepState.bytes()));
+    return new StepState(
+        TensorRef.of(memory.data_ptr().address(), DType.U8, StepState.bytes()), Device.CPU);
   }
 
   private static final List<Tensor> STATES = new ArrayList<>();

@@ -1,2 +1,0 @@
-/** Kernel benches under JMH. */
-package dev.caravan.bench.jmh;
