@@ -13,7 +13,6 @@ of the medians. Both sides start from random weights of their own, so losses are
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -24,6 +23,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+from conditions import commit, processor  # noqa: E402
+
 WARM_UP = 2
 TOKENS_PER_STEP = 2048
 CONFIG = {
@@ -111,13 +113,6 @@ def compare(sequence, args):
     return result
 
 
-def processor():
-    for line in open("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -125,13 +120,10 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out")
     args = parser.parse_args()
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
     report = {
         "bench": "train",
         "date": date.today().isoformat(),
-        "commit": commit,
+        "commit": commit(ROOT),
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": args.threads,

@@ -37,6 +37,9 @@ final class BenchKernelsCommand implements Callable<Integer> {
   @Option(names = "--size", paramLabel = "NAME")
   String size;
 
+  @Option(names = "--shape", paramLabel = "EXTENT=N")
+  List<String> shape = new ArrayList<>();
+
   @Option(names = "--op", paramLabel = "NAME")
   List<String> ops = new ArrayList<>();
 
@@ -62,9 +65,7 @@ final class BenchKernelsCommand implements Callable<Integer> {
     if (plot != null && !plot.endsWith(".svg")) {
       throw new UserError("--plot: got '" + plot + "', needs a file name that ends in .svg");
     }
-    if (size != null) {
-      Dims.of(size);
-    }
+    Dims.of(size == null ? Dims.defaultName(Device.Kind.CPU) : size).with(shape);
     DeviceChoice choice = device.choose();
     if (choice.device().kind() == Device.Kind.CPU) {
       Blas.install();
@@ -75,7 +76,7 @@ final class BenchKernelsCommand implements Callable<Integer> {
       KernelBench bench = new KernelBench(stream, roof, samples);
       List<KernelBench.Result> results = new ArrayList<>();
       for (DType type : types) {
-        results.addAll(bench.run(Dims.of(name), type, this::wanted));
+        results.addAll(bench.run(Dims.of(name).with(shape), type, this::wanted));
       }
       if (json) {
         System.out.println(toJson(choice, name, roof, results));

@@ -4,6 +4,7 @@ import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
 import dev.caravan.kernels.Device;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -53,6 +54,48 @@ public record Dims(
       throw new UserError("--size: " + Nearest.unknown("size", name, NAMED.keySet()));
     }
     return dims;
+  }
+
+  /**
+   * The same with some extents changed.
+   *
+   * @param assignments for example tokens=512; the names are tokens, width, ffn, heads, kv_heads,
+   *     head_dim, vocab, logit_rows and parameters
+   * @throws UserError if one is not of that form, or the heads do not share out
+   */
+  public Dims with(List<String> assignments) {
+    Map<String, Integer> extents = extents();
+    for (String assignment : assignments) {
+      String[] parts = assignment.split("=", 2);
+      if (!extents.containsKey(parts[0])) {
+        throw new UserError("--shape: " + Nearest.unknown("extent", parts[0], extents.keySet()));
+      }
+      if (parts.length < 2 || !parts[1].matches("[1-9][0-9]{0,8}")) {
+        throw new UserError("--shape: got '" + assignment + "', needs " + parts[0] + "=N");
+      }
+      extents.put(parts[0], Integer.valueOf(parts[1]));
+    }
+    int[] e = extents.values().stream().mapToInt(Integer::intValue).toArray();
+    if (e[3] % e[4] != 0) {
+      throw new UserError(
+          "--shape: heads must be a multiple of kv_heads, got " + e[3] + " and " + e[4]);
+    }
+    return new Dims(e[0], e[1], e[2], e[3], e[4], e[5], e[6], e[7], e[8]);
+  }
+
+  /** By name, in the order of the record. */
+  private Map<String, Integer> extents() {
+    Map<String, Integer> extents = new LinkedHashMap<>();
+    extents.put("tokens", tokens);
+    extents.put("width", width);
+    extents.put("ffn", ffn);
+    extents.put("heads", heads);
+    extents.put("kv_heads", kvHeads);
+    extents.put("head_dim", headDim);
+    extents.put("vocab", vocab);
+    extents.put("logit_rows", logitRows);
+    extents.put("parameters", parameters);
+    return extents;
   }
 
   /** The size that suits a kind of device. */

@@ -2,7 +2,6 @@ package dev.caravan.bench;
 
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
-import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.Stream;
 import java.util.ArrayList;
@@ -84,31 +83,22 @@ public final class KernelBench {
   }
 
   private Result measure(KernelCase one, KernelCase small) {
-    try (Stopwatch watch = new Stopwatch(stream);
-        Bed bed = new Bed(stream)) {
+    try (Stopwatch watch = new Stopwatch(stream)) {
       if (stream.device().kind() != Device.Kind.CPU) {
         agree(small);
       }
-      KernelCall call = bed.ready(one.setup().prepare(bed));
-      call.run(stream);
-      stream.synchronize();
-      if (!bed.outputsAreFinite()) {
-        throw new IllegalStateException(
-            one.op() + " " + one.shape() + " " + one.dtype() + ": gives values that are not finite");
+      try (KernelRun run = new KernelRun(one, stream)) {
+        double seconds = watch.median(run::run, samples);
+        return result(one, Optional.of(seconds), roof.share(one.cost(), one.dtype(), seconds), "");
       }
-      double seconds = watch.median(() -> call.run(stream), samples);
-      return new Result(
-          one.op(),
-          one.shape(),
-          one.dtype(),
-          one.cost(),
-          Optional.of(seconds),
-          roof.share(one.cost(), one.dtype(), seconds),
-          "");
     } catch (KernelException.Unsupported | KernelException.OutOfMemory e) {
-      return new Result(
-          one.op(), one.shape(), one.dtype(), one.cost(), Optional.empty(), 0, e.getMessage());
+      return result(one, Optional.empty(), 0, e.getMessage());
     }
+  }
+
+  private static Result result(
+      KernelCase one, Optional<Double> seconds, double share, String refusal) {
+    return new Result(one.op(), one.shape(), one.dtype(), one.cost(), seconds, share, refusal);
   }
 
   private void agree(KernelCase small) {

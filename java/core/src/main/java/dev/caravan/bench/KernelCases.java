@@ -355,13 +355,11 @@ final class KernelCases {
   private void optimizers() {
     int n = d.parameters();
     double remainder = t == F32 ? 0 : 2.0 * U16.bytes();
-    if (t == F32) { // gradients are float32 whatever the storage
-      add(
-          "global_norm",
-          by(n),
-          Cost.bytes((double) n * F32.bytes(), 2.0 * n),
-          bed -> GlobalNorm.forward(bed.random(F32, n), bed.state()));
-    }
+    add(
+        "global_norm",
+        by(n),
+        elements(n, 0, 2.0 * n),
+        bed -> GlobalNorm.forward(bed.random(t, n), bed.state()));
     add(
         "adamw",
         by(n),

@@ -79,6 +79,14 @@ public record Roof(double copyBytesPerSecond, Map<DType, Double> productFlopsPer
     }
   }
 
+  /** The better of two measurements, side by side. */
+  public Roof better(Roof other) {
+    Map<DType, Double> products = new EnumMap<>(DType.class);
+    products.putAll(productFlopsPerSecond);
+    other.productFlopsPerSecond.forEach((dtype, rate) -> products.merge(dtype, rate, Math::max));
+    return new Roof(Math.max(copyBytesPerSecond, other.copyBytesPerSecond), products);
+  }
+
   /** Products a second at a storage type; infinite where that is unknown, so memory alone is the roof. */
   double flopsPerSecond(DType dtype) {
     return productFlopsPerSecond.getOrDefault(dtype, Double.POSITIVE_INFINITY);

@@ -1,0 +1,663 @@
+"""What is measured: for every op its inputs, our call, the peers in PyTorch, the float64 reference, and what it has to
+move or compute at the least."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+import attention_case
+from case_base import Case, Size, bits, compiled, gradient, normal, sample_rows
+
+BF16, F32, F64 = torch.bfloat16, torch.float32, torch.float64
+
+
+# ----------------------------------------------------------------------------------------- rmsnorm
+
+
+class RmsnormForward(Case):
+    op = "rmsnorm_forward"
+
+    def __init__(self, rows, width, dtype, residual=False):
+        super().__init__(f"{rows}x{width}", dtype, variant="residual" if residual else "")
+        self.rows, self.width, self.residual = rows, width, residual
+        tensors = 4 if residual else 2
+        self.bytes = rows * width * bits(dtype) * tensors + rows * 4
+
+    def inputs(self, place, generator):
+        x = {"x": normal(place, (self.rows, self.width), self.dtype, generator)}
+        x["weight"] = normal(place, (self.width,), self.dtype, generator)
+        if self.residual:
+            x["residual"] = normal(place, (self.rows, self.width), self.dtype, generator)
+            x["sum"] = place.empty((self.rows, self.width), self.dtype)
+        x["y"] = place.empty((self.rows, self.width), self.dtype)
+        x["rstd"] = place.empty((self.rows,), F32)
+        return x
+
+    outputs = ("y", "sum", "rstd")
+
+    def ours(self, library, x):
+        return library.args("caravan_rmsnorm_forward_args", eps=1e-5, **x)
+
+    def plain(self, x):
+        h = x["x"] + x["residual"] if self.residual else x["x"]
+        y = F.rms_norm(h, (self.width,), x["weight"], 1e-5)
+        return {"y": y, "sum": h} if self.residual else {"y": y}
+
+    def peers(self, place):
+        def unfused(x):
+            return self.plain(x)
+
+        def by_hand(x):
+            h = x["x"] + x["residual"] if self.residual else x["x"]
+            wide = h.float()
+            y = (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-5)).to(h.dtype) * x["weight"]
+            return {"y": y, "sum": h} if self.residual else {"y": y}
+
+        fused = compiled(by_hand)
+        return {"torch eager": lambda x: lambda: unfused(x), "torch.compile": lambda x: lambda: fused(x)}
+
+    def reference(self, x):
+        rows = sample_rows(self.rows, x["x"])
+        h = x["x"][rows].double()
+        if self.residual:
+            h = h + x["residual"][rows].double()
+        rstd = torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + 1e-5)
+        out = {"y": (rows, h * rstd * x["weight"].double())}
+        if self.residual:
+            out["sum"] = (rows, h)
+        return out
+
+
+class RmsnormBackward(Case):
+    op = "rmsnorm_backward"
+    workspace = "caravan_rmsnorm_backward_workspace"
+    accumulates = ("d_weight",)
+    outputs = ("d_x", "d_weight")
+
+    def __init__(self, rows, width, dtype):
+        super().__init__(f"{rows}x{width}", dtype)
+        self.rows, self.width = rows, width
+        self.bytes = rows * width * bits(dtype) * 3 + rows * 4
+
+    def inputs(self, place, generator):
+        shape = (self.rows, self.width)
+        x = {name: normal(place, shape, self.dtype, generator) for name in ("d_y", "x")}
+        x["weight"] = normal(place, (self.width,), self.dtype, generator)
+        x["rstd"] = place.put(torch.rsqrt(x["x"].double().pow(2).mean(-1) + 1e-5).float())
+        x["d_x"] = place.empty(shape, self.dtype)
+        x["d_weight"] = place.empty((self.width,), F32)
+        return x
+
+    def ours(self, library, x):
+        return library.args("caravan_rmsnorm_backward_args", **x)
+
+    def peers(self, place):
+        def forward(h, weight):
+            return F.rms_norm(h, (self.width,), weight, 1e-5)
+
+        def by_hand(h, weight):
+            wide = h.float()
+            return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-5)).to(h.dtype) * weight
+
+        fused = compiled(by_hand)
+        names = ("d_x", "d_weight")
+        return {
+            "torch eager": lambda x: gradient(forward, (x["x"], x["weight"]), x["d_y"], names),
+            "torch.compile": lambda x: gradient(fused, (x["x"], x["weight"]), x["d_y"], names),
+        }
+
+    def reference(self, x):
+        rows = sample_rows(self.rows, x["x"])
+        d_weight = torch.zeros(self.width, dtype=F64, device=x["x"].device)
+        for first in range(0, self.rows, 4096):
+            part = slice(first, first + 4096)
+            d_weight += (x["d_y"][part].double() * x["x"][part].double() * x["rstd"][part, None].double()).sum(0)
+        g = x["d_y"][rows].double() * x["weight"].double()
+        rstd = x["rstd"][rows, None].double()
+        n = x["x"][rows].double() * rstd
+        return {"d_x": (rows, rstd * (g - n * (g * n).mean(-1, keepdim=True))), "d_weight": (None, d_weight)}
+
+
+# ----------------------------------------------------------------------------------------- gated units
+
+
+def _gate(kind, gate):
+    return F.silu(gate) if kind == "swiglu" else F.gelu(gate)
+
+
+class GluForward(Case):
+    outputs = ("out",)
+
+    def __init__(self, kind, rows, width, dtype):
+        self.op = f"{kind}_forward"
+        super().__init__(f"{rows}x{width}", dtype)
+        self.kind, self.rows, self.width = kind, rows, width
+        self.bytes = rows * width * bits(dtype) * 3
+
+    def inputs(self, place, generator):
+        shape = (self.rows, self.width)
+        x = {name: normal(place, shape, self.dtype, generator) for name in ("gate", "up")}
+        x["out"] = place.empty(shape, self.dtype)
+        return x
+
+    def ours(self, library, x):
+        return library.args("caravan_glu_forward_args", **x)
+
+    def peers(self, place):
+        def eager(x):
+            return {"out": _gate(self.kind, x["gate"]) * x["up"]}
+
+        fused = compiled(eager)
+        return {"torch eager": lambda x: lambda: eager(x), "torch.compile": lambda x: lambda: fused(x)}
+
+    def reference(self, x):
+        rows = sample_rows(self.rows, x["up"])
+        return {"out": (rows, _gate(self.kind, x["gate"][rows].double()) * x["up"][rows].double())}
+
+
+class GluBackward(Case):
+    outputs = ("d_gate", "d_up")
+
+    def __init__(self, kind, rows, width, dtype):
+        self.op = f"{kind}_backward"
+        super().__init__(f"{rows}x{width}", dtype)
+        self.kind, self.rows, self.width = kind, rows, width
+        self.bytes = rows * width * bits(dtype) * 5
+
+    def inputs(self, place, generator):
+        shape = (self.rows, self.width)
+        x = {name: normal(place, shape, self.dtype, generator) for name in ("d_out", "gate", "up")}
+        x.update({name: place.empty(shape, self.dtype) for name in self.outputs})
+        return x
+
+    def ours(self, library, x):
+        return library.args("caravan_glu_backward_args", **x)
+
+    def peers(self, place):
+        def forward(gate, up):
+            return _gate(self.kind, gate) * up
+
+        fused = compiled(forward)
+        return {
+            "torch eager": lambda x: gradient(forward, (x["gate"], x["up"]), x["d_out"], self.outputs),
+            "torch.compile": lambda x: gradient(fused, (x["gate"], x["up"]), x["d_out"], self.outputs),
+        }
+
+    def reference(self, x):
+        rows = sample_rows(self.rows, x["up"])
+        gate, up = (x[name][rows].double().requires_grad_() for name in ("gate", "up"))
+        d_gate, d_up = torch.autograd.grad(_gate(self.kind, gate) * up, (gate, up), x["d_out"][rows].double())
+        return {"d_gate": (rows, d_gate), "d_up": (rows, d_up)}
+
+
+# ----------------------------------------------------------------------------------------- rope
+
+
+class Rope(Case):
+    outputs = ("y",)
+
+    def __init__(self, direction, tokens, heads, width, dtype):
+        self.op = f"rope_{direction}"
+        super().__init__(f"{tokens}x{heads}x{width}", dtype)
+        self.sign = 1 if direction == "forward" else -1
+        self.tokens, self.heads, self.width = tokens, heads, width
+        self.bytes = tokens * heads * width * bits(dtype) * 2 + tokens * (4 + width * 4)
+
+    def inputs(self, place, generator):
+        shape = (self.tokens, self.heads, self.width)
+        angles = torch.outer(
+            torch.arange(self.tokens, dtype=F64),
+            500000.0 ** (-torch.arange(0, self.width, 2, dtype=F64) / self.width))
+        return {
+            "x": normal(place, shape, self.dtype, generator),
+            "y": place.empty(shape, self.dtype),
+            "positions": place.put(torch.arange(self.tokens, dtype=torch.int32)),
+            "cos": place.put(angles.cos().float()),
+            "sin": place.put(angles.sin().float()),
+        }
+
+    def ours(self, library, x):
+        return library.args("caravan_rope_args", layout=0, **x)
+
+    def _rotate(self, x, wide):
+        positions = x["positions"].long()
+        cos, sin = (wide(x[name][positions]).unsqueeze(1) for name in ("cos", "sin"))
+        left, right = wide(x["x"]).chunk(2, dim=-1)
+        sin = self.sign * sin
+        return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+
+    def peers(self, place):
+        def eager(x):
+            return {"y": self._rotate(x, lambda t: t.float()).to(self.dtype)}
+
+        fused = compiled(eager)
+        return {"torch eager": lambda x: lambda: eager(x), "torch.compile": lambda x: lambda: fused(x)}
+
+    def reference(self, x):
+        rows = sample_rows(self.tokens, x["x"])
+        part = dict(x, x=x["x"][rows], positions=x["positions"][rows])
+        return {"y": (rows, self._rotate(part, lambda t: t.double()))}
+
+
+# ----------------------------------------------------------------------------------------- cross-entropy
+
+
+class CrossEntropy(Case):
+    op = "cross_entropy_forward"
+    outputs = ("logits", "nll")
+    in_place = ("logits",)
+
+    def __init__(self, rows, vocabulary, dtype):
+        super().__init__(f"{rows}x{vocabulary}", dtype, variant="loss and gradient")
+        self.rows, self.vocabulary = rows, vocabulary
+        self.bytes = rows * vocabulary * bits(dtype) * 2
+
+    def inputs(self, place, generator):
+        targets = torch.randint(self.vocabulary, (self.rows,), generator=generator, device=generator.device)
+        return {
+            "logits": normal(place, (self.rows, self.vocabulary), self.dtype, generator, scale=2.0),
+            "targets": place.put(targets.int()),
+            "count": place.put(torch.tensor([self.rows], dtype=torch.int32)),
+            "nll": place.empty((self.rows,), F32),
+            "state": step_state(place, inv_targets=1 / self.rows),
+        }
+
+    def ours(self, library, x):
+        return library.args("caravan_cross_entropy_args", gradient=1, **x)
+
+    def peers(self, place):
+        def loss(logits, targets):
+            return F.cross_entropy(logits.float(), targets, reduction="none")
+
+        fused = compiled(loss)
+
+        def run(of, x):
+            logits, targets = x["logits"].detach().requires_grad_(), x["targets"].long()
+            upstream = torch.full((self.rows,), 1 / self.rows, device=logits.device)
+
+            def call():
+                nll = of(logits, targets)
+                return {"logits": torch.autograd.grad(nll, logits, upstream)[0], "nll": nll.detach()}
+
+            return call
+
+        return {"torch eager": lambda x: run(loss, x), "torch.compile": lambda x: run(fused, x)}
+
+    def reference(self, x):
+        rows = sample_rows(self.rows, x["logits"])
+        logits, targets = x["logits"][rows].double(), x["targets"][rows].long()
+        probability = torch.softmax(logits, -1)
+        probability[torch.arange(len(targets), device=targets.device), targets] -= 1
+        nll = F.cross_entropy(logits, targets, reduction="none")
+        return {"logits": (rows, probability / self.rows), "nll": (rows, nll)}
+
+
+# ----------------------------------------------------------------------------------------- elementwise
+
+
+class Add(Case):
+    op = "add_forward"
+    outputs = ("out",)
+
+    def __init__(self, rows, width, dtype):
+        super().__init__(f"{rows}x{width}", dtype)
+        self.rows, self.width = rows, width
+        self.bytes = rows * width * bits(dtype) * 3
+
+    def inputs(self, place, generator):
+        shape = (self.rows, self.width)
+        x = {name: normal(place, shape, self.dtype, generator) for name in ("a", "b")}
+        x["out"] = place.empty(shape, self.dtype)
+        return x
+
+    def ours(self, library, x):
+        return library.args("caravan_add_args", **x)
+
+    def peers(self, place):
+        return {"torch eager": lambda x: lambda: {"out": x["a"] + x["b"]}}
+
+    def reference(self, x):
+        rows = sample_rows(self.rows, x["a"])
+        return {"out": (rows, x["a"][rows].double() + x["b"][rows].double())}
+
+
+class Cast(Case):
+    op = "cast_forward"
+    outputs = ("out",)
+
+    def __init__(self, rows, width, dtype, to):
+        super().__init__(f"{rows}x{width}", dtype, variant=f"to {'bf16' if to == BF16 else 'f32'}")
+        self.rows, self.width, self.to = rows, width, to
+        self.bytes = rows * width * (bits(dtype) + bits(to))
+
+    def inputs(self, place, generator):
+        shape = (self.rows, self.width)
+        return {"x": normal(place, shape, self.dtype, generator), "out": place.empty(shape, self.to)}
+
+    def ours(self, library, x):
+        return library.args("caravan_cast_args", **x)
+
+    def peers(self, place):
+        return {"torch eager": lambda x: lambda: {"out": x["x"].to(self.to)}}
+
+    def reference(self, x):
+        rows = sample_rows(self.rows, x["x"])
+        return {"out": (rows, x["x"][rows].double())}
+
+
+class BiasForward(Case):
+    op = "bias_forward"
+    outputs = ("y",)
+
+    def __init__(self, rows, width, dtype):
+        super().__init__(f"{rows}x{width}", dtype)
+        self.rows, self.width = rows, width
+        self.bytes = rows * width * bits(dtype) * 2
+
+    def inputs(self, place, generator):
+        x = {"x": normal(place, (self.rows, self.width), self.dtype, generator)}
+        x["bias"] = normal(place, (self.width,), self.dtype, generator)
+        x["y"] = place.empty((self.rows, self.width), self.dtype)
+        return x
+
+    def ours(self, library, x):
+        return library.args("caravan_bias_forward_args", **x)
+
+    def peers(self, place):
+        return {"torch eager": lambda x: lambda: {"y": x["x"] + x["bias"]}}
+
+    def reference(self, x):
+        rows = sample_rows(self.rows, x["x"])
+        return {"y": (rows, x["x"][rows].double() + x["bias"].double())}
+
+
+class BiasBackward(Case):
+    op = "bias_backward"
+    workspace = "caravan_bias_backward_workspace"
+    outputs = ("d_bias",)
+    accumulates = ("d_bias",)
+
+    def __init__(self, rows, width, dtype):
+        super().__init__(f"{rows}x{width}", dtype)
+        self.rows, self.width = rows, width
+        self.bytes = rows * width * bits(dtype)
+
+    def inputs(self, place, generator):
+        x = {"d_y": normal(place, (self.rows, self.width), self.dtype, generator)}
+        x["d_bias"] = place.empty((self.width,), F32)
+        return x
+
+    def ours(self, library, x):
+        return library.args("caravan_bias_backward_args", **x)
+
+    def peers(self, place):
+        return {"torch eager": lambda x: lambda: {"d_bias": x["d_y"].sum(0, dtype=F32)}}
+
+    def reference(self, x):
+        d_bias = torch.zeros(self.width, dtype=F64, device=x["d_y"].device)
+        for first in range(0, self.rows, 4096):
+            d_bias += x["d_y"][first : first + 4096].double().sum(0)
+        return {"d_bias": (None, d_bias)}
+
+
+# ----------------------------------------------------------------------------------------- embedding
+
+
+class EmbeddingForward(Case):
+    op = "embedding_forward"
+    outputs = ("out",)
+
+    def __init__(self, tokens, vocabulary, width, dtype):
+        super().__init__(f"{tokens} of {vocabulary}x{width}", dtype)
+        self.tokens, self.vocabulary, self.width = tokens, vocabulary, width
+        self.bytes = tokens * (width * bits(dtype) * 2 + 4)
+
+    def inputs(self, place, generator):
+        ids = torch.randint(self.vocabulary, (self.tokens,), generator=generator, device=generator.device)
+        return {
+            "ids": place.put(ids.int()),
+            "table": normal(place, (self.vocabulary, self.width), self.dtype, generator),
+            "out": place.empty((self.tokens, self.width), self.dtype),
+        }
+
+    def ours(self, library, x):
+        return library.args("caravan_embedding_forward_args", **x)
+
+    def peers(self, place):
+        return {"torch eager": lambda x: lambda: {"out": F.embedding(x["ids"], x["table"])}}
+
+    def reference(self, x):
+        rows = sample_rows(self.tokens, x["out"])
+        return {"out": (rows, x["table"][x["ids"][rows].long()].double())}
+
+
+class EmbeddingBackward(Case):
+    op = "embedding_backward"
+    outputs = ("d_table",)
+    accumulates = ("d_table",)
+
+    def __init__(self, tokens, vocabulary, width, dtype):
+        super().__init__(f"{tokens} to {vocabulary}x{width}", dtype)
+        self.tokens, self.vocabulary, self.width = tokens, vocabulary, width
+        self.bytes = tokens * (width * bits(dtype) * 3 + 4)  # repeated ids are fewer rows to read and write
+
+    def inputs(self, place, generator):
+        ids = torch.randint(self.vocabulary, (self.tokens,), generator=generator, device=generator.device)
+        return {
+            "ids": place.put(ids.int()),
+            "d_out": normal(place, (self.tokens, self.width), self.dtype, generator),
+            "d_table": place.empty((self.vocabulary, self.width), self.dtype),
+        }
+
+    def ours(self, library, x):
+        return library.args("caravan_embedding_backward_args", **x)
+
+    def peers(self, place):
+        def dense(x):
+            ids, vocabulary = x["ids"].long(), self.vocabulary
+            return lambda: {"d_table": torch.ops.aten.embedding_dense_backward(x["d_out"], ids, vocabulary, -1, False)}
+
+        return {"torch eager (writes all rows)": dense}
+
+    def reference(self, x):
+        rows = x["ids"][sample_rows(self.tokens, x["d_out"])].long()
+        same = (x["ids"].long()[None, :] == rows[:, None]).to(F64)
+        return {"d_table": (rows, same @ x["d_out"].double())}
+
+
+# ----------------------------------------------------------------------------------------- optimizer
+
+
+def step_state(place, inv_targets=1.0, lr=1e-3):
+    """A caravan_step_state: step 5, no clipping, finite."""
+    state = place.library.structs["caravan_step_state"]()
+    state.step, state.seed, state.lr, state.inv_targets = 5, 17, lr, inv_targets
+    state.clip_norm, state.grad_norm, state.clip_factor, state.finite = 0.0, 1.0, 1.0, 1
+    return place.put(torch.frombuffer(bytearray(bytes(state)), dtype=torch.uint8))
+
+
+class Adamw(Case):
+    """mode: f32 = float32 parameters and gradients (torch's own, 28 bytes a parameter); split = bf16 parameters with the
+    rest of their float32 masters beside them; split bf16 moments = that with bf16 moments, rounded stochastically."""
+
+    op = "adamw_step"
+
+    def __init__(self, count, mode):
+        super().__init__(f"{count}", F32 if mode == "f32" else BF16, variant=mode)
+        self.count, self.mode = count, mode
+        self.outputs = ("param", "m", "v")
+        self.in_place = ("param", "remainder", "m", "v")
+        moment = 2 if "bf16 moments" in mode else 4
+        self.bytes = count * ((4 if mode == "f32" else 2) + 8 + 4 * moment)
+
+    def inputs(self, place, generator):
+        split = self.mode != "f32"
+        moments = BF16 if "bf16 moments" in self.mode else F32
+        master = normal(place, (self.count,), F32, generator, scale=0.02)
+        x = {"param": master}
+        if split:
+            x["param"] = place.put(master.to(BF16))
+            low = master.view(torch.int32) - (x["param"].view(torch.int16).int() << 16)
+            low = low.clamp(-32768, 32767)  # a tie at the edge may lie one outside
+            x["remainder"] = place.put(low.to(torch.int16))
+        x["grad"] = normal(place, (self.count,), BF16 if split else F32, generator, scale=0.1)
+        x["m"] = place.put(normal(place, (self.count,), F32, generator, scale=0.1).to(moments))
+        x["v"] = place.put(normal(place, (self.count,), F32, generator, scale=0.1).square().to(moments))
+        segment = place.library.structs["caravan_segment"]()
+        segment.count, segment.decay = self.count, 1.0
+        x["segments"] = place.put(torch.frombuffer(bytearray(bytes(segment)), dtype=torch.uint8))
+        x["state"] = step_state(place)
+        return x
+
+    def ours(self, library, x):
+        return library.args("caravan_adamw_args", beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, **x)
+
+    def peers(self, place):
+        def fused(x):
+            step = torch.full((), 4.0, device=x["param"].device)
+            lists = [[x["param"]], [x["grad"]], [x["m"]], [x["v"]], [], [step]]
+
+            def call():
+                step.fill_(5.0)
+                torch._fused_adamw_(
+                    *lists, lr=1e-3, beta1=0.9, beta2=0.95, weight_decay=0.1, eps=1e-8, amsgrad=False, maximize=False)
+                return {"param": x["param"], "m": x["m"], "v": x["v"]}
+
+            return call
+
+        return {"torch fused": fused} if self.mode == "f32" else {}
+
+    def reference(self, x):
+        rows = sample_rows(self.count, x["param"], 4096)
+        p = x["param"][rows].double()
+        if "remainder" in x:
+            whole = (x["param"][rows].view(torch.int16).int() << 16) + x["remainder"][rows].int()
+            p = whole.view(F32).double()
+        g, m, v = (x[name][rows].double() for name in ("grad", "m", "v"))
+        m = 0.9 * m + 0.1 * g
+        v = 0.95 * v + 0.05 * g * g
+        update = m / (1 - 0.9**5) / ((v / (1 - 0.95**5)).sqrt() + 1e-8) + 0.1 * p
+        return {"param": (rows, p - 1e-3 * update), "m": (rows, m), "v": (rows, v)}
+
+
+class GlobalNorm(Case):
+    op = "global_norm_forward"
+    workspace = "caravan_global_norm_workspace"
+    outputs = ("norm",)
+
+    def __init__(self, count, dtype):
+        super().__init__(f"{count}", dtype)
+        self.count = count
+        self.bytes = count * bits(dtype)
+
+    def inputs(self, place, generator):
+        return {"grads": normal(place, (self.count,), self.dtype, generator), "state": step_state(place)}
+
+    def ours(self, library, x):
+        return library.args("caravan_global_norm_args", **x)
+
+    def result(self, library, x):
+        known = library.structs["caravan_step_state"].from_buffer_copy(bytes(x["state"].tolist()))
+        return {"norm": torch.tensor([known.grad_norm], dtype=F64)}
+
+    def peers(self, place):
+        return {"torch eager": lambda x: lambda: {"norm": torch.linalg.vector_norm(x["grads"], dtype=F32).view(1)}}
+
+    def reference(self, x):
+        total = sum(part.double().square().sum().item() for part in x["grads"].split(1 << 26))
+        return {"norm": (None, torch.tensor([math.sqrt(total)], dtype=F64))}
+
+
+# ----------------------------------------------------------------------------------------- matmul
+
+
+class Matmul(Case):
+    op = "matmul_forward"
+    workspace = "caravan_matmul_workspace"
+    outputs = ("c",)
+
+    def __init__(self, m, n, k, dtype, transpose_a=0, transpose_b=1):
+        layout = "tn"[1 - transpose_a] + "tn"[1 - transpose_b]
+        super().__init__(f"{m}x{n}x{k}", dtype, variant=layout)
+        self.m, self.n, self.k = m, n, k
+        self.transpose_a, self.transpose_b = transpose_a, transpose_b
+        self.bytes = (m * k + n * k + m * n) * bits(dtype)
+        self.flops = 2 * m * n * k
+
+    def inputs(self, place, generator):
+        a = (self.k, self.m) if self.transpose_a else (self.m, self.k)
+        b = (self.n, self.k) if self.transpose_b else (self.k, self.n)
+        return {
+            "a": normal(place, a, self.dtype, generator),
+            "b": normal(place, b, self.dtype, generator),
+            "c": place.empty((self.m, self.n), self.dtype),
+        }
+
+    def ours(self, library, x):
+        return library.args(
+            "caravan_matmul_args", transpose_a=self.transpose_a, transpose_b=self.transpose_b, alpha=1.0, beta=0.0, **x)
+
+    def _operands(self, x):
+        return x["a"].t() if self.transpose_a else x["a"], x["b"].t() if self.transpose_b else x["b"]
+
+    def peers(self, place):
+        def library(x):
+            a, b = self._operands(x)
+            return lambda: {"c": a @ b}
+
+        return {"cuBLAS through torch": library}
+
+    def reference(self, x):
+        a, b = self._operands(x)
+        rows = sample_rows(self.m, x["a"], 8)
+        return {"c": (rows, a[rows].double() @ b.double())}
+
+
+# ----------------------------------------------------------------------------------------- the lists
+
+
+def all_cases(size):
+    """Most valuable first: a run may be cut short."""
+    s = Size.of(size)
+    r, d, f, v = s.rows, s.width, s.feed_forward, s.vocabulary
+    cases = [
+        RmsnormForward(r, d, BF16),
+        RmsnormBackward(r, d, BF16),
+        GluForward("swiglu", r, f, BF16),
+        GluBackward("swiglu", r, f, BF16),
+        Rope("forward", r, s.heads, s.head_width, BF16),
+        CrossEntropy(s.loss_rows, v, BF16),
+        Adamw(s.parameters, "f32"),
+        Adamw(s.parameters, "split"),
+        Adamw(s.parameters, "split bf16 moments"),
+    ]
+    cases += attention_case.cases(s)
+    cases += [Matmul(m, n, k, BF16) for m, n, k in s.products]
+    cases += [
+        Matmul(s.products[0][0], s.products[0][1], s.products[0][2], BF16, 1, 0),
+        Matmul(s.products[0][0], s.products[0][1], s.products[0][2], BF16, 0, 0),
+        RmsnormForward(r, d, BF16, residual=True),
+        RmsnormForward(r // 2, 2 * d, BF16),
+        RmsnormBackward(r // 2, 2 * d, BF16),
+        RmsnormForward(8 * r, s.head_width, BF16),
+        RmsnormBackward(8 * r, s.head_width, BF16),
+        RmsnormForward(r // 4, 4 * d, BF16),
+        RmsnormBackward(r // 4, 4 * d, BF16),
+        RmsnormForward(r, d, F32),
+        RmsnormBackward(r, d, F32),
+        Rope("backward", r, s.heads, s.head_width, BF16),
+        GluForward("geglu", r, f, BF16),
+        GluBackward("geglu", r, f, BF16),
+        CrossEntropy(s.loss_rows // 2, v, F32),
+        GlobalNorm(s.parameters, F32),
+        GlobalNorm(s.parameters, BF16),
+        EmbeddingForward(r, v, d, BF16),
+        EmbeddingBackward(r, v, d, BF16),
+        Add(r, d, BF16),
+        Cast(r, d, F32, BF16),
+        Cast(r, d, BF16, F32),
+        BiasForward(r, d, BF16),
+        BiasBackward(r, d, BF16),
+    ]
+    return cases

@@ -1,0 +1,2 @@
+/** Kernel benches under JMH. */
+package dev.caravan.bench.jmh;
