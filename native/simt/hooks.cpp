@@ -11,7 +11,7 @@
 namespace simt {
 namespace {
 
-constexpr size_t kStackReserve = 8192;  // of a stack: for the machine's own functions
+constexpr size_t kStackReserve = size_t{16} << 10;  // of a stack: for the machine's own functions
 
 template <bool kWrites>
 inline void access(const void* address, size_t bytes, size_t alignment, const void* caller) {

@@ -55,6 +55,7 @@ size_t DeviceMemory::find_pages(size_t pages) {
 
 void* DeviceMemory::allocate(size_t bytes, bool pinned) {
     const size_t pages = (std::max<size_t>(bytes, 1) + kShift + kPageBytes - 1) / kPageBytes;
+    const std::lock_guard<std::mutex> lock(mutex_);
     if (!pinned && (bytes > limit_ || in_use_ > limit_ - bytes)) return nullptr;
     if (base_ == nullptr || pages >= kReservedBytes / kPageBytes) return nullptr;
     const size_t first = find_pages(pages);
@@ -76,6 +77,7 @@ void* DeviceMemory::allocate(size_t bytes, bool pinned) {
 }
 
 bool DeviceMemory::release(void* data, bool pinned) {
+    const std::lock_guard<std::mutex> lock(mutex_);
     Allocation* const found = find(data);
     if (found == nullptr || !found->live || found->data != data || found->pinned != pinned) {
         return false;
@@ -102,6 +104,7 @@ void DeviceMemory::drop_shadow(Allocation& allocation) {
 }
 
 Owner DeviceMemory::begin_launch(uint32_t clusters) {
+    const std::lock_guard<std::mutex> lock(mutex_);
     if (clusters >= kByAtomics - next_owner_) {
         for (const auto& allocation : all_) drop_shadow(*allocation);
         next_owner_ = 1;
@@ -109,6 +112,18 @@ Owner DeviceMemory::begin_launch(uint32_t clusters) {
     const Owner first = next_owner_;
     next_owner_ += clusters;
     return first;
+}
+
+std::string DeviceMemory::refusal(const void* data, size_t bytes) const {
+    if (!reserved(data)) return "";
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const Allocation* const found = find(data);
+    const char* const first = static_cast<const char*>(data);
+    if (found != nullptr && found->live && first >= found->data &&
+        bytes <= static_cast<size_t>(found->data + found->bytes - first)) {
+        return "";
+    }
+    return std::to_string(bytes) + " bytes from " + describe(data) + " on";
 }
 
 std::string DeviceMemory::describe(const void* address) const {

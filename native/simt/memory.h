@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,10 @@ class DeviceMemory {
     bool release(void* data, bool pinned);
 
     size_t limit() const { return limit_; }
-    size_t in_use() const { return in_use_; }
+    size_t in_use() const {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return in_use_;
+    }
 
     bool reserved(const void* address) const { return offset(address) < kReservedBytes; }
     // The allocation around an address, or the last one there was; null where there never was one.
@@ -54,6 +58,9 @@ class DeviceMemory {
     void make_shadow(Allocation& allocation);
     // "12 bytes behind the end of allocation 3 of 4096 bytes" and the like.
     std::string describe(const void* address) const;
+    // Why `bytes` from an address on are not all of one live allocation; empty when they are, and
+    // for addresses that are not the device's.
+    std::string refusal(const void* data, size_t bytes) const;
 
     // The numbers of the clusters of one launch. They start above all that there were before.
     Owner begin_launch(uint32_t clusters);
@@ -67,6 +74,7 @@ class DeviceMemory {
     size_t find_pages(size_t pages);
     void drop_shadow(Allocation& allocation);
 
+    mutable std::mutex mutex_;  // of what allocate and release change
     char* base_ = nullptr;
     size_t limit_;
     size_t in_use_ = 0;

@@ -64,7 +64,7 @@ bool library_of(const void* address, std::string& file, uintptr_t& base) {
 }
 
 // "f(int) at x.cu:3" for each function inlined there, innermost first.
-std::vector<std::string> lines_of(const void* address) {
+std::vector<std::string> find_lines(const void* address) {
     std::string file;
     uintptr_t base = 0;
     std::vector<std::string> lines;
@@ -81,6 +81,14 @@ std::vector<std::string> lines_of(const void* address) {
     if (lines.empty())
         lines.push_back(text_of("%s+%#zx", file.c_str(), static_cast<size_t>(offset)));
     return lines;
+}
+
+// The same, asked once for each address: a tool is started for it.
+const std::vector<std::string>& lines_of(const void* address) {
+    static std::map<const void*, std::vector<std::string>> known;
+    const auto found = known.find(address);
+    if (found != known.end()) return found->second;
+    return known.emplace(address, find_lines(address)).first->second;
 }
 
 std::string without_parameters(std::string name) {
@@ -131,13 +139,15 @@ class Ranges {
 std::string place_of(const void* address) {
     if (address == nullptr) return "";
     // A return address: the instruction is the one before.
-    const auto lines = lines_of(static_cast<const char*>(address) - 1);
+    const auto& lines = lines_of(static_cast<const char*>(address) - 1);
     std::string text;
     for (size_t i = 0; i < lines.size() && i < 4; ++i) {
         text += i == 0 ? "" : ", in ";
         const size_t at = lines[i].rfind(" at ");
         text += without_parameters(lines[i]);
-        if (at != std::string::npos) text += " (" + lines[i].substr(at + 4) + ")";
+        if (at == std::string::npos) continue;
+        const std::string file = lines[i].substr(at + 4);
+        text += " (" + file.substr(0, file.find(' ')) + ")";  // without a discriminator
     }
     return text;
 }
@@ -145,7 +155,7 @@ std::string place_of(const void* address) {
 std::string site_name(Site site) { return short_path(site.file) + ":" + std::to_string(site.line); }
 
 std::string kernel_name(const void* kernel) {
-    const auto lines = lines_of(kernel);
+    const auto& lines = lines_of(kernel);
     return lines.empty() ? "a kernel" : without_parameters(lines.back());
 }
 
@@ -211,9 +221,7 @@ void raise_fault(const Thread* thread, const void* caller, const char* format, .
     std::string text = format_list(format, list);
     va_end(list);
     if (thread != nullptr) text += "; by " + thread_name(*thread);
-    const std::string place = place_of(caller);
-    if (!place.empty()) text += ", at " + place;
-    leave_launch(std::move(text));
+    leave_launch(std::move(text), caller);
 }
 
 void fault(const char* format, ...) {

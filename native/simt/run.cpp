@@ -50,7 +50,7 @@ class Machine {
     void give_way(Thread& thread);
     void end(Thread& thread);
     void add_pending(const PendingWork& work) { pending_.push_back(work); }
-    [[noreturn]] void leave(std::string message);
+    [[noreturn]] void leave(std::string message, const void* caller);
     Clock tick();
     Block& block(int rank) { return blocks_[static_cast<size_t>(rank)]; }
     const Launch& launch() const { return *launch_; }
@@ -85,6 +85,8 @@ class Machine {
     uint64_t launches_ = 0;
     bool faulted_ = false;
     std::string message_;
+    const void* caller_ =
+        nullptr;  // where the fault was; its name is looked up on the host's stack
 };
 
 Machine& machine() {
@@ -246,6 +248,8 @@ std::string Machine::run(const Launch& launch, bool& lost) {
     launch_ = nullptr;
     lost = faulted_;
     if (!faulted_) return "";
+    const std::string place = place_of(caller_);
+    if (!place.empty()) message_ += ", at " + place;
     return kernel_name(launch.kernel) + ": " + message_ +
            text_of(" (seed %llu, launch %llu)", static_cast<unsigned long long>(settings().seed),
                    static_cast<unsigned long long>(launches_));
@@ -421,8 +425,9 @@ void Machine::end(Thread& thread) {
     go_on(thread, true);
 }
 
-void Machine::leave(std::string message) {
-    if (!faulted_) message_ = std::move(message);
+void Machine::leave(std::string message, const void* caller) {
+    message_ = std::move(message);
+    caller_ = caller;
     faulted_ = true;
     auto* const thread = static_cast<Thread*>(running);
     running = nullptr;
@@ -509,7 +514,9 @@ void suspend(Thread& thread, const char* waits_for, Site site, const void* calle
 
 void make_ready(Thread& thread) { machine().make_ready(thread); }
 void add_pending(const std::shared_ptr<Pending>& pending) { machine().add_pending(pending); }
-void leave_launch(std::string message) { machine().leave(std::move(message)); }
+void leave_launch(std::string message, const void* caller) {
+    machine().leave(std::move(message), caller);
+}
 
 void yield() {
     Thread& thread = running_thread("yield");

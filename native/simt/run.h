@@ -56,7 +56,7 @@ void make_ready(Thread& thread);
 // Work that the machine may do whenever it likes, and does before it calls a halt.
 void add_pending(const std::shared_ptr<Pending>& pending);
 
-// Gives the launch up with a message.
-[[noreturn]] void leave_launch(std::string message);
+// Gives the launch up with a message, to which the place of `caller` is added.
+[[noreturn]] void leave_launch(std::string message, const void* caller);
 
 }  // namespace simt

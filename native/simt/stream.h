@@ -1,0 +1,71 @@
+// Streams, events and graphs of the emulated device. Work is done in the order in which it was
+// issued, before the call that issues it returns; while a stream records, it is kept for the graph
+// instead.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "caravan/caravan.h"
+
+namespace simt {
+
+// What a call comes to. A fault ends the device: every later call returns it again, as a CUDA error
+// that is sticky does.
+struct Outcome {
+    caravan_status status = CARAVAN_OK;
+    std::string message;
+};
+
+// A piece of work.
+using Op = std::function<Outcome()>;
+
+// Work that was recorded, in an order that keeps every stream's own and every wait for an event.
+struct Graph {
+    std::vector<Op> ops;
+};
+
+struct Stream;
+
+// Begun by one stream; others join it when they wait for an event that is part of it.
+struct Recording {
+    Graph graph;
+    Stream* origin = nullptr;
+    std::vector<Stream*> joined;
+    std::string problem;  // the first call that cannot be recorded: the graph is then refused
+};
+
+struct Stream {
+    std::shared_ptr<Recording> recording;  // null while work is done at once
+    bool unjoined = false;  // it has recorded work that the origin does not wait for yet
+};
+
+struct Event {
+    bool recorded = false;
+    std::chrono::steady_clock::time_point time;
+    std::shared_ptr<Recording> recording;  // that it is part of
+    Stream* stream = nullptr;              // on which it was recorded there
+};
+
+Outcome enqueue(Stream& stream, Op op);
+Outcome synchronize(Stream& stream);
+Outcome record(Event& event, Stream& stream);
+Outcome wait(Stream& stream, Event& event);
+Outcome elapsed(const Event& from, const Event& to, float& milliseconds);
+Outcome begin_recording(Stream& stream);
+Outcome end_recording(Stream& stream, std::unique_ptr<Graph>& graph);
+Outcome replay(const Graph& graph, Stream& stream);
+
+// Whether this thread has begun a recording that has not ended: it may not allocate then.
+bool recording_here();
+
+// The fault that ended the device, if there was one.
+Outcome device_state();
+// As a new process would find it. For tests of faults.
+void revive_device();
+
+}  // namespace simt
