@@ -113,7 +113,7 @@ void check_shared(const Attempt& attempt, Block& block, size_t offset) {
         const char* problem = nullptr;
         if (cluster.barrier.phase == 0)
             problem = "another block's shared memory before a cluster barrier";
-        if (block.ended > 0) problem = "shared memory of a block that has ended";
+        if (block.ended == block.count) problem = "shared memory of a block that has ended";
         if (problem != nullptr)
             refuse(attempt, problem, shared_place(attempt, block, offset).c_str());
     }

@@ -5,5 +5,8 @@ namespace plant {
 
 void test_memory();
 void test_shared();
+void test_meetings();
+void test_async();
+void test_launches();
 
 }  // namespace plant
