@@ -2,38 +2,39 @@ package dev.caravan.cli;
 
 import dev.caravan.train.log.Progress;
 import dev.caravan.train.log.StepMetrics;
-import java.io.IOException;
 import java.io.PrintStream;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Locale;
-import me.tongfei.progressbar.ConsoleProgressBarConsumer;
-import me.tongfei.progressbar.ProgressBar;
-import me.tongfei.progressbar.ProgressBarBuilder;
-import me.tongfei.progressbar.ProgressBarStyle;
 
 /**
- * Progress on standard error: a bar with loss, tokens per second and time left on a terminal, else
- * a plain line now and then.
+ * Progress on standard error: one line that is drawn anew in its place on a terminal, else a plain line
+ * now and then. Both say the same: step, loss, tokens per second, share of the time spent waiting for
+ * data, time left.
  */
 final class ConsoleProgress implements Progress {
-  private static final int UPDATE_MILLIS = 200;
+  private static final long DRAW_EVERY_NANOS = Duration.ofMillis(100).toNanos();
   private static final long LINE_EVERY_NANOS = Duration.ofSeconds(5).toNanos();
 
-  /** Wipes the bar, which draws itself anew on the line below. */
+  /** Back to the first column, and wipes what is there. */
   private static final String CLEAR_LINE = "\r\u001b[K";
+
+  /** One less than the columns, so that no terminal wraps. */
+  private static final int WIDTH = Terminal.COLUMNS - 1;
+
+  private static final int WIDEST_BAR = 20;
 
   private final PrintStream out;
   private final boolean terminal;
-  private ProgressBar bar;
   private int total;
   private long began;
   private int first;
-  private long lastLine;
+  private long shown;
+  private double seconds;
+  private double waited;
+  private String line = "";
 
   ConsoleProgress() {
-    this(System.err, isTerminal());
+    this(System.err, Terminal.error());
   }
 
   ConsoleProgress(PrintStream out, boolean terminal) {
@@ -41,60 +42,58 @@ final class ConsoleProgress implements Progress {
     this.terminal = terminal;
   }
 
-  /**
-   * Whether standard error is a terminal; System.console only tells about the other two streams.
-   */
-  private static boolean isTerminal() {
-    try {
-      String target = Files.readSymbolicLink(Path.of("/proc/self/fd/2")).toString();
-      return target.startsWith("/dev/pts/") || target.startsWith("/dev/tty");
-    } catch (IOException | UnsupportedOperationException e) {
-      return false;
-    }
-  }
-
   @Override
   public void start(int done, int total) {
     this.total = total;
     first = done;
     began = System.nanoTime();
-    lastLine = began - LINE_EVERY_NANOS;
-    if (terminal) {
-      bar =
-          new ProgressBarBuilder()
-              .setTaskName("step")
-              .setInitialMax(total)
-              .startsFrom(done, Duration.ZERO)
-              .setStyle(ProgressBarStyle.ASCII)
-              .setUpdateIntervalMillis(UPDATE_MILLIS)
-              .setConsumer(new ConsoleProgressBarConsumer(out))
-              .build();
-    }
+    shown = began - LINE_EVERY_NANOS;
   }
 
   @Override
   public void step(StepMetrics m) {
-    if (bar != null) {
-      bar.setExtraMessage(
-          String.format(Locale.ROOT, " loss %.4f, %,.0f tokens/s", m.loss(), m.tokensPerS()));
-      bar.stepTo(m.step());
-      return;
-    }
+    seconds += m.seconds();
+    waited += m.dataWaitS();
     long now = System.nanoTime();
     boolean edge = m.step() == first + 1 || m.step() == total;
-    if (!edge && now - lastLine < LINE_EVERY_NANOS) {
+    if (!edge && now - shown < (terminal ? DRAW_EVERY_NANOS : LINE_EVERY_NANOS)) {
       return;
     }
-    lastLine = now;
-    double left = (now - began) / 1e9 / (m.step() - first) * (total - m.step());
-    out.printf(
+    shown = now;
+    String text = text(m, (now - began) * 1e-9 / (m.step() - first) * (total - m.step()));
+    if (terminal) {
+      line = bar(m.step(), WIDTH - text.length() - 1) + text;
+      draw();
+    } else {
+      out.println(text);
+    }
+  }
+
+  private String text(StepMetrics m, double left) {
+    return String.format(
         Locale.ROOT,
-        "step %d/%d  loss %.4f  %,.0f tokens/s  %s left%n",
+        "step %d/%d  loss %.4f  %,.0f tokens/s  data %.0f %%  %s left",
         m.step(),
         total,
         m.loss(),
         m.tokensPerS(),
+        seconds > 0 ? 100 * waited / seconds : 0,
         duration(left));
+  }
+
+  /** For example "[=====     ] ", as wide as there is room; "" where there is too little. */
+  private String bar(int step, int room) {
+    int width = Math.min(room, WIDEST_BAR) - 2;
+    if (width < 3) {
+      return "";
+    }
+    int full = (int) ((long) width * step / Math.max(1, total));
+    return "[" + "=".repeat(full) + " ".repeat(width - full) + "] ";
+  }
+
+  private void draw() {
+    out.print(CLEAR_LINE + line);
+    out.flush();
   }
 
   /** For example 1:02:03 or 2:03. */
@@ -106,17 +105,20 @@ final class ConsoleProgress implements Progress {
   }
 
   @Override
-  public void note(String line) {
-    if (bar != null) {
-      out.print(CLEAR_LINE);
+  public void note(String text) {
+    if (line.isEmpty()) {
+      out.println(text);
+    } else {
+      out.println(CLEAR_LINE + text);
+      draw();
     }
-    out.println(line);
   }
 
   @Override
   public void close() {
-    if (bar != null) {
-      bar.close();
+    if (!line.isEmpty()) {
+      out.println();
+      line = "";
     }
   }
 }

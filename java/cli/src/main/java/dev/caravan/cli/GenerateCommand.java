@@ -13,6 +13,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.IntConsumer;
@@ -76,10 +78,12 @@ final class GenerateCommand implements Callable<Integer> {
       Sampler sampler = new Sampler(temperature, topP, seed);
       PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
       Printer printer = ids ? new IdPrinter(out) : new TextPrinter(out, words, start);
-      Generation.run(source, start, maxNewTokens, sampler, stops, device.choose(), printer);
+      Pace pace = new Pace(printer);
+      Generation.run(source, start, maxNewTokens, sampler, stops, device.choose(), pace);
       printer.end();
       out.println();
       out.flush();
+      pace.rate().ifPresent(System.err::println);
     }
     return Main.DONE;
   }
@@ -112,6 +116,36 @@ final class GenerateCommand implements Callable<Integer> {
   /** Prints tokens as they come. */
   private interface Printer extends IntConsumer {
     void end();
+  }
+
+  /** Notes when the first and the last token came, so that loading and the prompt do not count. */
+  static final class Pace implements IntConsumer {
+    private final IntConsumer to;
+    private long first;
+    private long last;
+    private int tokens;
+
+    Pace(IntConsumer to) {
+      this.to = to;
+    }
+
+    @Override
+    public void accept(int token) {
+      last = System.nanoTime();
+      first = tokens == 0 ? last : first;
+      tokens++;
+      to.accept(token);
+    }
+
+    /** For example "256 tokens, 310 tokens/s behind the first"; empty for fewer than two tokens. */
+    Optional<String> rate() {
+      if (tokens < 2) {
+        return Optional.empty();
+      }
+      double rate = (tokens - 1) / Math.max(1e-9, (last - first) * 1e-9);
+      return Optional.of(
+          String.format(Locale.ROOT, "%d tokens, %,.1f tokens/s behind the first", tokens, rate));
+    }
   }
 
   private static final class IdPrinter implements Printer {

@@ -40,7 +40,12 @@ final class PreviewCommand implements Callable<Integer> {
 
   private static void print(Preview preview) {
     for (FileCounts file : preview.files().files()) {
-      line("%5.1f %%  %s", 100 * rate(preview, file), file.describe());
+      // The counts go to a line of their own where a long path leaves them no room.
+      String described = String.format(Locale.ROOT, "%5.1f %%  %s", 100 * rate(preview, file), file.describe());
+      int path = described.indexOf(file.file() + ": ") + file.file().length() + 1;
+      boolean fits = described.length() <= Terminal.COLUMNS;
+      System.out.println(
+          fits ? described : described.substring(0, path) + "\n        " + described.substring(path).strip());
     }
     RowStatistics rows = preview.rows();
     line("");
@@ -59,7 +64,7 @@ final class PreviewCommand implements Callable<Integer> {
     line("");
     line("steps        %,d; of the first %,d:", preview.steps(), packing.steps());
     line(
-        "a step       %.1f examples in %.1f buffers, %,.0f tokens, %,.0f targets (at least %,d)",
+        "a step       %.1f examples in %.1f buffers, %,.0f tokens,%n             %,.0f targets, at least %,d",
         (double) packing.documents() / packing.steps(),
         (double) packing.microBatches() / packing.steps(),
         (double) packing.inputTokens() / packing.steps(),
@@ -68,13 +73,19 @@ final class PreviewCommand implements Callable<Integer> {
     line("padding      %.1f %%", 100 * packing.paddingShare());
     line("");
     line("The first buffer begins with these; what is learnt is between [[ and ]].");
+    line("Long lines are folded.");
     for (Preview.Document document : preview.first()) {
       line("");
       line("--- example %d", document.example());
+      Folded text = new Folded(Terminal.COLUMNS, Terminal.coloured());
       for (DecodedRow.Span span : document.row().spans()) {
-        System.out.print(span.target() ? "[[" + span.text() + "]]" : span.text());
+        if (span.target()) {
+          text.marked("[[" + span.text() + "]]");
+        } else {
+          text.plain(span.text());
+        }
       }
-      System.out.println();
+      System.out.println(text);
     }
   }
 

@@ -182,6 +182,33 @@ class ModelVerbsTest {
   }
 
   @Test
+  void planAndPreviewKeepToEightyColumns() {
+    for (String recipe : new String[] {"first-run", "quickstart", "llama-15m"}) {
+      keepsToEightyColumns(Captured.run("plan", recipe, "--device", "cpu"));
+    }
+    for (String recipe : new String[] {"first-run", "quickstart"}) {
+      keepsToEightyColumns(Captured.run("preview", recipe));
+    }
+  }
+
+  private static void keepsToEightyColumns(Captured run) {
+    assertEquals(0, run.code(), run.err());
+    for (String line : run.out().split("\n")) {
+      // A path alone may be as long as it is.
+      assertTrue(line.length() <= 80 || line.matches(" *100.0 %  /\\S+:"), line);
+      assertFalse(line.contains("\u001b"), "colours on what is no terminal: " + line);
+    }
+  }
+
+  @Test
+  void theRateOfGenerationGoesToStandardError() {
+    Captured run = generate("--prompt", "Name", "--max-new-tokens", "5");
+    assertTrue(run.err().lines().anyMatch(l -> l.matches("5 tokens, [0-9,.]+ tokens/s behind the first")));
+    Captured one = generate("--prompt", "Name", "--max-new-tokens", "1");
+    assertFalse(one.err().contains("tokens/s"), one.err());
+  }
+
+  @Test
   void thePlanIsOneJsonObjectWithTheContractsKeys() throws IOException {
     Captured run = Captured.run("plan", "first-run", "--json", "--device", "cpu");
     assertEquals(0, run.code(), run.err());

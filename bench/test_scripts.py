@@ -1,0 +1,87 @@
+"""Tests of the scripts' own arithmetic; the measurements themselves are no tests.
+
+Run:  python -m unittest discover -s bench -p 'test_*.py'
+"""
+
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+for folder in (HERE, HERE / "train", HERE / "kernels"):
+    sys.path.insert(0, str(folder))
+
+import attention_compare  # noqa: E402
+import conditions  # noqa: E402
+import generate_compare  # noqa: E402
+import sft_compare  # noqa: E402
+
+
+class Ids:
+    def __init__(self, ids):
+        self.ids = ids
+
+
+class Letters:
+    """A tokenizer whose tokens are characters, with 1 in front of a text."""
+
+    def encode(self, text, add_special_tokens=True):
+        return Ids(([1] if add_special_tokens else []) + [ord(letter) for letter in text])
+
+
+class Rows(unittest.TestCase):
+    def rows(self, length, most, *answers):
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = Path(folder, "in.jsonl"), Path(folder, "out.jsonl")
+            source.write_text("".join(json.dumps({"question": "q", "answer": a}) + "\n" for a in answers))
+            written = sft_compare.write_rows(source, Letters(), target, length, most)
+            rows = [json.loads(line) for line in target.read_text().splitlines()]
+        self.assertEqual(written, len(rows))
+        return rows
+
+    def test_only_the_answer_and_its_end_are_learnt(self):
+        (row,) = self.rows(100, 5, "ab")
+        prompt = 1 + len(sft_compare.PROMPT.format(question="q"))
+        self.assertEqual(row["labels"], [-100] * prompt + [97, 98, 2])
+        self.assertEqual(row["input_ids"][prompt:], [97, 98, 2])
+        self.assertEqual(len(row["input_ids"]), len(row["labels"]))
+
+    def test_rows_are_cut_and_those_without_a_target_left_out(self):
+        prompt = 1 + len(sft_compare.PROMPT.format(question="q"))
+        (row,) = self.rows(prompt + 1, 5, "abc")
+        self.assertEqual(row["labels"][-1], 97)
+        self.assertEqual(self.rows(prompt, 5, "abc"), [])
+
+    def test_there_are_no_more_rows_than_asked_for(self):
+        self.assertEqual(len(self.rows(100, 2, "a", "b", "c")), 2)
+
+
+class Rates(unittest.TestCase):
+    def test_the_first_steps_do_not_count(self):
+        run = {"targets": [9, 9, 10, 20], "seconds": [99, 99, 1, 2]}
+        self.assertEqual(sft_compare.rate(run), 10)
+
+    def test_forward_and_backward_are_added_before_the_median(self):
+        runs = [{"forward": 1, "backward": b} for b in (9, 2, 3)]
+        self.assertEqual(attention_compare.together(runs), 4)
+
+    def test_tokens_agree_up_to_the_first_difference(self):
+        self.assertEqual(generate_compare.same_tokens([1, 2, 3], [1, 2, 4]), 2)
+        self.assertEqual(generate_compare.same_tokens([1, 2], [1, 2]), 2)
+
+    def test_the_rate_is_read_from_what_caravan_prints(self):
+        found = generate_compare.RATE.search("device: cpu\n5 tokens, 1,234.5 tokens/s behind the first")
+        self.assertEqual(found.group(1), "1,234.5")
+
+    def test_prompts_lie_in_the_vocabulary(self):
+        ids = generate_compare.prompt_ids(500)
+        self.assertTrue(all(3 <= token < 32000 for token in ids))
+
+    def test_the_processor_has_a_name(self):
+        self.assertTrue(conditions.processor())
+
+
+if __name__ == "__main__":
+    unittest.main()
