@@ -72,6 +72,7 @@ public final class Executor implements AutoCloseable {
       gradients = allocate("gradients", plan.gradientBytes());
       leaves = allocate("inputs and tables", plan.leafBytes());
       arena = allocate("activations and workspaces", plan.arenaBytes());
+      zero(weights, remainders, gradients, leaves);
       plan.units().forEach((name, unit) -> programs.put(name, bind(unit)));
     } catch (RuntimeException | Error e) {
       close();
@@ -96,6 +97,15 @@ public final class Executor implements AutoCloseable {
                   plan.bytes(),
                   room.freeBytes(),
                   room.totalBytes()));
+    }
+  }
+
+  /** Gaps between weights count as zero; memory of the CPU is zero as it comes. */
+  private void zero(Memory... memories) {
+    for (Memory memory : memories) {
+      if (memory != null && stream.device().kind() != Device.Kind.CPU) {
+        stream.fill(memory.address(), 0, memory.bytes());
+      }
     }
   }
 

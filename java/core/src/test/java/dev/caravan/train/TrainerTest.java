@@ -1,5 +1,10 @@
 package dev.caravan.train;
 
+import static dev.caravan.train.TinyRun.LENGTH;
+import static dev.caravan.train.TinyRun.STEPS;
+import static dev.caravan.train.TinyRun.assertClose;
+import static dev.caravan.train.TinyRun.assertSameBits;
+import static dev.caravan.train.TinyRun.rows;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -9,26 +14,19 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.sun.management.ThreadMXBean;
 import dev.caravan.data.Row;
 import dev.caravan.data.RowStore;
-import dev.caravan.data.mixture.ExampleOrder;
-import dev.caravan.data.pack.BufferShape;
-import dev.caravan.data.pack.StepSize;
-import dev.caravan.data.pack.StepSource;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Memory;
 import dev.caravan.kernels.Stream;
+import dev.caravan.train.TinyRun.Outcome;
 import dev.caravan.train.log.EvalMetrics;
 import dev.caravan.train.log.StepMetrics;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
-import java.util.Random;
-import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -37,18 +35,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** The promises of the training loop, on a tiny model: same bits, exact sums, exact resume. */
 class TrainerTest {
-  private static final String MODEL =
-      """
-      model:
-        seed: 3
-        config: {model_type: llama, vocab_size: 61, hidden_size: 32, intermediate_size: 48,
-                 num_hidden_layers: 3, num_attention_heads: 4, num_key_value_heads: 2,
-                 max_position_embeddings: 64, rms_norm_eps: 1.0e-5, tie_word_embeddings: true,
-                 hidden_act: silu}
-      data: {path: unused.jsonl, format: tokens}
-      """;
-  private static final int LENGTH = 24;
-  private static final int STEPS = 6;
   private static final long HEAP_BYTES_A_STEP = 100_000;
 
   @TempDir Path folder;
@@ -58,105 +44,20 @@ class TrainerTest {
     Blas.install();
   }
 
-  /** What a run left behind. */
-  private record Outcome(List<StepMetrics> steps, byte[] weights, byte[] m, byte[] v) {
-    double[] losses() {
-      return steps.stream().mapToDouble(StepMetrics::loss).toArray();
-    }
-
-    double[] norms() {
-      return steps.stream().mapToDouble(StepMetrics::gradNorm).toArray();
-    }
-  }
-
-  /** Rows that can be learnt: every token is three more than the one before. */
-  private static RowStore rows(int count) {
-    Random random = new Random(5);
-    RowStore.Builder rows = new RowStore.Builder();
-    rows.file("test.jsonl");
-    for (int i = 0; i < count; i++) {
-      int length = 2 + random.nextInt(LENGTH - 2);
-      int start = random.nextInt(61);
-      int[] ids = IntStream.range(0, length).map(t -> (start + 3 * t) % 61).toArray();
-      int[] labels = ids.clone();
-      Arrays.fill(labels, 0, random.nextInt(length - 1) + 1, -100);
-      rows.add(ids, labels, length, i + 1);
-    }
-    return rows.build();
+  private TinyRun runs() {
+    return new TinyRun(folder, Device.CPU);
   }
 
   private RunConfig config(String... assignments) {
-    List<String> all =
-        new ArrayList<>(
-            List.of(
-                "output=" + folder.resolve("run"),
-                "sequence.length=" + LENGTH,
-                "train.steps=" + STEPS,
-                "train.examples_per_step=8",
-                "train.micro_batch_tokens=64",
-                "optimizer.lr=0.01",
-                "optimizer.warmup_steps=2",
-                "checkpoint.resume=never"));
-    all.addAll(List.of(assignments));
-    return RunFile.parse(MODEL, "test", "test", all);
+    return runs().config(assignments);
   }
 
   private Trainer trainer(RunConfig config, RowStore rows, Stream stream) {
-    BufferShape shape = shape(config, rows);
-    ModelSource model = ModelSource.of(config.model());
-    RunPlan plan =
-        RunPlan.choose(
-            model.config(), config, shape, Device.Kind.CPU, stream.threads(), 1L << 30);
-    StepSize size = StepSize.examples(config.train().examplesPerStep().orElseThrow());
-    StepSource source =
-        new StepSource(rows, ExampleOrder.shuffled(rows.size(), 17), size, shape);
-    Optional<Trainer.HeldOut> heldOut =
-        Optional.of(
-            new Trainer.HeldOut(
-                new StepSource(rows, ExampleOrder.sequential(rows.size()), size, shape),
-                rows.size(),
-                0));
-    return new Trainer(
-        config, model, plan, source, heldOut, config.train().steps().orElseThrow(), stream);
+    return runs().trainer(config, rows, stream);
   }
 
   private Outcome train(int threads, String... assignments) throws IOException {
-    RunConfig config = config(assignments);
-    List<StepMetrics> steps = new ArrayList<>();
-    try (Stream stream = Stream.open(Device.CPU, threads);
-        Trainer trainer = trainer(config, rows(40), stream);
-        RunFolder run = RunFolder.open(config)) {
-      run.resumed().ifPresent(trainer::resume);
-      trainer.run(
-          run,
-          new Trainer.Listener() {
-            @Override
-            public void step(StepMetrics metrics) {
-              steps.add(metrics);
-            }
-          },
-          () -> false);
-    }
-    Path last = config.output().resolve("checkpoints/step-" + STEPS);
-    return new Outcome(
-        steps,
-        Files.readAllBytes(last.resolve("model.safetensors")),
-        Files.readAllBytes(last.resolve("trainer/m.safetensors")),
-        Files.readAllBytes(last.resolve("trainer/v.safetensors")));
-  }
-
-  private static void assertSameBits(Outcome expected, Outcome actual) {
-    assertArrayEquals(expected.losses(), actual.losses(), "losses");
-    assertArrayEquals(expected.weights(), actual.weights(), "weights");
-    assertArrayEquals(expected.m(), actual.m(), "first moments");
-    assertArrayEquals(expected.v(), actual.v(), "second moments");
-  }
-
-  private static void assertClose(double[] expected, double[] actual, double relative) {
-    assertEquals(expected.length, actual.length);
-    for (int i = 0; i < expected.length; i++) {
-      assertEquals(expected[i], actual[i], relative * Math.abs(expected[i]), "step " + (i + 1));
-    }
+    return runs().train(threads, assignments);
   }
 
   @Test
@@ -217,13 +118,7 @@ class TrainerTest {
   @ValueSource(strings = {"fp32", "bf16"})
   void aStoppedRunGoesOnWithTheSameBits(String precision) throws IOException {
     Outcome whole = train(2, "precision=" + precision);
-    RunConfig first = config("precision=" + precision, "output=" + folder.resolve("stopped"));
-    try (Stream stream = Stream.open(Device.CPU, 2);
-        Trainer trainer = trainer(first, rows(40), stream);
-        RunFolder run = RunFolder.open(first)) {
-      Trainer.End end = trainer.run(run, new Trainer.Listener() {}, () -> trainer.done() == 4);
-      assertEquals(Trainer.End.STOPPED, end);
-    }
+    runs().trainFour("precision=" + precision, "output=" + folder.resolve("stopped"));
     Outcome rest =
         train(
             1,
@@ -297,21 +192,8 @@ class TrainerTest {
   }
 
   /** Bytes that the plan says the trainer allocates: all but the stream's own scratch. */
-  private static long planned(RunConfig config, RowStore rows) {
-    BufferShape shape = shape(config, rows);
-    ModelSource model = ModelSource.of(config.model());
-    RunPlan plan =
-        RunPlan.choose(model.config(), config, shape, Device.Kind.CPU, 2, 1L << 30);
-    return plan.bytes().total() - 2 * (4L << 20);
-  }
-
-  private static BufferShape shape(RunConfig config, RowStore rows) {
-    return BufferShape.of(
-        config.train().microBatchTokens().orElseThrow(),
-        config.sequence().length(),
-        config.sequence().packing(),
-        rows.minLength(),
-        0);
+  private long planned(RunConfig config, RowStore rows) {
+    return runs().plan(config, rows).bytes().total() - 2 * (4L << 20);
   }
 
   @Test
