@@ -87,7 +87,9 @@ caravan_status allocate(int32_t, int64_t bytes, void** data) {
 }
 caravan_status release(int32_t, void* data) { return release_as(data, false); }
 caravan_status allocate_host(int32_t, int64_t bytes, void** data) {
-    return allocate_as(bytes, data, true);
+    const caravan_status status = allocate_as(bytes, data, true);
+    if (status == CARAVAN_OK) std::memset(*data, 0, static_cast<size_t>(bytes));
+    return status;
 }
 caravan_status release_host(int32_t, void* data) { return release_as(data, true); }
 

@@ -31,6 +31,6 @@ public record Node(Op op, List<Tensor> inputs, List<Tensor> outputs, String scop
 
   @Override
   public String toString() {
-    return scope + "/" + op.name();
+    return scope.isEmpty() ? op.name() : scope + "/" + op.name();
   }
 }
