@@ -52,7 +52,7 @@ class GraphTest {
     graph.in("outer", 0, () -> graph.one(new Add(), x, x));
     graph.one(new Add(), x, x);
     assertEquals(
-        List.of("inner/add", "outer/add", "/add"),
+        List.of("inner/add", "outer/add", "add"),
         graph.nodes().stream().map(Object::toString).toList());
     assertEquals(
         List.of(1, 0, Graph.NO_BLOCK), graph.nodes().stream().map(node -> node.block()).toList());
