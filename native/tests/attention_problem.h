@@ -2,6 +2,8 @@
 // structs.
 #pragma once
 
+#include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,7 +69,7 @@ class AttentionProblem {
         args.lse = lse.view();
         inputs(args);
         int64_t bytes = 0;
-        CHECK_OK(caravan_attention_forward_workspace(CARAVAN_CPU, &args, &bytes));
+        CHECK_OK(caravan_attention_forward_workspace(kind(), &args, &bytes));
         args.workspace = workspace(bytes);
         return args;
     }
@@ -84,7 +86,7 @@ class AttentionProblem {
         if (how.buckets > 0) args.d_bias_table = d_bias.view();
         inputs(args);
         int64_t bytes = 0;
-        CHECK_OK(caravan_attention_backward_workspace(CARAVAN_CPU, &args, &bytes));
+        CHECK_OK(caravan_attention_backward_workspace(kind(), &args, &bytes));
         args.workspace = workspace(bytes);
         return args;
     }
@@ -124,7 +126,9 @@ class AttentionProblem {
 
   private:
     static constexpr unsigned char kGuardByte = 0x5b;
-    static constexpr int64_t kGuard = 64;
+
+    // The emulation itself reports what goes beyond the memory.
+    static int64_t guard_bytes() { return emulated() ? 0 : 64; }
 
     static Tensor borders(const std::vector<int32_t>& values) {
         return Tensor::of(CARAVAN_I32, {static_cast<int64_t>(values.size())},
@@ -150,22 +154,23 @@ class AttentionProblem {
 
     // Exactly as large as asked for, every bit set, with guard bytes behind.
     caravan_tensor workspace(int64_t bytes) {
-        memory_.assign(static_cast<size_t>(bytes + kGuard + 64), 0xff);
-        const auto address = reinterpret_cast<uintptr_t>(memory_.data());
-        unsigned char* start = memory_.data() + (64 - address % 64) % 64;
-        std::memset(start + bytes, kGuardByte, static_cast<size_t>(kGuard));
-        return bytes_of(start, bytes);
+        settle();
+        memory_ = std::make_unique<Memory>(bytes + guard_bytes());
+        std::memset(memory_->data(), 0xff, static_cast<size_t>(bytes));
+        std::memset(memory_->data() + bytes, kGuardByte, static_cast<size_t>(guard_bytes()));
+        return bytes_of(memory_->data(), bytes);
     }
 
     static bool inside(const caravan_tensor& workspace) {
+        settle();
         const auto* end = static_cast<const unsigned char*>(workspace.data) + workspace.bytes;
-        for (int64_t i = 0; i < kGuard; ++i) {
+        for (int64_t i = 0; i < guard_bytes(); ++i) {
             if (end[i] != kGuardByte) return false;
         }
         return true;
     }
 
-    std::vector<unsigned char> memory_;
+    std::unique_ptr<Memory> memory_;
 };
 
 }  // namespace test

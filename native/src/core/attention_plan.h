@@ -1,5 +1,5 @@
-// How the CPU cuts attention into tasks, from shapes alone: what the kernels do and what the
-// companion functions say about workspaces must agree.
+// How attention is cut into tasks, from shapes alone: what the kernels do and what the companion
+// functions say about workspaces must agree. First the CPU, then CUDA.
 #pragma once
 
 #include <algorithm>
@@ -72,6 +72,29 @@ inline AttentionBackwardPlan plan_attention_backward(int64_t tq, int64_t tk, int
     chunk = std::min((chunk + kTileKeys - 1) / kTileKeys, fits / kTileKeys) * kTileKeys;
     const int64_t chunks = std::max<int64_t>((tk + chunk - 1) / chunk, 1);
     return {chunk, chunks, chunks > 1 ? chunks * tq * h * n : 0, b > 0 ? (s + chunks) * h * b : 0};
+}
+
+// ------------------------------------------------------------------ CUDA
+
+// Rows of a tile whose block leaves a partial sum of the bias table's gradient.
+constexpr int64_t kCudaBiasRows = 64;
+
+// Slots for the tiles of `step` rows that s documents of together `rows` rows are cut into, and for
+// the rows outside them: document number d takes those from its first row / step + d on.
+inline int64_t attention_slots(int64_t rows, int64_t s, int64_t step) {
+    return rows / step + s + 1;
+}
+
+// Floats of workspace: a sum for each row and head, and partial sums of the bias table's gradient.
+struct CudaAttentionBackwardPlan {
+    int64_t deltas;
+    int64_t bias_sums;
+};
+
+// tq: rows of q; h: heads; s: documents; b: buckets or 0.
+inline CudaAttentionBackwardPlan plan_cuda_attention_backward(int64_t tq, int64_t h, int64_t s,
+                                                              int64_t b) {
+    return {tq * h, b > 0 ? attention_slots(tq, s, kCudaBiasRows) * h * b : 0};
 }
 
 }  // namespace caravan

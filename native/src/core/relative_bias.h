@@ -3,9 +3,10 @@
 // the last holds all beyond. Agrees with Hugging Face's T5 for the tables of published checkpoints.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
+
+#include "core/host_device.h"
 
 namespace caravan {
 
@@ -24,15 +25,16 @@ class RelativeBuckets {
                    std::log(static_cast<double>(max_distance) / static_cast<double>(exact_))) {}
 
     // The bucket of a key `distance` positions behind (negative) or ahead of (positive) its query.
-    int64_t of(int64_t distance) const {
+    CARAVAN_HOST_DEVICE int64_t of(int64_t distance) const {
         const int64_t first = bidirectional_ && distance > 0 ? side_ : 0;
-        const int64_t far = bidirectional_ ? std::abs(distance) : std::max<int64_t>(-distance, 0);
+        const int64_t far = distance < 0 ? -distance : bidirectional_ ? distance : 0;
         if (far < exact_) return first + far;
         if (far >= max_distance_) return first + side_ - 1;
         // Where the logarithm is a whole number, rounding must not fall below it.
         const double steps =
             std::log(static_cast<double>(far) / static_cast<double>(exact_)) * per_log_ + 1e-9;
-        return first + std::min(exact_ + static_cast<int64_t>(steps), side_ - 1);
+        const int64_t bucket = exact_ + static_cast<int64_t>(steps);
+        return first + (bucket < side_ ? bucket : side_ - 1);
     }
 
     // Every distance at least this far from 0 has the bucket of its side's last.

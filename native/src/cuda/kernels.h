@@ -6,8 +6,10 @@
 #include "cuda/tile/launch.cuh"
 
 // name of the launcher, type of its argument struct; an op that is not here is "not built yet"
-#define CARAVAN_CUDA_KERNELS(X)      \
-    X(add_forward, caravan_add_args) \
+#define CARAVAN_CUDA_KERNELS(X)                            \
+    X(add_forward, caravan_add_args)                       \
+    X(attention_forward, caravan_attention_forward_args)   \
+    X(attention_backward, caravan_attention_backward_args) \
     X(cast_forward, caravan_cast_args)
 
 namespace caravan {

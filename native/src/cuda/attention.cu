@@ -1,0 +1,33 @@
+// attention, forward and backward: the launchers.
+#include "cuda/attention.h"
+#include "cuda/kernels.h"
+#include "cuda/tensors.h"
+
+namespace caravan {
+namespace cuda {
+
+namespace {
+
+constexpr int64_t kMostHeads = 65535;  // a grid's extent along y
+
+bool serves(tile::Launcher& launcher, int64_t heads) {
+    if (heads <= kMostHeads) return true;
+    launcher.refuse("attention: got %lld heads, needs at most %lld", static_cast<long long>(heads),
+                    static_cast<long long>(kMostHeads));
+    return false;
+}
+
+}  // namespace
+
+void attention_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args) {
+    if (!serves(launcher, args.q.shape[1])) return;
+    attention_plain_forward(launcher, args);
+}
+
+void attention_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args) {
+    if (!serves(launcher, args.q.shape[1])) return;
+    attention_plain_backward(launcher, args);
+}
+
+}  // namespace cuda
+}  // namespace caravan
