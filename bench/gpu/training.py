@@ -126,6 +126,7 @@ def main():
     parser.add_argument("--bundle", type=pathlib.Path)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--size", choices=("full", "smoke"), default="full")
+    parser.add_argument("--parts", default="agree_fp32,speed,agree_bf16")
     parser.add_argument("--time-limit", type=float, default=150)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path)
@@ -145,7 +146,8 @@ def main():
         "speed": lambda left: speed(program, chosen.device, chosen.size, left),
         "agree_bf16": lambda left: agree(program, chosen.work, chosen.device, "bf16", min(left, 60), recorded),
     }
-    for name, part in parts.items():
+    for name in chosen.parts.split(","):
+        part = parts[name]
         left = chosen.time_limit - (time.monotonic() - began)
         try:
             result[name] = part(left) if left > 5 else {"ok": False, "message": "no time left"}
