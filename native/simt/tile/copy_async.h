@@ -11,6 +11,7 @@ namespace caravan::tile {
 template <int kBytes>
 inline void copy_async_filled(void* to_shared, const void* from_global, int valid) {
     static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16, "cp.async moves 4, 8 or 16 bytes");
+    const simt::Trusted trusted;
     if (valid < 0 || valid > kBytes) {
         simt::fault("cp.async: %d bytes to read, needs 0 to %d", valid, kBytes);
     }
@@ -40,6 +41,7 @@ inline void copy_async_commit() { simt::async_commit(simt::Group::kCopy); }
 
 template <int kPending>
 inline void copy_async_wait() {
+    const simt::Trusted trusted;
     simt::async_wait(simt::Group::kCopy, kPending);
 }
 

@@ -86,25 +86,25 @@ inline void store_matrices(void* row, const uint32_t* from) {
 
 template <int kCount>
 inline void load_matrices(uint32_t (&to)[kCount], const void* row) {
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     emulation::load_matrices<kCount, false>(to, row);
 }
 
 template <int kCount>
 inline void load_matrices_transposed(uint32_t (&to)[kCount], const void* row) {
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     emulation::load_matrices<kCount, true>(to, row);
 }
 
 template <int kCount>
 inline void store_matrices(void* row, const uint32_t (&from)[kCount]) {
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     emulation::store_matrices<kCount, false>(row, from);
 }
 
 template <int kCount>
 inline void store_matrices_transposed(void* row, const uint32_t (&from)[kCount]) {
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     emulation::store_matrices<kCount, true>(row, from);
 }
 

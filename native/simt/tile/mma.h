@@ -41,7 +41,7 @@ inline void mma(MmaLane* const* lanes, const float (&a)[16][kK], const float (&b
 }  // namespace emulation
 
 inline void mma_bf16(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     emulation::MmaLane own = {sums, a, b};
     simt::warp_collective(
         "mma.sync", 0xffffffffu, own,
@@ -67,7 +67,7 @@ inline void mma_bf16(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&
 }
 
 inline void mma_tf32(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     emulation::MmaLane own = {sums, a, b};
     simt::warp_collective(
         "mma.sync", 0xffffffffu, own,

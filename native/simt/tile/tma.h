@@ -114,6 +114,7 @@ class Box {
 };
 
 inline void load_box(const Box& box, void* to_shared, Mbarrier* barrier) {
+    const simt::Trusted trusted;
     box.check_shared(to_shared);
     box.each_row([](const unsigned char* global, int64_t, int64_t bytes, int64_t) {
         simt::check_read(global, static_cast<size_t>(bytes), 1, "cp.async.bulk.tensor source");
@@ -129,6 +130,7 @@ inline void load_box(const Box& box, void* to_shared, Mbarrier* barrier) {
 }
 
 inline void store_box(const Box& box, const void* from_shared) {
+    const simt::Trusted trusted;
     box.check_shared(from_shared);
     box.each_row([](const unsigned char* global, int64_t, int64_t bytes, int64_t) {
         simt::check_write(global, static_cast<size_t>(bytes), 1, "cp.async.bulk.tensor target");
@@ -147,6 +149,7 @@ inline void store_box(const Box& box, const void* from_shared) {
 
 inline void tma_copy_in(void* to_shared, const void* from_global, uint32_t bytes,
                         Mbarrier* barrier) {
+    const simt::Trusted trusted;
     emulation::check_bulk(to_shared, from_global, bytes);
     simt::check_read(from_global, bytes, 16, "cp.async.bulk source");
     simt::Work work;
@@ -181,6 +184,7 @@ inline void tma_load_multicast(void* to_shared, const TensorMap& map, int x, int
 }
 
 inline void tma_copy_out(void* to_global, const void* from_shared, uint32_t bytes) {
+    const simt::Trusted trusted;
     emulation::check_bulk(from_shared, to_global, bytes);
     simt::check_write(to_global, bytes, 16, "cp.async.bulk target");
     simt::Work work;
@@ -204,8 +208,11 @@ inline void tma_store(const TensorMap& map, int x, int y, int z, const void* fro
 }
 
 inline void tma_add_out(float* to_global, const float* from_shared, uint32_t bytes) {
+    const simt::Trusted trusted;
     emulation::check_bulk(from_shared, to_global, bytes);
-    simt::check_atomic(to_global, bytes, "cp.reduce.async.bulk target");
+    for (uint32_t i = 0; i < bytes / 4; ++i) {
+        simt::check_atomic(to_global + i, 4, "cp.reduce.async.bulk target");
+    }
     simt::Work work;
     work.what = "cp.reduce.async.bulk";
     work.reads[0] = {from_shared, bytes, 16};
@@ -220,11 +227,13 @@ inline void tma_commit() { simt::async_commit(simt::Group::kBulk); }
 
 template <int kPending>
 inline void tma_wait_read() {
+    const simt::Trusted trusted;
     simt::async_wait_read(simt::Group::kBulk, kPending);
 }
 
 template <int kPending>
 inline void tma_wait() {
+    const simt::Trusted trusted;
     simt::async_wait(simt::Group::kBulk, kPending);
 }
 

@@ -268,7 +268,7 @@ inline void take_registers(WgmmaLane* const* lanes, float (&rows)[16][16]) {
 template <int kN, bool kRegisters>
 inline void start_product(WgmmaLane& own, Major major_a, Major major_b) {
     static_assert(kN >= 16 && kN <= 256 && kN % 16 == 0, "N is 16 to 256 in steps of 16");
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     simt::warp_collective(
         "wgmma", kWholeWarp, own,
         [=](WgmmaLane* const* lanes) {
@@ -285,9 +285,11 @@ inline void start_product(WgmmaLane& own, Major major_a, Major major_b) {
                 simt::fault("wgmma: no wgmma_fence since the last wgmma_wait");
             }
             std::shared_ptr<Sums>& sums = state.sums[arrays[0]];
+            // What a launch that stopped left behind has no work that would run it.
+            const bool left = sums != nullptr && !sums->idle() && sums.use_count() == 1;
+            if (left || (sums != nullptr && sums->idle() && !sums->untouched())) sums = nullptr;
             if (sums != nullptr && !sums->untouched()) {
-                if (!sums->idle()) simt::fault("wgmma: sums were written before wgmma_wait");
-                sums = nullptr;
+                simt::fault("wgmma: sums were written before wgmma_wait");
             }
             const int first = simt::self().warp % 4 * 16;
             if (sums == nullptr || sums->n() != kN) {
@@ -327,7 +329,7 @@ inline void collect(WgmmaState& state, const float* first_lane) {
 }  // namespace emulation
 
 inline void wgmma_fence() {
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     char none = 0;
     simt::warp_collective(
         "wgmma.fence", emulation::kWholeWarp, none,
@@ -335,7 +337,7 @@ inline void wgmma_fence() {
 }
 
 inline void wgmma_commit() {
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     char none = 0;
     simt::warp_collective(
         "wgmma.commit_group", emulation::kWholeWarp, none,
@@ -363,22 +365,22 @@ struct Named {
 
 }  // namespace emulation
 
+// Beyond the manual, the lanes of the warp are ordered too: one of them waits for all.
 template <int kPending, typename... Arrays>
 inline void wgmma_wait(Arrays&... sums) {
-    simt::Trusted trusted;
+    const simt::Trusted trusted;
     emulation::Named own;
     (own.add(sums), ...);
-    simt::warp_collective(
-        "wgmma.wait_group", emulation::kWholeWarp, own,
-        [](emulation::Named* const* lanes) {
+    simt::warp_meet(
+        "wgmma.wait_group", emulation::kWholeWarp, &own,
+        [](void*, void* const* lanes) {
             simt::async_wait(simt::Group::kWgmma, kPending);
             emulation::WgmmaState& state = emulation::wgmma_state();
             state.fence_of_this_warp() = false;
-            for (int i = 0; i < lanes[0]->count; ++i) {
-                emulation::collect(state, lanes[0]->arrays[i]);
-            }
+            const auto& named = *static_cast<const emulation::Named*>(lanes[0]);
+            for (int i = 0; i < named.count; ++i) emulation::collect(state, named.arrays[i]);
         },
-        true);
+        nullptr, simt::Order::kMemory, simt::Site{"wgmma_wait", 0}, true);
 }
 
 template <int kN, Major kMajorA, Major kMajorB>

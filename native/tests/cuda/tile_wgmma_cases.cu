@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(384, 1)
     if (threadIdx.x == 0) {
         for (int s = 0; s < kStages; ++s) {
             tile::mbarrier_init(full + s, 1);
-            tile::mbarrier_init(free + s, 2);
+            tile::mbarrier_init(free + s, 8);  // warps that read
         }
         tile::mbarrier_init_fence();
     }
@@ -200,7 +200,7 @@ __global__ void __launch_bounds__(384, 1)
         }
         tile::wgmma_commit();
         tile::wgmma_wait<1>();
-        if (i > 0 && t == 0) tile::mbarrier_arrive(free + (i - 1) % kStages);
+        if (i > 0 && t % 32 == 0) tile::mbarrier_arrive(free + (i - 1) % kStages);
     }
     tile::wgmma_wait<0>(sums);
     for (int i = 0; i < kWide / 2; ++i) {
