@@ -145,6 +145,9 @@ void wait_until(const std::function<bool()>& predicate, const char* what, Site s
 // Lets other threads run.
 void yield();
 
+// Counts launches: what a wrapper keeps between calls is of no use to another one.
+uint64_t launch_number();
+
 // ---------------------------------------------------------------- mbarrier
 
 // Objects of 8 bytes in shared memory. PTX ISA, section "Parallel Synchronization and Communication

@@ -45,6 +45,7 @@ class Machine {
   public:
     std::string run(const Launch& launch, bool& lost);
     uint32_t random_below(uint32_t bound);
+    uint64_t launches() const { return launches_; }
     void suspend(Thread& thread);
     void make_ready(Thread& thread);
     void give_way(Thread& thread);
@@ -491,6 +492,7 @@ DeviceMemory& device_memory() {
 
 std::string run(const Launch& launch, bool& lost) { return machine().run(launch, lost); }
 
+uint64_t launch_number() { return machine().launches(); }
 int cluster_threads() { return cluster.threads; }
 Block& cluster_block(int rank) { return machine().block(rank); }
 Clock tick() { return machine().tick(); }

@@ -6,6 +6,7 @@
 
 #include "simt/memory.h"
 #include "simt/run.h"
+#include "simt/stream.h"
 #include "tests/cuda/tile_cases.h"
 
 namespace tile_test {
@@ -26,10 +27,16 @@ class SimtDevice : public Device {
         const int32_t capability = simt::settings().capability;
         return {capability, 4, simt::shared_limit(capability)};
     }
-    // The null stream runs a launch before the call returns.
+    void* stream() override { return &stream_; }
+    // A launch has run when the call that asked for it returns.
     std::string finish(const caravan::tile::Launcher& launcher) override {
-        return launcher.status() == CARAVAN_OK ? "" : launcher.message();
+        if (launcher.status() == CARAVAN_OK) return "";
+        simt::revive_device();
+        return launcher.message();
     }
+
+  private:
+    simt::Stream stream_;
 };
 
 }  // namespace tile_test

@@ -1,6 +1,7 @@
-// The tile wrappers on the emulation: every case of tests/cuda/tile_cases.h in order and under several
-// seeds, always with the same bits, which tests/cuda/tile_recorded.h keeps for the run on a GPU; and the
-// layouts, which are pure functions, for themselves.
+// The tile wrappers on the emulation: every case of tests/cuda/tile_cases.h in order and under
+// several seeds, always with the same bits, which tests/cuda/tile_recorded.h keeps for the run on a
+// GPU; and the layouts, which are pure functions, for themselves. Then misuse of each wrapper, seen
+// to be caught.
 //
 //   tile_test [--record FILE]
 #include <algorithm>
@@ -14,6 +15,8 @@
 #include "cuda/tile/swizzle.cuh"
 #include "cuda/tile/tensor_map.h"
 #include "cuda/tile/wgmma.cuh"
+#include "simt/tests/faults_tile.h"
+#include "simt/tests/plant.h"
 #include "simt/tests/simt_device.h"
 #include "tests/cuda/tile_recorded.h"
 #include "tests/harness.h"
@@ -130,8 +133,8 @@ void fragments() {
     check_covers(
         32, 2, 8, 8, [](int lane, int) { return tile::matrix_row(lane); }, tile::matrix_column);
 
-    // ldmatrix x4 over a 16 x 16 tile, lanes 0-15 at its rows and 16-31 eight columns on, gives what
-    // mma takes as a; and the sums of one product, packed, are half of the next one's a.
+    // ldmatrix x4 over a 16 x 16 tile, lanes 0-15 at its rows and 16-31 eight columns on, gives
+    // what mma takes as a; and the sums of one product, packed, are half of the next one's a.
     for (int lane = 0; lane < 32; ++lane) {
         for (int i = 0; i < 8; ++i) {
             const int m = i / 2;
@@ -146,8 +149,8 @@ void fragments() {
 }
 
 void swizzles() {
-    for (auto swizzle : {tile::Swizzle::kNone, tile::Swizzle::k32, tile::Swizzle::k64,
-                         tile::Swizzle::k128}) {
+    for (auto swizzle :
+         {tile::Swizzle::kNone, tile::Swizzle::k32, tile::Swizzle::k64, tile::Swizzle::k128}) {
         std::set<uint32_t> seen;
         for (uint32_t offset = 0; offset < 4096; ++offset) {
             const uint32_t to = tile::swizzled(swizzle, offset);
@@ -159,8 +162,8 @@ void swizzles() {
             CHECK_EQUAL(tile::swizzled(swizzle, offset + period), to + period);
         }
     }
-    // Eight rows of a tile, the same 16-byte column: in eight different parts of the 128 bytes that the
-    // banks span, so that ldmatrix, which reads such a set at a time, meets no conflict.
+    // Eight rows of a tile, the same 16-byte column: in eight different parts of the 128 bytes that
+    // the banks span, so that ldmatrix, which reads such a set at a time, meets no conflict.
     const auto conflicts = [](tile::Swizzle swizzle) {
         const uint32_t width = tile::swizzle_width(swizzle);
         int worst = 0;
@@ -231,5 +234,9 @@ int main(int count, char** arguments) {
     descriptors();
     maps();
     cases();
+    plant::test_tile_copies();
+    plant::test_tile_bulk();
+    plant::test_tile_products();
+    CHECK_EQUAL(plant::failures(), 0);
     return test::finish();
 }

@@ -223,8 +223,9 @@ class Sums {
     int64_t started_ = 0, done_ = 0;
 };
 
-// What is known of the warps that use wgmma. Blocks of one launch share a system thread.
+// What is known of the warps of a launch that use wgmma. Its blocks share a system thread.
 struct WgmmaState {
+    uint64_t launch = 0;
     std::map<const float*, std::shared_ptr<Sums>> sums;  // by the first lane's array
     std::map<std::pair<const void*, int>, bool> fenced;  // by block and warp
 
@@ -236,6 +237,7 @@ struct WgmmaState {
 
 inline WgmmaState& wgmma_state() {
     static thread_local WgmmaState state;
+    if (state.launch != simt::launch_number()) state = {simt::launch_number(), {}, {}};
     return state;
 }
 
@@ -285,11 +287,9 @@ inline void start_product(WgmmaLane& own, Major major_a, Major major_b) {
                 simt::fault("wgmma: no wgmma_fence since the last wgmma_wait");
             }
             std::shared_ptr<Sums>& sums = state.sums[arrays[0]];
-            // What a launch that stopped left behind has no work that would run it.
-            const bool left = sums != nullptr && !sums->idle() && sums.use_count() == 1;
-            if (left || (sums != nullptr && sums->idle() && !sums->untouched())) sums = nullptr;
             if (sums != nullptr && !sums->untouched()) {
-                simt::fault("wgmma: sums were written before wgmma_wait");
+                if (!sums->idle()) simt::fault("wgmma: sums were written before wgmma_wait");
+                sums = nullptr;  // of a wait that did not name them
             }
             const int first = simt::self().warp % 4 * 16;
             if (sums == nullptr || sums->n() != kN) {

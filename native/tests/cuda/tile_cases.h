@@ -24,6 +24,7 @@ class Device {
     virtual void upload(void* to, const void* from, int64_t bytes) = 0;
     virtual void download(void* to, const void* from, int64_t bytes) = 0;
     virtual caravan::tile::Target target() const = 0;
+    virtual void* stream() = 0;
     // Waits; empty, or what went wrong since the last call.
     virtual std::string finish(const caravan::tile::Launcher& launcher) = 0;
 };
@@ -147,7 +148,7 @@ inline Words counting(int64_t count, uint32_t first = 1) {
 template <typename Kernel, typename... Args>
 std::string launch(Device& device, Kernel kernel, const caravan::tile::Config& config,
                    Args... args) {
-    caravan::tile::Launcher launcher(device.target(), nullptr);
+    caravan::tile::Launcher launcher(device.target(), device.stream());
     launcher.run(kernel, config, args...);
     return device.finish(launcher);
 }

@@ -56,6 +56,7 @@ class CudaDevice : public tile_test::Device {
         return {properties_.major * 10 + properties_.minor, properties_.multiProcessorCount,
                 static_cast<int64_t>(properties_.sharedMemPerBlockOptin)};
     }
+    void* stream() override { return nullptr; }
     std::string finish(const caravan::tile::Launcher& launcher) override {
         if (launcher.status() != CARAVAN_OK) return launcher.message();
         check(cudaDeviceSynchronize());
