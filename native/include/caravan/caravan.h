@@ -229,19 +229,22 @@ typedef struct caravan_embedding_forward_args {
 
 /* d_table[ids[t]] += d_out[t], rows of one id added in the order of t.
  *   ids [T] i32 . d_out [T, D] float . d_table [V, D] float += . rows optional i32 [1]: only the
- *   leading rows of d_out count */
+ *   leading rows of d_out count . workspace optional when its size is 0 */
 typedef struct caravan_embedding_backward_args {
     int64_t size;
     caravan_tensor ids;
     caravan_tensor d_out;
     caravan_tensor d_table;
     caravan_tensor rows;
+    caravan_tensor workspace; /* see caravan_embedding_backward_workspace */
 } caravan_embedding_backward_args;
 
 CARAVAN_API caravan_status caravan_embedding_forward(caravan_stream stream,
                                                      const caravan_embedding_forward_args* args);
 CARAVAN_API caravan_status caravan_embedding_backward(caravan_stream stream,
                                                       const caravan_embedding_backward_args* args);
+CARAVAN_API caravan_status caravan_embedding_backward_workspace(
+    int32_t kind, const caravan_embedding_backward_args* args, int64_t* bytes);
 
 /* ------------------------------------------------------------------ gather ---------------------- */
 

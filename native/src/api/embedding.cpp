@@ -1,4 +1,5 @@
 #include "api/dispatch.h"
+#include "core/embedding_layout.h"
 
 namespace {
 
@@ -13,13 +14,19 @@ void check(const caravan_embedding_forward_args& args) {
                  args.table.shape[1]);
 }
 
-void check(const caravan_embedding_backward_args& args) {
+int64_t workspace_bytes(int32_t kind, const caravan_embedding_backward_args& args) {
+    caravan::Check(kBackward).shape("ids", args.ids, 1);
+    return caravan::embedding_backward_bytes(kind, args.ids.shape[0]);
+}
+
+void check(int32_t kind, const caravan_embedding_backward_args& args) {
     const caravan::Check check(kBackward);
     check.packed("ids", args.ids, {CARAVAN_I32}, {caravan::kAny});
     check.matrix("d_table", args.d_table, {CARAVAN_F32, CARAVAN_BF16}, caravan::kAny,
                  caravan::kAny);
     check.matrix("d_out", args.d_out, {CARAVAN_F32, CARAVAN_BF16}, args.ids.shape[0],
                  args.d_table.shape[1]);
+    check.buffer("workspace", args.workspace, workspace_bytes(kind, args));
 }
 
 }  // namespace
@@ -43,8 +50,8 @@ caravan_status caravan_embedding_backward(caravan_stream stream,
                                           const caravan_embedding_backward_args* args) {
     return caravan::guarded([&] {
         const auto known = caravan::checked_args(kBackward, args);
-        check(known);
         const auto& on = caravan::known_stream(kBackward, stream);
+        check(on.kind, known);
         caravan::launch(kBackward, on, known, &caravan::CpuKernels::embedding_backward,
                         &caravan::DeviceKernels::embedding_backward, [&] {
                             const caravan::Check check(kBackward);
@@ -54,4 +61,10 @@ caravan_status caravan_embedding_backward(caravan_stream stream,
                             return true;
                         });
     });
+}
+
+caravan_status caravan_embedding_backward_workspace(int32_t kind,
+                                                    const caravan_embedding_backward_args* args,
+                                                    int64_t* bytes) {
+    return caravan::workspace(kBackward, kind, args, bytes, workspace_bytes);
 }

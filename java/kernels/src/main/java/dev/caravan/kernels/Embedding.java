@@ -43,6 +43,10 @@ public final class Embedding {
     set(args.d_table(), dTable);
     set(args.rows(), rows);
     return KernelCall.of(
-        "embedding_backward", args, stream -> Caravan.caravan_embedding_backward(stream, args));
+        "embedding_backward",
+        args,
+        stream -> Caravan.caravan_embedding_backward(stream, args),
+        args.workspace(),
+        (kind, bytes) -> Caravan.caravan_embedding_backward_workspace(kind, args, bytes));
   }
 }
