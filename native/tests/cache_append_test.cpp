@@ -7,17 +7,19 @@ namespace {
 
 using test::Tensor;
 
-void matches_reference(int64_t rows, int64_t room, int64_t start, int32_t dtype, uint64_t seed) {
+void matches_reference(int64_t rows, int64_t room, int64_t start, int64_t width, int64_t gap,
+                       int32_t dtype, uint64_t seed) {
     test::context() = std::string(test::name(dtype)) + " " + std::to_string(rows) + " rows at " +
-                      std::to_string(start) + " of " + std::to_string(room);
-    const int64_t heads = 3, width = 17;
+                      std::to_string(start) + " of " + std::to_string(room) + ", width " +
+                      std::to_string(width) + " gap " + std::to_string(gap);
+    const int64_t heads = 3;
     test::Random random(seed);
     const auto x = test::rounded(random.normals(rows * heads * width), dtype);
     const auto before = test::rounded(random.normals(room * heads * width), dtype);
     auto expected = before;
     std::copy(x.begin(), x.end(), expected.begin() + start * heads * width);
     test::same_bits_for_threads([&](caravan_stream stream) {
-        Tensor in = Tensor::of(dtype, {rows, heads, width}, x, 2);
+        Tensor in = Tensor::of(dtype, {rows, heads, width}, x, gap);
         Tensor cache = Tensor::of(dtype, {room, heads, width}, before);
         Tensor at = Tensor::of(CARAVAN_I32, {1}, {static_cast<double>(start)});
         caravan_cache_append_args args = {};
@@ -54,14 +56,36 @@ void refusals() {
         args.x = cache.view();
         args.cache = x.view();
     });
+    CHECK_REFUSED(caravan_cache_append_forward(nullptr, &good), "cache_append_forward: stream");
     const std::string before = cache.bits();
+    if (test::kind() != CARAVAN_CPU) return;  // what lies in memory is not looked at elsewhere
     for (int64_t wrong : {4, -1, 1 << 30}) {
         start.set(0, static_cast<double>(wrong));
         const std::string message = "start: got " + std::to_string(wrong) + ", needs 0 to 3";
         refused(message.c_str(), [](auto&) {});
     }
     CHECK(cache.bits() == before);  // nothing was written
-    CHECK_REFUSED(caravan_cache_append_forward(nullptr, &good), "cache_append_forward: stream");
+}
+
+// A device cannot refuse what lies in its memory: it stays within the tensors, and NaN shows.
+void wrong_values() {
+    test::Stream stream;
+    Tensor x = Tensor::of(CARAVAN_F32, {2, 1, 4}, std::vector<double>(8, 1.0));
+    Tensor cache(CARAVAN_F32, {5, 1, 4}), start(CARAVAN_I32, {1});
+    caravan_cache_append_args args = {};
+    args.size = sizeof args;
+    args.x = x.view();
+    args.cache = cache.view();
+    args.start = start.view();
+    for (double wrong : {4.0, -1.0, 2147483647.0, -2147483648.0}) {
+        cache.set(std::vector<double>(20, 3.0));
+        start.set(0, wrong);
+        CHECK_OK(caravan_cache_append_forward(stream, &args));
+        for (int64_t i = 0; i < 20; ++i) {
+            const bool marked = wrong < 0 ? i < 8 : i >= 12;
+            CHECK(marked ? std::isnan(cache.get(i)) : cache.get(i) == 3);
+        }
+    }
 }
 
 }  // namespace
@@ -69,12 +93,18 @@ void refusals() {
 int main() {
     uint64_t seed = 1;
     for (int32_t dtype : {CARAVAN_F32, CARAVAN_BF16}) {
-        matches_reference(1, 1, 0, dtype, ++seed);
-        matches_reference(1, 9, 8, dtype, ++seed);
-        matches_reference(0, 9, 9, dtype, ++seed);
-        matches_reference(3, 9, 2, dtype, ++seed);
-        matches_reference(1000, 1500, 500, dtype, ++seed);
+        for (int64_t width : {17, 64}) {
+            for (int64_t gap : {0, 2, 8}) {
+                matches_reference(1, 1, 0, width, gap, dtype, ++seed);
+                matches_reference(1, 9, 8, width, gap, dtype, ++seed);
+                matches_reference(0, 9, 9, width, gap, dtype, ++seed);
+                matches_reference(3, 9, 2, width, gap, dtype, ++seed);
+                matches_reference(40, 50, 7, width, gap, dtype, ++seed);
+            }
+        }
+        if (!test::emulated()) matches_reference(1000, 1500, 500, 17, 2, dtype, ++seed);
     }
     refusals();
+    if (test::kind() != CARAVAN_CPU) wrong_values();
     return test::finish();
 }
