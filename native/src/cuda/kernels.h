@@ -10,7 +10,15 @@
     X(add_forward, caravan_add_args)                       \
     X(attention_forward, caravan_attention_forward_args)   \
     X(attention_backward, caravan_attention_backward_args) \
-    X(cast_forward, caravan_cast_args)
+    X(cache_append_forward, caravan_cache_append_args)     \
+    X(cast_forward, caravan_cast_args)                     \
+    X(cross_entropy_forward, caravan_cross_entropy_args)   \
+    X(embedding_forward, caravan_embedding_forward_args)   \
+    X(embedding_backward, caravan_embedding_backward_args) \
+    X(gather_forward, caravan_gather_args)                 \
+    X(gather_backward, caravan_gather_args)                \
+    X(rope_forward, caravan_rope_args)                     \
+    X(rope_backward, caravan_rope_args)
 
 namespace caravan {
 namespace cuda {

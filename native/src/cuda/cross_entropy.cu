@@ -1,0 +1,339 @@
+// Soft-max cross-entropy of a chunk of logit rows, with its gradient in place.
+//
+// Kept route: the row is read once, into the shared memory of a block or of the blocks of a
+// cluster (from capability 9.0 on), which keep it until its sum is known and write the gradient
+// from there. Reread route: the row is too long for that, or no gradient is asked for. Maximum and
+// sum are found together (Milakov and Gimelshein 2018, arXiv 1805.02867, algorithm 3). A target or
+// a count that cannot be makes the row, or all rows, NaN, and so the loss.
+//
+// Bytes, of the R * V logits: kept route one read and one write (rows up to 8 times the shared
+// memory of a block on capability 9.0 and later: 1.7 MiB there; else up to half of it); reread
+// route two reads, the second of them partly from L2, and one write, or one read without gradient.
+// Rows not in use: one write. Besides, 12 bytes a row.
+#include <algorithm>
+
+#include "cuda/kernels.h"
+#include "cuda/tensors.h"
+#include "cuda/tile/cluster.cuh"
+#include "cuda/tile/launch.cuh"
+#include "cuda/tile/reduce.cuh"
+#include "cuda/tile/shared.cuh"
+
+namespace caravan {
+namespace cuda {
+namespace {
+
+constexpr int kMaxThreads = 256;
+constexpr int kAtOnce = 4;  // loads of a thread that are under way together
+constexpr int kMaxCluster = 8;
+constexpr int64_t kSliceBytes = 32 << 10;  // of a row, that a block of a cluster keeps
+constexpr int kSumThreads = 256;
+
+template <typename T>
+struct Problem {
+    T* logits;
+    int64_t stride;
+    int vocabulary;
+    const int32_t* targets;
+    int64_t target_count;
+    const int32_t* count;
+    float* nll;
+    caravan_step_state* state;
+    int64_t first;
+    bool gradient;
+    int blocks;  // of a row: a cluster
+};
+
+// exp(x) for x <= 0. bfloat16 gradients need no more than the device's exp2 of a product; that
+// loses |x| * 2^-24 of the value, too much for float32 ones.
+template <typename T>
+__device__ __forceinline__ float exponential(float x) {
+    if constexpr (sizeof(T) == 2) {
+        return __expf(x);
+    } else {
+        return expf(x);
+    }
+}
+
+struct Larger {
+    __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+
+// sum = sum of exp(x - max) over what it has seen. fmaxf passes by a NaN, the sum does not.
+struct SoftMax {
+    float max = -INFINITY;
+    float sum = 0.0f;
+};
+
+// Nothing but -infinity so far: exp(x - max) would be NaN instead of the 0 that it is.
+__device__ __forceinline__ float shift_of(float max) { return max == -INFINITY ? 0.0f : max; }
+
+template <typename T, int N>
+__device__ __forceinline__ void add(SoftMax& s, const float (&x)[N]) {
+    float max = s.max;
+#pragma unroll
+    for (int i = 0; i < N; ++i) max = fmaxf(max, x[i]);
+    const float shift = shift_of(max);
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum += exponential<T>(x[i] - shift);
+    s.sum = s.sum * exponential<T>(s.max - shift) + sum;
+    s.max = max;
+}
+
+// A row as its threads share it: whole vectors at multiples of 16 bytes, cut into one slice a
+// block, and a few elements before and behind them, one a thread of the first block.
+template <typename T>
+struct Row {
+    static constexpr int kVector = tile::kLanes<T>;
+
+    T* elements;
+    T* slice;   // of this block
+    int count;  // vectors of it
+    int head;   // elements of the row before the first vector
+    int body;   // elements of all its vectors
+    int edges;  // elements before and behind, in all
+    int begin;  // vectors before the slice
+    int rank;
+
+    __device__ __forceinline__ Row(T* row, int width, int rank_, int blocks)
+        : elements(row), rank(rank_) {
+        const auto past = static_cast<int>(reinterpret_cast<uintptr_t>(row) % 16 / sizeof(T));
+        head = min((kVector - past) % kVector, width);
+        const int vectors = (width - head) / kVector;
+        body = vectors * kVector;
+        edges = width - body;
+        const int size = (vectors + blocks - 1) / blocks;
+        begin = min(vectors, rank * size);
+        count = min(vectors, begin + size) - begin;
+        slice = row + head + static_cast<int64_t>(begin) * kVector;
+    }
+
+    __device__ __forceinline__ T* vector(int i) const {
+        return slice + static_cast<int64_t>(i) * kVector;
+    }
+    __device__ __forceinline__ bool has_edge(int thread) const {
+        return rank == 0 && thread < edges;
+    }
+    __device__ __forceinline__ T* edge(int thread) const {
+        return elements + (thread < head ? thread : thread + body);
+    }
+    // Whether this thread writes the element.
+    __device__ __forceinline__ bool owns(int element, int thread, int threads) const {
+        if (element < head || element >= head + body) {
+            return rank == 0 && thread == (element < head ? element : element - body);
+        }
+        const int i = (element - head) / kVector - begin;
+        return i >= 0 && i < count && i % threads == thread;
+    }
+};
+
+template <typename T>
+__device__ __forceinline__ void fill(const Row<T>& row, T value) {
+    tile::Vector<T, Row<T>::kVector> values;
+#pragma unroll
+    for (int j = 0; j < Row<T>::kVector; ++j) values[j] = value;
+    const auto thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+    for (int i = thread; i < row.count; i += threads) tile::store(row.vector(i), values);
+    if (row.has_edge(thread)) *row.edge(thread) = value;
+}
+
+// Negative log-likelihood. What a loss is the difference of may be large: that in double.
+__device__ __forceinline__ float nll_of(const SoftMax& s, float target_logit) {
+    const double above = static_cast<double>(s.max) - static_cast<double>(target_logit);
+    return static_cast<float>(above + static_cast<double>(logf(s.sum)));
+}
+
+// Brings all threads of the row's blocks to the same maximum and sum.
+__device__ __forceinline__ SoftMax combine(SoftMax s, int blocks, int rank, SoftMax* of_blocks,
+                                           float* scratch) {
+    SoftMax all;
+    all.max = tile::block_reduce(s.max, Larger{}, -INFINITY, scratch);
+    all.sum = tile::block_sum(s.sum * expf(s.max - shift_of(all.max)), scratch);
+    if (blocks == 1) return all;
+    tile::cluster_wait();  // all have started
+    if (static_cast<int>(threadIdx.x) < blocks) {
+        tile::cluster_store(of_blocks + rank, threadIdx.x, all);
+    }
+    tile::cluster_sync();
+    s = {};
+    for (int i = 0; i < blocks; ++i) s.max = fmaxf(s.max, of_blocks[i].max);
+    for (int i = 0; i < blocks; ++i) {
+        s.sum += of_blocks[i].sum * expf(of_blocks[i].max - shift_of(s.max));
+    }
+    return s;
+}
+
+template <typename T, bool kKept>
+__global__ void __launch_bounds__(kMaxThreads, 5) cross_entropy_fwd_kernel(Problem<T> p) {
+    constexpr int kVector = Row<T>::kVector;
+    using Values = tile::Vector<T, kVector>;
+    const auto thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+    const int rank = p.blocks == 1 ? 0 : static_cast<int>(tile::cluster_rank());
+    const int64_t i = blockIdx.x / p.blocks;
+    const Row<T> row(p.logits + i * p.stride, p.vocabulary, rank, p.blocks);
+
+    const int64_t in_use = *p.count;
+    const bool bad_count = in_use < 0 || in_use > p.target_count;
+    if (i >= (bad_count ? p.target_count : in_use) - p.first) {  // the same for a whole cluster
+        if (p.gradient) fill(row, tile::from_float<T>(bad_count ? NAN : 0.0f));
+        return;
+    }
+    const int64_t k = p.first + i;
+    const int target = p.targets[k];
+    const bool bad = bad_count || target < 0 || target >= p.vocabulary;
+    const float target_logit = bad ? NAN : tile::to_float(row.elements[target]);
+
+    tile::Shared shared;
+    float* const scratch = shared.take<float>(tile::kReduceScratch);
+    SoftMax* const of_blocks = shared.take<SoftMax>(kMaxCluster);
+    Values* const kept = shared.take<Values>(kKept ? row.count : 0, 16);
+    if (p.blocks > 1) tile::cluster_arrive();
+
+    SoftMax s;
+    const bool has_edge = row.has_edge(thread);
+    float edge = 0.0f;
+    if (has_edge) {
+        edge = tile::to_float(*row.edge(thread));
+        const float values[1] = {edge};
+        add<T>(s, values);
+    }
+    const auto read = [&](int at, auto vectors) {
+        constexpr int kVectors = decltype(vectors)::value;
+        Values parts[kVectors];
+#pragma unroll
+        for (int j = 0; j < kVectors; ++j) {
+            const T* const from = row.vector(at + j * threads);
+            parts[j] = kKept ? tile::load_streaming<kVector>(from) : tile::load<kVector>(from);
+        }
+        float values[kVectors * kVector];
+#pragma unroll
+        for (int j = 0; j < kVectors; ++j) {
+            if (kKept) kept[at + j * threads] = parts[j];
+#pragma unroll
+            for (int n = 0; n < kVector; ++n) values[j * kVector + n] = tile::to_float(parts[j][n]);
+        }
+        add<T>(s, values);
+    };
+    int at = thread;
+    for (; at + (kAtOnce - 1) * threads < row.count; at += kAtOnce * threads) {
+        read(at, std::integral_constant<int, kAtOnce>{});
+    }
+    for (; at < row.count; at += threads) read(at, std::integral_constant<int, 1>{});
+
+    s = combine(s, p.blocks, rank, of_blocks, scratch);
+    if (rank == 0 && thread == 0) p.nll[k] = nll_of(s, target_logit);
+    if (!p.gradient) return;
+
+    const float scale = p.state->inv_targets;
+    const float factor = bad ? NAN : scale / s.sum;
+    const auto turned = [&](float x) { return exponential<T>(x - s.max) * factor; };
+#pragma unroll kAtOnce
+    for (at = thread; at < row.count; at += threads) {
+        const Values part = kKept ? kept[at] : tile::load<kVector>(row.vector(at));
+        tile::Vector<float, kVector> values;
+#pragma unroll
+        for (int n = 0; n < kVector; ++n) values[n] = turned(tile::to_float(part[n]));
+        tile::store(row.vector(at), tile::from_floats<T>(values));
+    }
+    if (has_edge) *row.edge(thread) = tile::from_float<T>(turned(edge));
+    if (!bad && row.owns(target, thread, threads)) {
+        // p - 1 = exp(-nll) - 1, without the cancellation that p near 1 would bring.
+        row.elements[target] = tile::from_float<T>(expm1f(-nll_of(s, target_logit)) * scale);
+    }
+}
+
+// state.loss_sum += the rows' nll, in an order that is always the same. One block.
+__global__ void __launch_bounds__(kSumThreads)
+    cross_entropy_sum_kernel(const int32_t* count, const float* nll, int64_t target_count,
+                             int64_t first, int64_t rows, caravan_step_state* state) {
+    tile::Shared shared;
+    auto* const scratch = shared.take<double>(tile::kReduceScratch);
+    const int64_t in_use = *count;
+    const bool bad = in_use < 0 || in_use > target_count;
+    const int64_t used = bad ? 0 : min(rows, in_use - first);
+    double sum = bad ? NAN : 0.0;
+    for (int64_t i = threadIdx.x; i < used; i += kSumThreads) {
+        sum += static_cast<double>(nll[first + i]);
+    }
+    sum = tile::block_sum(sum, scratch);
+    if (threadIdx.x == 0) state->loss_sum += sum;
+}
+
+tile::SharedLayout layout(int64_t vectors) {
+    tile::SharedLayout layout;
+    layout.take<float>(tile::kReduceScratch).take<SoftMax>(kMaxCluster);
+    layout.take<uint4>(vectors, 16);
+    return layout;
+}
+
+// How many blocks a row is cut into, and how much each keeps; 0 where a row must be read again.
+struct Cut {
+    int blocks;
+    int64_t vectors;
+};
+
+Cut cut(const tile::Target& target, int64_t row_bytes, bool gradient) {
+    const int64_t vectors = row_bytes / 16;
+    if (!gradient) return {1, 0};
+    const int most = target.capability >= 90 ? kMaxCluster : 1;
+    int blocks = 1;
+    while (blocks < most && vectors > blocks * (kSliceBytes / 16)) blocks *= 2;
+    const int64_t slice = (vectors + blocks - 1) / blocks;
+    // Two rows at once in a multiprocessor, or it waits while one is reduced; a cluster's other
+    // rows are in others.
+    const int64_t bytes = layout(slice).bytes() * (most == 1 ? 2 : 1);
+    if (bytes > target.shared_bytes) return {1, 0};
+    return {blocks, slice};
+}
+
+int threads_for(int64_t vectors) {
+    int threads = 64;
+    while (threads < kMaxThreads && vectors > threads * 2 * kAtOnce) threads *= 2;
+    return threads;
+}
+
+}  // namespace
+
+void cross_entropy_forward(tile::Launcher& launcher, const caravan_cross_entropy_args& args) {
+    const int64_t rows = args.logits.shape[0], vocabulary = args.logits.shape[1];
+    if (rows == 0) return;
+    if (vocabulary > 1 << 30) {
+        return launcher.refuse("needs logits of at most 2^30 columns, got %lld",
+                               static_cast<long long>(vocabulary));
+    }
+    with_storage(args.logits.dtype, [&](auto* tag) {
+        using T = StorageOf<decltype(tag)>;
+        const int64_t row_bytes = vocabulary * static_cast<int64_t>(sizeof(T));
+        const Cut by = cut(launcher.target(), row_bytes, args.gradient != 0);
+        const Problem<T> problem = {data<T>(args.logits),
+                                    row_stride(args.logits),
+                                    static_cast<int>(vocabulary),
+                                    data<int32_t>(args.targets),
+                                    args.targets.shape[0],
+                                    data<int32_t>(args.count),
+                                    data<float>(args.nll),
+                                    data<caravan_step_state>(args.state),
+                                    args.first,
+                                    args.gradient != 0,
+                                    by.blocks};
+        const bool kept = by.vectors > 0;
+        const int64_t slice = kept ? by.vectors : row_bytes / 16;
+        tile::Config config =
+            tile::config(rows * by.blocks, threads_for(slice), layout(by.vectors).bytes());
+        config.cluster = by.blocks;
+        if (kept) {
+            launcher.run(cross_entropy_fwd_kernel<T, true>, config, problem);
+        } else {
+            launcher.run(cross_entropy_fwd_kernel<T, false>, config, problem);
+        }
+    });
+    tile::SharedLayout scratch;
+    scratch.take<double>(tile::kReduceScratch);
+    launcher.run(cross_entropy_sum_kernel, tile::config(1, kSumThreads, scratch.bytes()),
+                 data<int32_t>(args.count), data<float>(args.nll), args.targets.shape[0],
+                 args.first, rows, data<caravan_step_state>(args.state));
+}
+
+}  // namespace cuda
+}  // namespace caravan

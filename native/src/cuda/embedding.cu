@@ -1,0 +1,230 @@
+// Rows of a table by id, and the sum of gradients back into it.
+//
+// Backward adds the rows of one id in the order of their tokens, each sum rounded to the table's
+// dtype as on the CPU, and without atomics. For that it sorts the tokens by (id, token): chunks of
+// 256 by counting smaller keys, then eight sorted runs at a time into one, where each key finds its
+// place by searching the other seven. Then the first token of each id adds all of them. An id that
+// cannot be makes its row of out NaN, and is skipped backward; a number of rows that cannot be
+// makes every row of d_table NaN that has a token.
+//
+// Bytes: forward reads a row of the table and writes a row of out for each token; backward reads
+// d_out once and the rows of d_table that have a token once, and writes these. Besides, 4 bytes an
+// id, and backward 16 bytes a token for each pass of the sort: one for 256 tokens, 2 to 2,048, 3 to
+// 16,384, 4 to 131,072.
+#include <algorithm>
+
+#include "core/embedding_layout.h"
+#include "cuda/kernels.h"
+#include "cuda/rows.cuh"
+#include "cuda/tensors.h"
+#include "cuda/tile/shared.cuh"
+
+namespace caravan {
+namespace cuda {
+namespace {
+
+constexpr int kChunk = 256;  // tokens that a block sorts
+constexpr int kWays = 8;     // sorted runs that become one
+constexpr int kAddThreads = 256;
+constexpr int kBatch = 8;  // rows of an id that are loaded together
+constexpr uint32_t kNone = 0xffffffffu;
+
+template <typename T, typename U, int kVector>
+__global__ void __launch_bounds__(kRowThreads)
+    embedding_fwd_kernel(const int32_t* ids, int64_t tokens, const T* table, int64_t table_stride,
+                         int64_t vocabulary, U* out, int64_t out_stride, int64_t width, int shift) {
+    const RowPlace at = row_place(shift);
+    if (at.row >= tokens) return;
+    U* const to = out + at.row * out_stride;
+    const int64_t id = ids[at.row];
+    if (id < 0 || id >= vocabulary) return fill_row<kVector>(to, width, NAN, at);
+    copy_row<kVector>(table + id * table_stride, to, width, at);
+}
+
+// How many leading tokens count; all, and `bad`, when the number cannot be.
+struct Used {
+    int64_t tokens;
+    bool bad;
+};
+
+__device__ __forceinline__ Used used_tokens(const int32_t* rows, int64_t tokens) {
+    if (rows == nullptr) return {tokens, false};
+    const int64_t count = *rows;
+    if (count < 0 || count > tokens) return {tokens, true};
+    return {count, false};
+}
+
+// A token's key: its id, or kNone when it does not count, and then its number, so that no two are
+// equal.
+__device__ __forceinline__ uint32_t id_of(uint64_t key) { return static_cast<uint32_t>(key >> 32); }
+__device__ __forceinline__ int64_t token_of(uint64_t key) {
+    return static_cast<int64_t>(key & kNone);
+}
+
+__global__ void __launch_bounds__(kChunk)
+    embedding_sort_kernel(const int32_t* ids, int64_t tokens, const int32_t* rows,
+                          int64_t vocabulary, uint64_t* sorted) {
+    tile::Shared shared;
+    auto* const keys = shared.take<uint64_t>(kChunk);
+    const int64_t first = static_cast<int64_t>(blockIdx.x) * kChunk;
+    const auto thread = static_cast<int>(threadIdx.x);
+    const int64_t t = first + thread;
+    uint32_t id = kNone;
+    if (t < used_tokens(rows, tokens).tokens) {
+        const int32_t given = ids[t];
+        if (given >= 0 && given < vocabulary) id = static_cast<uint32_t>(given);
+    }
+    const uint64_t key = static_cast<uint64_t>(id) << 32 | static_cast<uint64_t>(t);
+    keys[thread] = key;
+    __syncthreads();
+    int place = 0;
+#pragma unroll 8
+    for (int i = 0; i < kChunk; ++i) place += keys[i] < key ? 1 : 0;
+    if (t < tokens) sorted[first + place] = key;
+}
+
+// Merges each kWays runs of `run` keys, a power of two.
+__global__ void __launch_bounds__(kChunk)
+    embedding_merge_kernel(const uint64_t* from, uint64_t* to, int64_t tokens, int64_t run) {
+    const int64_t at = static_cast<int64_t>(blockIdx.x) * kChunk + threadIdx.x;
+    if (at >= tokens) return;
+    const uint64_t key = from[at];
+    const int64_t begin = at / (kWays * run) * (kWays * run);
+    int64_t smaller[kWays] = {};  // keys of each run, by a search that halves its steps
+    for (int64_t step = run; step > 0; step /= 2) {
+#pragma unroll
+        for (int way = 0; way < kWays; ++way) {
+            const int64_t probe = begin + way * run + smaller[way] + step - 1;
+            if (smaller[way] + step <= run && probe < tokens && from[probe] < key) {
+                smaller[way] += step;
+            }
+        }
+    }
+    int64_t place = begin;
+#pragma unroll
+    for (int way = 0; way < kWays; ++way) place += smaller[way];
+    to[place] = key;
+}
+
+// Blocks: (place in the sorted keys, run of columns). Those that stand at the first key of an id
+// have work to do.
+template <typename T, typename U, int kVector>
+__global__ void __launch_bounds__(kAddThreads)
+    embedding_bwd_kernel(const uint64_t* sorted, int64_t tokens, const int32_t* rows,
+                         const U* d_out, int64_t out_stride, T* d_table, int64_t table_stride,
+                         int64_t width) {
+    const int64_t first = blockIdx.x;
+    const uint32_t id = id_of(sorted[first]);
+    if (id == kNone || (first > 0 && id_of(sorted[first - 1]) == id)) return;
+    const int64_t column = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * kVector;
+    if (column >= width) return;
+    T* const to = d_table + id * table_stride + column;
+    auto sum = tile::to_floats(tile::load<kVector>(to));
+    bool more = true;
+    for (int64_t at = first; more; at += kBatch) {
+        tile::Vector<U, kVector> parts[kBatch];
+        bool counts[kBatch];
+#pragma unroll
+        for (int i = 0; i < kBatch; ++i) {
+            const uint64_t key = at + i < tokens ? sorted[at + i] : ~uint64_t{0};
+            counts[i] = id_of(key) == id;
+            if (counts[i]) {
+                parts[i] =
+                    tile::load_streaming<kVector>(d_out + token_of(key) * out_stride + column);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < kBatch; ++i) {
+            if (!counts[i]) continue;
+            const auto values = tile::to_floats(parts[i]);
+#pragma unroll
+            for (int j = 0; j < kVector; ++j) {
+                sum[j] = tile::to_float(tile::from_float<T>(sum[j] + values[j]));
+            }
+        }
+        more = counts[kBatch - 1];
+    }
+    if (used_tokens(rows, tokens).bad) {
+#pragma unroll
+        for (int j = 0; j < kVector; ++j) sum[j] = NAN;
+    }
+    tile::store(to, tile::from_floats<T>(sum));
+}
+
+// start(table tag, other tag, vector): storage, and the elements of one access as a constant.
+template <typename Start>
+void choose(const caravan_tensor& table, const caravan_tensor& other, Start&& start) {
+    with_storage(table.dtype, [&](auto* table_tag) {
+        with_storage(other.dtype, [&](auto* tag) {
+            using T = StorageOf<decltype(table_tag)>;
+            using U = StorageOf<decltype(tag)>;
+            // As many as the wider of the two moves in 16 bytes.
+            constexpr int kWide = std::min(tile::kLanes<T>, tile::kLanes<U>);
+            if (wide_rows(table) && wide_rows(other)) {
+                start(table_tag, tag, std::integral_constant<int, kWide>{});
+            } else {
+                start(table_tag, tag, std::integral_constant<int, 1>{});
+            }
+        });
+    });
+}
+
+// The keys in order: in one half of the workspace or the other.
+const uint64_t* sort_tokens(tile::Launcher& launcher, const caravan_embedding_backward_args& args) {
+    const int64_t tokens = args.ids.shape[0];
+    const tile::Config config = tile::config((tokens + kChunk - 1) / kChunk, kChunk);
+    auto* from = data<uint64_t>(args.workspace);
+    uint64_t* to = from + tokens;
+    tile::Config with_keys = config;
+    with_keys.shared_bytes = tile::SharedLayout().take<uint64_t>(kChunk).bytes();
+    launcher.run(embedding_sort_kernel, with_keys, data<int32_t>(args.ids), tokens,
+                 data<int32_t>(args.rows), args.d_table.shape[0], from);
+    for (int64_t run = kChunk; run < tokens; run *= kWays) {
+        launcher.run(embedding_merge_kernel, config, from, to, tokens, run);
+        std::swap(from, to);
+    }
+    return from;
+}
+
+}  // namespace
+
+void embedding_forward(tile::Launcher& launcher, const caravan_embedding_forward_args& args) {
+    const int64_t tokens = args.ids.shape[0], width = args.table.shape[1];
+    if (tokens * width == 0) return;
+    choose(args.table, args.out, [&](auto* table_tag, auto* tag, auto vector) {
+        using T = StorageOf<decltype(table_tag)>;
+        using U = StorageOf<decltype(tag)>;
+        const int shift = row_shift(width / vector);
+        launcher.run(embedding_fwd_kernel<T, U, vector>, row_config(tokens, shift),
+                     data<int32_t>(args.ids), tokens, data<T>(args.table), row_stride(args.table),
+                     args.table.shape[0], data<U>(args.out), row_stride(args.out), width, shift);
+    });
+}
+
+void embedding_backward(tile::Launcher& launcher, const caravan_embedding_backward_args& args) {
+    const int64_t tokens = args.ids.shape[0], width = args.d_table.shape[1];
+    if (tokens * width == 0) return;
+    constexpr int64_t kMostTokens = INT32_MAX, kMostColumns = int64_t{65535} * kAddThreads;
+    if (tokens > kMostTokens || width > kMostColumns) {
+        return launcher.refuse("needs at most %lld tokens of %lld columns, got %lld of %lld",
+                               static_cast<long long>(kMostTokens),
+                               static_cast<long long>(kMostColumns), static_cast<long long>(tokens),
+                               static_cast<long long>(width));
+    }
+    const uint64_t* const sorted = sort_tokens(launcher, args);
+    choose(args.d_table, args.d_out, [&](auto* table_tag, auto* tag, auto vector) {
+        using T = StorageOf<decltype(table_tag)>;
+        using U = StorageOf<decltype(tag)>;
+        const int64_t pieces = width / vector;
+        const int64_t warps = (pieces + tile::kWarp - 1) / tile::kWarp;
+        const int threads = static_cast<int>(std::min<int64_t>(kAddThreads, warps * tile::kWarp));
+        tile::Config config = tile::config(tokens, threads);
+        config.grid.y = static_cast<unsigned>((pieces + threads - 1) / threads);
+        launcher.run(embedding_bwd_kernel<T, U, vector>, config, sorted, tokens,
+                     data<int32_t>(args.rows), data<U>(args.d_out), row_stride(args.d_out),
+                     data<T>(args.d_table), row_stride(args.d_table), width);
+    });
+}
+
+}  // namespace cuda
+}  // namespace caravan
