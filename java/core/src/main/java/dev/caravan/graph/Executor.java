@@ -62,10 +62,19 @@ public final class Executor implements AutoCloseable {
    * @throws KernelException.OutOfMemory if the device has less memory than the plan needs
    */
   public Executor(Plan plan, Stream stream) {
+    this(plan, stream, CublasLt.open(stream, reason -> {}).orElse(Products.ABI));
+  }
+
+  /**
+   * As above, its matrix products computed by {@code products}, which it closes.
+   *
+   * @throws KernelException.OutOfMemory if the device has less memory than the plan needs
+   */
+  public Executor(Plan plan, Stream stream, Products products) {
     this.plan = plan;
     this.stream = stream;
+    this.products = products;
     mode = LaunchMode.of(stream.device());
-    products = CublasLt.open(stream, reason -> {}).orElse(Products.ABI);
     try {
       weights = allocate("weights", plan.weights().elements() * plan.storage().bytes());
       remainders = allocate("remainders of weights", plan.remainderBytes());
