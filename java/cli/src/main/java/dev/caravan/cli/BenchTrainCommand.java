@@ -80,6 +80,8 @@ final class BenchTrainCommand implements Callable<Integer> {
         KernelTable.rate(r.tokensPerSecond() * r.flopsPerToken(), "FLOP/s"),
         100 * r.productShare(),
         KernelTable.rate(r.productRate(), "FLOP/s"));
+    r.javaShare()
+        .ifPresent(share -> row(rows, "Java's share", "%.2f %% of a step", 100 * share));
     row(rows, "device memory", "%,d bytes", r.deviceBytes());
     row(rows, "host peak", "%,d bytes, the JVM included", r.hostPeakBytes());
     KernelTable.markdown(rows, 2).forEach(System.out::println);
@@ -111,6 +113,7 @@ final class BenchTrainCommand implements Callable<Integer> {
     out.put("tokens_per_step", r.stepTokens()).put("seconds_per_step", r.median());
     out.put("tokens_per_s", r.tokensPerSecond()).put("flops_per_token", r.flopsPerToken());
     out.put("product_flops_per_s", r.productRate()).put("product_share", r.productShare());
+    r.javaShare().ifPresent(share -> out.put("java_share", share));
     out.put("device_bytes", r.deviceBytes()).put("host_peak_bytes", r.hostPeakBytes());
     ArrayNode seconds = out.putArray("seconds");
     r.seconds().forEach(seconds::add);

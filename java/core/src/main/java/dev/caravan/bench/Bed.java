@@ -4,9 +4,12 @@ import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.Memory;
+import dev.caravan.kernels.Product;
+import dev.caravan.kernels.Products;
 import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
+import dev.caravan.kernels.nvidia.CublasLt;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,6 +31,7 @@ final class Bed implements AutoCloseable {
   private final List<AutoCloseable> owned = new ArrayList<>();
   private final List<TensorRef> outputs = new ArrayList<>();
   private StepState state;
+  private Products products;
 
   Bed(Stream stream) {
     this.stream = stream;
@@ -135,6 +139,21 @@ final class Bed implements AutoCloseable {
       state.begin(stream, 1, 1, 1e-4f, 1e-3f, 1);
     }
     return state.ref();
+  }
+
+  /** {@code c = op(a) op(b) + beta c}, by who computes products on the device. */
+  KernelCall product(
+      TensorRef a,
+      boolean transposeA,
+      TensorRef b,
+      boolean transposeB,
+      TensorRef c,
+      float beta) {
+    if (products == null) {
+      products = CublasLt.open(stream, reason -> {}).orElse(Products.ABI);
+      owned.add(products);
+    }
+    return products.prepare(new Product(a, transposeA, b, transposeB, c, null, 1, beta));
   }
 
   /** The call with its workspace; freed with the bed. */

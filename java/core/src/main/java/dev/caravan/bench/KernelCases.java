@@ -12,7 +12,6 @@ import dev.caravan.kernels.Elementwise;
 import dev.caravan.kernels.Embedding;
 import dev.caravan.kernels.Gather;
 import dev.caravan.kernels.GlobalNorm;
-import dev.caravan.kernels.MatMul;
 import dev.caravan.kernels.RmsNorm;
 import dev.caravan.kernels.Rope;
 import dev.caravan.kernels.Swiglu;
@@ -75,22 +74,22 @@ final class KernelCases {
         by(m, n, k),
         Cost.product(m, n, k, t, t, false),
         bed ->
-            MatMul.forward(
-                bed.random(t, m, k), false, bed.random(t, n, k), true, bed.output(t, m, n), null, 1, 0));
+            bed.product(
+                bed.random(t, m, k), false, bed.random(t, n, k), true, bed.output(t, m, n), 0));
     add(
         "matmul dX",
         by(m, k, n),
         Cost.product(m, k, n, t, t, false),
         bed ->
-            MatMul.forward(
-                bed.random(t, m, n), false, bed.random(t, n, k), false, bed.output(t, m, k), null, 1, 0));
+            bed.product(
+                bed.random(t, m, n), false, bed.random(t, n, k), false, bed.output(t, m, k), 0));
     add(
         "matmul dW",
         by(n, k, m),
         Cost.product(n, k, m, t, F32, true),
         bed ->
-            MatMul.forward(
-                bed.random(t, m, n), true, bed.random(t, m, k), false, bed.sum(F32, n, k), null, 1, 1));
+            bed.product(
+                bed.random(t, m, n), true, bed.random(t, m, k), false, bed.sum(F32, n, k), 1));
     long rows = d.logitRows();
     long vocab = d.vocab();
     add(
@@ -98,22 +97,19 @@ final class KernelCases {
         by(rows, vocab, k),
         Cost.product(rows, vocab, k, t, F32, false),
         bed ->
-            MatMul.forward(
+            bed.product(
                 bed.random(t, rows, k),
                 false,
                 bed.random(t, vocab, k),
                 true,
-                bed.output(F32, rows, vocab),
-                null,
-                1,
-                0));
+                bed.output(F32, rows, vocab), 0));
     add(
         "matmul one row",
         by(1, n, k),
         Cost.product(1, n, k, t, t, false),
         bed ->
-            MatMul.forward(
-                bed.random(t, 1, k), false, bed.random(t, n, k), true, bed.output(t, 1, n), null, 1, 0));
+            bed.product(
+                bed.random(t, 1, k), false, bed.random(t, n, k), true, bed.output(t, 1, n), 0));
   }
 
   private void rows() {

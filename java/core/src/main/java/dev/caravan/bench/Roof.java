@@ -4,7 +4,6 @@ import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.KernelException;
-import dev.caravan.kernels.MatMul;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import java.util.EnumMap;
@@ -66,14 +65,12 @@ public record Roof(double copyBytesPerSecond, Map<DType, Double> productFlopsPer
     try (Bed bed = new Bed(stream)) {
       KernelCall call =
           bed.ready(
-              MatMul.forward(
+              bed.product(
                   bed.random(dtype, n, n),
                   false,
                   bed.random(dtype, n, n),
                   true,
                   bed.output(dtype, n, n),
-                  null,
-                  1,
                   0));
       return 2.0 * n * n * n / watch.best(() -> call.run(stream), samples);
     }

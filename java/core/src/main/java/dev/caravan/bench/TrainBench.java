@@ -4,6 +4,7 @@ import dev.caravan.data.Row;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.RowStore;
 import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
 import dev.caravan.model.LlamaCost;
 import dev.caravan.train.DeviceChoice;
@@ -17,6 +18,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.SplittableRandom;
 
 /**
@@ -32,6 +34,9 @@ public final class TrainBench {
 
   private static final int RATE_SAMPLES = 9;
 
+  /** A step's recorded work is enqueued so often to measure the device's part of it. */
+  private static final int REPLAYS = 50;
+
   private TrainBench() {}
 
   /**
@@ -46,6 +51,8 @@ public final class TrainBench {
    * @param hostPeakBytes most host memory of the whole process
    * @param deviceBytes what Caravan holds on the device
    * @param flopsPerToken model FLOPs of one token, attention's counted
+   * @param javaShare of the time of those steps, what the device's recorded work alone would not have
+   *     taken; where there is a GPU that recorded it
    * @param productRate FLOP/s of a square product, measured in the same run
    * @param profile shares of a step's time, if asked for
    * @param ops seconds of each op in one step, if asked for
@@ -60,6 +67,7 @@ public final class TrainBench {
       long hostPeakBytes,
       long deviceBytes,
       double flopsPerToken,
+      OptionalDouble javaShare,
       double productRate,
       Optional<Map<String, Double>> profile,
       Optional<Map<String, Double>> ops) {
@@ -107,6 +115,7 @@ public final class TrainBench {
       for (int i = 0; i < steps; i++) {
         counted.add(trainer.step());
       }
+      OptionalDouble javaShare = javaShare(trainer, counted, choice);
       StepProfile profiled = profile ? profiled(trainer, stream) : null;
       StepMetrics last = counted.get(counted.size() - 1);
       LlamaCost cost = new LlamaCost(model.config());
@@ -120,10 +129,21 @@ public final class TrainBench {
           last.hostPeakBytes(),
           last.devicePeakBytes(),
           cost.trainingFlopsPerToken(sequence),
+          javaShare,
           Math.max(before, Roof.productRate(stream, storage, RATE_SAMPLES)),
           Optional.ofNullable(profiled).map(StepProfile::shares),
           Optional.ofNullable(profiled).map(TrainBench::perStep));
     }
+  }
+
+  /** One less the time of a step's recorded work, many times back to back, over that of the real loop. */
+  private static OptionalDouble javaShare(
+      Trainer trainer, List<StepMetrics> counted, DeviceChoice choice) {
+    if (choice.device().kind() != Device.Kind.CUDA) {
+      return OptionalDouble.empty();
+    }
+    double loop = counted.stream().mapToDouble(StepMetrics::seconds).sum() / counted.size();
+    return OptionalDouble.of(1 - trainer.replaySeconds(REPLAYS) / loop);
   }
 
   private static StepProfile profiled(Trainer trainer, Stream stream) {

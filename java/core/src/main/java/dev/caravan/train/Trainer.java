@@ -204,6 +204,14 @@ public final class Trainer implements AutoCloseable {
         PeakMemory.deviceBytes(executor.stream().device().kind()));
   }
 
+  /**
+   * Seconds that the device takes for a step's recorded work, the mean over {@code times} steps enqueued
+   * back to back. It moves the weights on: for measurements, after the first steps.
+   */
+  public double replaySeconds(int times) {
+    return training.replaySeconds(times);
+  }
+
   /** Frees all memory of the run. */
   @Override
   public void close() {

@@ -4,6 +4,7 @@ import dev.caravan.data.pack.MicroBatch;
 import dev.caravan.data.pack.Step;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.Replay;
+import dev.caravan.kernels.Event;
 import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
@@ -41,6 +42,7 @@ public final class TrainingStep implements AutoCloseable {
   private final TensorRef gradients;
   private final long seed;
   private final float clipNorm;
+  private Step last;
 
   /**
    * @param executor bound to a plan with a unit {@link #MICRO}
@@ -87,6 +89,7 @@ public final class TrainingStep implements AutoCloseable {
       inputs.upload(batch);
       executor.run(MICRO, batch.targets());
     }
+    last = step;
     try {
       update.run();
     } catch (KernelException e) {
@@ -128,6 +131,24 @@ public final class TrainingStep implements AutoCloseable {
       }
     }
     return NonFinite.unlocated(step);
+  }
+
+  /** See {@link Trainer#replaySeconds}; every micro-batch reads the inputs of the last one. */
+  double replaySeconds(int times) {
+    try (Event began = Event.open(stream.device());
+        Event ended = Event.open(stream.device())) {
+      began.record(stream);
+      for (int i = 0; i < times; i++) {
+        stream.fill(gradients.address(), 0, gradients.bytes());
+        for (int batch = 0; batch < last.microBatches(); batch++) {
+          executor.run(MICRO, last.microBatch(batch).targets());
+        }
+        update.run();
+      }
+      ended.record(stream);
+      stream.synchronize();
+      return began.millisecondsTo(ended) * 1e-3 / times;
+    }
   }
 
   /** The optimizer, whose state belongs into a checkpoint. */

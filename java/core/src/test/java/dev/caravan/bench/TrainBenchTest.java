@@ -16,6 +16,7 @@ import dev.caravan.train.RunFile;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
@@ -110,8 +111,8 @@ class TrainBenchTest {
   void theMedianOfAnEvenNumberLiesBetween() {
     TrainBench.Result result =
         new TrainBench.Result(
-            1, 1, 10, DType.F32, List.of(4.0, 1.0, 2.0, 3.0), List.of(), 0, 0, 1, 1,
-            Optional.empty(), Optional.empty());
+            1, 1, 10, DType.F32, List.of(4.0, 1.0, 2.0, 3.0), List.of(), 0, 0, 1,
+            OptionalDouble.empty(), 1, Optional.empty(), Optional.empty());
     assertEquals(2.5, result.median());
     assertEquals(4, result.tokensPerSecond());
   }
