@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.caravan.data.UserError;
+import dev.caravan.kernels.KernelException;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -109,6 +110,7 @@ class MainTest {
   void failuresHaveOneLineAndTheirExitCode() {
     assertEquals(2, Main.failure(new UserError("bad input")));
     assertEquals(1, Main.failure(new IllegalStateException("a bug\nin two lines")));
+    assertEquals(1, Main.failure(KernelException.lost("the device failed")));
     assertEquals(1, Main.failure(new OutOfMemoryError("heap")));
     assertEquals(1, Main.failure(new NullPointerException()));
   }

@@ -110,7 +110,7 @@ public final class TrainingRun {
       Blas.install();
     }
     try (Stream stream = Stream.open(choice.device(), choice.threads());
-        Trainer trainer = new Trainer(config, model, plan, source, heldOut, steps, stream);
+        Trainer trainer = trainer(config, model, plan, source, heldOut, steps, stream);
         RunFolder folder = RunFolder.open(config, loss)) {
       folder
           .resumed()
@@ -119,6 +119,24 @@ public final class TrainingRun {
               reason ->
                   progress.note("matrix products may round otherwise than before: " + reason));
       return train(trainer, folder, steps, progress, stop);
+    }
+  }
+
+  /** Allocates; another process may have taken what was free when the plan was made. */
+  private static Trainer trainer(
+      RunConfig config,
+      ModelSource model,
+      RunPlan plan,
+      StepSource source,
+      Optional<Trainer.HeldOut> heldOut,
+      int steps,
+      Stream stream) {
+    try {
+      return new Trainer(config, model, plan, source, heldOut, steps, stream);
+    } catch (KernelException.OutOfMemory e) {
+      throw e.at(
+          "%s has no room for the run, whose plan needs %s and fitted when it was made"
+              .formatted(stream.device(), RunPlan.gib(plan.bytes().total())));
     }
   }
 
