@@ -434,6 +434,7 @@ class EmbeddingForward(Case):
 
 class EmbeddingBackward(Case):
     op = "embedding_backward"
+    workspace = "caravan_embedding_backward_workspace"
     outputs = ("d_table",)
     accumulates = ("d_table",)
 
