@@ -4,7 +4,9 @@
 
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "core/device_entry.h"
 #include "cuda/kernels.h"
@@ -78,6 +80,7 @@ caravan_status allocate_as(int64_t bytes, void** data, bool pinned) {
 }
 
 caravan_status release_as(void* data, bool pinned) {
+    simt::synchronize_device();
     if (data == nullptr || simt::device_memory().release(data, pinned)) return CARAVAN_OK;
     return result({CARAVAN_INVALID_ARGUMENT, "no allocation begins at that address"});
 }
@@ -113,13 +116,27 @@ simt::Outcome check_range(const char* name, const void* data, int64_t bytes) {
     return {CARAVAN_INVALID_ARGUMENT, std::string(name) + ": " + problem};
 }
 
+// Memory of the host that is not pinned is read at once and written at the latest when the call
+// returns, as by the CUDA runtime: "API synchronization behavior" of its manual.
 caravan_status copy(int32_t, void* stream, void* to, const void* from, int64_t bytes) {
-    return result(simt::enqueue(stream_of(stream), [=]() -> simt::Outcome {
+    const simt::DeviceMemory& memory = simt::device_memory();
+    const auto size = static_cast<size_t>(bytes);
+    const bool late = simt::settings().late && stream_of(stream).recording == nullptr;
+    std::shared_ptr<std::vector<char>> staged;
+    if (late && !memory.reserved(from)) {
+        const char* const first = static_cast<const char*>(from);
+        staged = std::make_shared<std::vector<char>>(first, first + size);
+    }
+    const auto run = [=]() -> simt::Outcome {
         simt::Outcome outcome = check_range("copy to", to, bytes);
         if (outcome.status == CARAVAN_OK) outcome = check_range("copy from", from, bytes);
-        if (outcome.status == CARAVAN_OK) std::memmove(to, from, static_cast<size_t>(bytes));
+        if (outcome.status != CARAVAN_OK) return outcome;
+        std::memmove(to, staged != nullptr ? staged->data() : from, size);
         return outcome;
-    }));
+    };
+    const simt::Outcome outcome = simt::enqueue(stream_of(stream), run);
+    const bool wait = late && outcome.status == CARAVAN_OK && !memory.reserved(to);
+    return result(wait ? simt::synchronize(stream_of(stream)) : outcome);
 }
 
 caravan_status fill(int32_t, void* stream, void* data, int32_t byte, int64_t bytes) {

@@ -21,6 +21,7 @@ struct Settings {
     uint64_t seed;  // CARAVAN_SIMT_SEED
     bool in_order;  // CARAVAN_SIMT_ORDER=in-order: blocks and threads by number
     bool checks;    // CARAVAN_SIMT_CHECKS=0 leaves out what the compiler's instrumentation reports
+    bool late;      // CARAVAN_SIMT_STREAMS=late: streams run behind the host, at random
     int32_t capability;    // CARAVAN_SIMT_CAPABILITY
     int64_t memory_bytes;  // CARAVAN_SIMT_MEMORY_BYTES
 };

@@ -1,5 +1,6 @@
 #include "simt/stream.h"
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -9,12 +10,21 @@
 namespace simt {
 namespace {
 
-std::mutex state_mutex;
+// Of the state and of all queues. Work itself runs under it too: one piece at a time, whoever asks.
+std::recursive_mutex device_mutex;
+using Lock = std::lock_guard<std::recursive_mutex>;
+
 Outcome state;
+std::vector<Stream*> streams;
+uint64_t random_state = 0;
 thread_local int recordings_here = 0;
 
+uint32_t random_number(size_t bound) {
+    random_state = random_state * 6364136223846793005ull + settings().seed * 2 + 1;
+    return static_cast<uint32_t>((random_state >> 33) % bound);
+}
+
 Outcome lose(std::string message) {
-    const std::lock_guard<std::mutex> lock(state_mutex);
     if (state.status == CARAVAN_OK) state = {CARAVAN_DEVICE_LOST, std::move(message)};
     return state;
 }
@@ -27,59 +37,121 @@ Outcome bad_call(Stream& stream, const char* problem) {
 }
 
 Outcome perform(const Op& op) {
-    Outcome outcome = device_state();
-    if (outcome.status != CARAVAN_OK) return outcome;
-    outcome = op();
+    if (state.status != CARAVAN_OK) return state;
+    Outcome outcome = op();
     return outcome.status == CARAVAN_DEVICE_LOST ? lose(std::move(outcome.message)) : outcome;
+}
+
+// Does the first thing in a stream's queue, unless it waits for what has not happened.
+bool advance(Stream& stream) {
+    if (stream.queue.empty()) return false;
+    const Queued first = stream.queue.front();
+    if (first.waits_for != nullptr && !first.waits_for->happened) return false;
+    stream.queue.pop_front();
+    if (first.makes != nullptr) {
+        first.makes->time = std::chrono::steady_clock::now();
+        first.makes->happened = true;
+    }
+    if (first.op == nullptr) return true;
+    // What a call would have been refused for is found late here, so it ends the device.
+    const Outcome outcome = perform(first.op);
+    if (outcome.status != CARAVAN_OK) lose(outcome.message);
+    return true;
+}
+
+// Lets streams take turns at random until `done`.
+template <typename Done>
+Outcome advance_until(Done&& done) {
+    while (!done()) {
+        const size_t first = random_number(streams.size());
+        bool any = false;
+        for (size_t i = 0; i < streams.size() && !any; ++i) {
+            any = advance(*streams[(first + i) % streams.size()]);
+        }
+        if (!any) return lose("deadlock: streams wait for events that were never recorded");
+    }
+    return state;
+}
+
+Outcome put(Stream& stream, Queued work) {
+    stream.queue.push_back(std::move(work));
+    if (!settings().late) return advance_until([&] { return stream.queue.empty(); });
+    const uint32_t turns = random_number(3);
+    for (uint32_t i = 0; i < turns; ++i) advance(*streams[random_number(streams.size())]);
+    return state;
 }
 
 }  // namespace
 
 Outcome device_state() {
-    const std::lock_guard<std::mutex> lock(state_mutex);
+    const Lock lock(device_mutex);
     return state;
 }
 
+Stream::Stream() {
+    const Lock lock(device_mutex);
+    streams.push_back(this);
+}
+
+Stream::~Stream() {
+    const Lock lock(device_mutex);
+    advance_until([this] { return queue.empty(); });
+    streams.erase(std::find(streams.begin(), streams.end(), this));
+}
+
 void revive_device() {
-    const std::lock_guard<std::mutex> lock(state_mutex);
+    const Lock lock(device_mutex);
     state = Outcome();
 }
 
 bool recording_here() { return recordings_here > 0; }
 
 Outcome enqueue(Stream& stream, Op op) {
-    if (stream.recording == nullptr) return perform(op);
-    const Outcome outcome = device_state();
-    if (outcome.status != CARAVAN_OK) return outcome;
-    stream.recording->graph.ops.push_back(std::move(op));
-    stream.unjoined = &stream != stream.recording->origin;
-    return {};
+    const Lock lock(device_mutex);
+    if (state.status != CARAVAN_OK) return state;
+    if (stream.recording != nullptr) {
+        stream.recording->graph.ops.push_back(std::move(op));
+        stream.unjoined = &stream != stream.recording->origin;
+        return {};
+    }
+    if (settings().late) return put(stream, {std::move(op), nullptr, nullptr});
+    return perform(op);
 }
 
 Outcome synchronize(Stream& stream) {
+    const Lock lock(device_mutex);
     if (stream.recording != nullptr) {
         return bad_call(stream, "a stream that records cannot be waited for");
     }
-    return device_state();
+    return advance_until([&] { return stream.queue.empty(); });
+}
+
+Outcome synchronize_device() {
+    const Lock lock(device_mutex);
+    return advance_until([] {
+        return std::all_of(streams.begin(), streams.end(),
+                           [](const Stream* stream) { return stream->queue.empty(); });
+    });
 }
 
 Outcome record(Event& event, Stream& stream) {
+    const Lock lock(device_mutex);
     event.recording = stream.recording;
     event.stream = &stream;
-    if (stream.recording == nullptr) {
-        event.recorded = true;
-        event.time = std::chrono::steady_clock::now();
-    }
-    return device_state();
+    if (stream.recording != nullptr) return state;
+    event.mark = std::make_shared<Mark>();
+    return put(stream, {nullptr, event.mark, nullptr});
 }
 
 Outcome wait(Stream& stream, Event& event) {
+    const Lock lock(device_mutex);
     if (event.recording == nullptr) {
         if (stream.recording != nullptr) {
             return bad_call(stream,
                             "a stream that records cannot wait for an event outside the recording");
         }
-        return device_state();
+        // One that was never recorded is nothing to wait for.
+        return event.mark == nullptr ? state : put(stream, {nullptr, nullptr, event.mark});
     }
     if (event.recording->origin == nullptr) {
         return bad_call(stream, "the event was part of a recording that has ended");
@@ -99,21 +171,24 @@ Outcome wait(Stream& stream, Event& event) {
     } else {
         stream.unjoined = true;
     }
-    return device_state();
+    return state;
 }
 
 Outcome elapsed(const Event& from, const Event& to, float& milliseconds) {
-    if (!from.recorded || !to.recorded) {
+    const Lock lock(device_mutex);
+    if (from.mark == nullptr || to.mark == nullptr) {
         return {CARAVAN_INVALID_ARGUMENT, "the event was never recorded outside a graph"};
     }
-    milliseconds = std::chrono::duration<float, std::milli>(to.time - from.time).count();
-    return device_state();
+    const Outcome outcome = advance_until([&] { return from.mark->happened && to.mark->happened; });
+    milliseconds =
+        std::chrono::duration<float, std::milli>(to.mark->time - from.mark->time).count();
+    return outcome;
 }
 
 Outcome begin_recording(Stream& stream) {
+    const Lock lock(device_mutex);
     if (stream.recording != nullptr) return bad_call(stream, "the stream records already");
-    const Outcome outcome = device_state();
-    if (outcome.status != CARAVAN_OK) return outcome;
+    if (state.status != CARAVAN_OK) return state;
     stream.recording = std::make_shared<Recording>();
     stream.recording->origin = &stream;
     ++recordings_here;
@@ -121,6 +196,7 @@ Outcome begin_recording(Stream& stream) {
 }
 
 Outcome end_recording(Stream& stream, std::unique_ptr<Graph>& graph) {
+    const Lock lock(device_mutex);
     const std::shared_ptr<Recording> recording = stream.recording;
     if (recording == nullptr) return {CARAVAN_INVALID_ARGUMENT, "the stream does not record"};
     if (recording->origin != &stream) {
@@ -144,13 +220,15 @@ Outcome end_recording(Stream& stream, std::unique_ptr<Graph>& graph) {
 }
 
 Outcome replay(const Graph& graph, Stream& stream) {
-    if (stream.recording != nullptr)
+    const Lock lock(device_mutex);
+    if (stream.recording != nullptr) {
         return bad_call(stream, "a graph cannot be part of a recording here");
+    }
     for (const Op& op : graph.ops) {
-        const Outcome outcome = perform(op);
+        const Outcome outcome = enqueue(stream, op);
         if (outcome.status != CARAVAN_OK) return outcome;
     }
-    return device_state();
+    return state;
 }
 
 const char* enqueue(Launch launch) {

@@ -1,10 +1,12 @@
 // Streams, events and graphs of the emulated device. Work is done in the order in which it was
-// issued, before the call that issues it returns; while a stream records, it is kept for the graph
-// instead.
+// issued, before the call that issues it returns; or, with Settings::late, whenever the order of
+// its stream and the events that it waits for allow, at random, so that a host that does not wait
+// reads what was there before. While a stream records, work is kept for the graph instead.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -39,20 +41,40 @@ struct Recording {
     std::string problem;  // the first call that cannot be recorded: the graph is then refused
 };
 
+// What an event marks: it happens when its stream comes to it.
+struct Mark {
+    bool happened = false;
+    std::chrono::steady_clock::time_point time;
+};
+
+// Work in the queue of a stream: an op, a mark to be made, or one to be waited for.
+struct Queued {
+    Op op;
+    std::shared_ptr<Mark> makes;
+    std::shared_ptr<Mark> waits_for;
+};
+
 struct Stream {
-    std::shared_ptr<Recording> recording;  // null while work is done at once
+    Stream();
+    ~Stream();
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+
+    std::deque<Queued> queue;
+    std::shared_ptr<Recording> recording;  // null while work is done
     bool unjoined = false;  // it has recorded work that the origin does not wait for yet
 };
 
 struct Event {
-    bool recorded = false;
-    std::chrono::steady_clock::time_point time;
+    std::shared_ptr<Mark> mark;            // of the last record; null before the first
     std::shared_ptr<Recording> recording;  // that it is part of
     Stream* stream = nullptr;              // on which it was recorded there
 };
 
 Outcome enqueue(Stream& stream, Op op);
 Outcome synchronize(Stream& stream);
+// Does all that was enqueued on any stream, as freeing memory does.
+Outcome synchronize_device();
 Outcome record(Event& event, Stream& stream);
 Outcome wait(Stream& stream, Event& event);
 Outcome elapsed(const Event& from, const Event& to, float& milliseconds);
