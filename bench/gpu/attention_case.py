@@ -187,7 +187,7 @@ class AttentionBackward(_Attention):
 
 
 def cases(size):
-    """The longest first."""
+    """The widest heads and the longest documents first."""
     heads, kv_heads = 2 * size.heads, size.kv_heads
     out = []
     for width in size.head_widths:

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import sys
+import threading
 import time
 import traceback
 
@@ -20,6 +21,9 @@ import cases
 import timing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXIT_HUNG = 4
+SLOW = 0.2  # seconds of a call that is too slow to be called many times
+TOO_SLOW = 1.0  # expected seconds of a call that is left out
 
 
 def write_json(path, value):
@@ -56,11 +60,34 @@ def error_of(case, got, reference):
     return worst
 
 
+class Watch:
+    """Ends the process when one case takes too long: a kernel that hangs cannot be stopped from inside."""
+
+    def __init__(self, seconds, give_up):
+        self.seconds = seconds
+        self.give_up = give_up
+        self.timer = None
+
+    def __enter__(self):
+        self.timer = threading.Timer(self.seconds, self._end)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def __exit__(self, *error):
+        self.timer.cancel()
+        return False
+
+    def _end(self):
+        self.give_up()
+        os._exit(EXIT_HUNG)
+
+
 class Bench:
     def __init__(self, library, place, options):
         self.library = library
         self.place = place
         self.options = options
+        self.work_rate = {}  # op -> what it does a second, where that is slow
         self.l2 = torch.cuda.get_device_properties(0).L2_cache_size if place.on_gpu else 0
 
     def sets(self, case):
@@ -91,6 +118,11 @@ class Bench:
         out = {
             "op": case.op, "variant": case.variant, "shape": case.shape, "dtype": case.dtype_name,
             "bytes": case.bytes, "flops": case.flops, "state": "measured"}
+        rate = self.work_rate.get(case.op)
+        if rate is not None and (case.flops or case.bytes) / rate > TOO_SLOW:
+            out["state"] = "left out"
+            out["message"] = f"would take {(case.flops or case.bytes) / rate:.1f} s a call"
+            return out
         generator = torch.Generator(device=self.place.torch_device).manual_seed(len(case.name) * 7919)
         inputs = [case.inputs(self.place, generator) for _ in range(self.sets(case))]
         self.settle()
@@ -99,7 +131,11 @@ class Bench:
         self.settle()
         runners = {}
         ours = self.check_ours(case, inputs, pristine, reference, out)
-        if ours is not None and not self.options.check_only:
+        slow = ours is not None and out["first_seconds"] > SLOW
+        if slow and self.place.on_gpu:
+            self.work_rate[case.op] = (case.flops or case.bytes) / out["first_seconds"]
+            out.update(seconds=out["first_seconds"], launch="once")
+        elif ours is not None and not self.options.check_only:
             runners["caravan"] = timing.runner(self.place, ours)
         if not self.options.no_peers:
             out["peers"] = {}
@@ -138,8 +174,10 @@ class Bench:
         self.restore(x, pristine)
         poison(case, x)
         self.settle()
+        begin = time.perf_counter()
         calls[0]()
         self.settle()
+        out["first_seconds"] = time.perf_counter() - begin
         again = case.result(self.library, x)
         out["same_bits"] = all(same_bits(first[name], again[name]) for name in first)
         self.restore(x, pristine)
@@ -160,6 +198,23 @@ class Bench:
             del got
             self.restore(x, pristine)
         return calls
+
+
+def warm_up(bench, wanted):
+    """Fills the compiler's cache with the peers that are compiled; measures nothing."""
+    for case in wanted:
+        generator = torch.Generator(device=bench.place.torch_device).manual_seed(1)
+        for name, make in case.peers(bench.place).items():
+            if name != "torch.compile":
+                continue
+            torch._dynamo.reset()
+            try:
+                make(case.inputs(bench.place, generator))()
+            except Exception as error:
+                print(f"{case.name}: {first_line(error)}", flush=True)
+            bench.settle()
+            print(f"{case.name}: compiled", flush=True)
+        torch.cuda.empty_cache()
 
 
 def same_bits(one, other):
@@ -222,6 +277,9 @@ def options():
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--time-limit", type=float, default=1e9, help="seconds; no case is begun after them")
     parser.add_argument("--require", action="store_true", help="fail where an op is not built")
+    parser.add_argument("--case-limit", type=float, default=60, help="seconds after which a case counts as hung")
+    parser.add_argument("--resume", action="store_true", help="leave out what --out has already")
+    parser.add_argument("--warm-up", action="store_true", help="only compile the peers")
     parser.add_argument("--out", help="JSON file, written anew after every case")
     return parser.parse_args()
 
@@ -229,7 +287,9 @@ def options():
 def main():
     chosen = options()
     began = time.monotonic()
-    header = ROOT / "native/include/caravan/caravan.h"
+    header = pathlib.Path(chosen.library).with_name("caravan.h")
+    if not header.is_file():
+        header = ROOT / "native/include/caravan/caravan.h"
     library = abi.Library(chosen.library, header, chosen.cuda_library)
     try:
         place = abi.Place(library, chosen.device)
@@ -243,28 +303,50 @@ def main():
     document = {
         "bench": "kernels against PyTorch", "device": place.name, "torch": torch.__version__, "size": chosen.size,
         "samples": chosen.samples, "complete": False, "results": []}
+    wanted = [case for case in cases.all_cases(chosen.size)
+              if not chosen.op or any(case.op.startswith(op) for op in chosen.op)]
+    if chosen.warm_up:
+        warm_up(bench, wanted)
+        return 0
+    done = set()
+    if chosen.resume and os.path.exists(chosen.out):
+        with open(chosen.out, encoding="utf-8") as file:
+            document["results"] = json.load(file)["results"]
+        done = {(one["op"], one["variant"], one["shape"], one["dtype"]) for one in document["results"]}
     roofs = []
     if not chosen.check_only:
         roofs.append(timing.roof(place, chosen.samples, small=not place.on_gpu))
         document["roof"] = roofs[0]
         print(f"{place.name}: copy {roofs[0]['copy_bytes_per_s'] / 1e9:.0f} GB/s, "
               f"bf16 product {roofs[0]['product_flops_per_s'] / 1e12:.1f} TFLOP/s", flush=True)
-    wanted = [case for case in cases.all_cases(chosen.size)
-              if not chosen.op or any(case.op.startswith(op) for op in chosen.op)]
     bad = 0
     for number, case in enumerate(wanted):
+        if (case.op, case.variant, case.shape, case.dtype_name) in done:
+            continue
         if time.monotonic() - began > chosen.time_limit:
             document["left_out"] = [one.name for one in wanted[number:]]
             break
+
+        def failed(message, case=case):
+            return {"op": case.op, "variant": case.variant, "shape": case.shape, "dtype": case.dtype_name,
+                    "bytes": case.bytes, "flops": case.flops, "state": "failed", "message": message}
+
+        def hung(case=case):
+            document["results"].append(failed(f"hung: no end after {chosen.case_limit:.0f} s"))
+            document["aborted"] = case.name
+            if chosen.out:
+                write_json(chosen.out, document)
+
         try:
-            result = bench.measure(case)
+            with Watch(chosen.case_limit, hung):
+                result = bench.measure(case)
         except Exception as error:
             traceback.print_exc()
-            result = {"op": case.op, "variant": case.variant, "shape": case.shape, "dtype": case.dtype_name,
-                      "bytes": case.bytes, "flops": case.flops, "state": "failed", "message": first_line(error)}
-            if place.on_gpu and "CUDA error" in str(error):
+            result = failed(first_line(error))
+            # After such an error nothing on the device can be trusted: another process goes on.
+            if place.on_gpu and ("CUDA error" in str(error) or "status 4" in str(error)):
                 document["results"].append(result)
-                document["aborted"] = f"the device failed in {case.name}"
+                document["aborted"] = case.name
                 bad += 1
                 break
         if roofs:
@@ -283,6 +365,7 @@ def main():
     document["seconds"] = time.monotonic() - began
     if chosen.out:
         write_json(chosen.out, document)
+    sys.stdout.flush()
     return 1 if bad else 0
 
 
