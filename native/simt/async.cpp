@@ -41,6 +41,7 @@ void run_work(Pending& pending) {
     pending.ran = true;
     const Trusted trusted;
     if (pending.work.run) pending.work.run();
+    pending.work.run = nullptr;  // freed here, where memory is not checked
 }
 
 void end_reads(Pending& pending, int thread, Clock clock) {
