@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "core/activations.h"
 #include "core/blocks.h"
 #include "cpu/kernels.h"
 #include "cpu/simd.h"
@@ -10,9 +11,13 @@
 namespace caravan {
 namespace CARAVAN_ISA {
 
-struct Activation {
-    Vec value;       // f(x)
-    Vec derivative;  // f'(x)
+// What core/activations.h needs of vectors.
+struct VectorMath {
+    static Vec exp(Vec x) { return CARAVAN_ISA::exp(x); }
+    static Vec inverse(Vec x) { return 1.0f / x; }
+    static Vec clamp(Vec x, float low, float high) {
+        return min(broadcast(high), max(broadcast(low), x));  // this way a NaN stays one
+    }
 };
 
 // Calls body(tag, r) for every row r, tag as with_storage gives it.
@@ -26,7 +31,6 @@ inline void for_rows(Pool& pool, const caravan_tensor& matrix, Body&& body) {
     });
 }
 
-// activation(x) gives an Activation; what is not used of it is not computed.
 template <typename F>
 inline void glu_forward(Pool& pool, const caravan_glu_forward_args& args, F&& activation) {
     for_rows(pool, args.gate, [&](auto tag, int64_t r) {
@@ -51,7 +55,7 @@ inline void glu_backward(Pool& pool, const caravan_glu_backward_args& args, F&& 
         T* const d_up = row<T>(args.d_up, r);
         for_vectors(args.gate.shape[1], [&](int64_t i, auto part) {
             const Vec g = load(d_out + i, part);
-            const Activation f = activation(load(gate + i, part));
+            const Activation<Vec> f = activation(load(gate + i, part));
             const Vec to_gate = g * load(up + i, part) * f.derivative;
             store(d_up + i, g * f.value, part);
             store(d_gate + i, to_gate, part);
