@@ -17,8 +17,14 @@
     X(embedding_backward, caravan_embedding_backward_args) \
     X(gather_forward, caravan_gather_args)                 \
     X(gather_backward, caravan_gather_args)                \
+    X(geglu_forward, caravan_glu_forward_args)             \
+    X(geglu_backward, caravan_glu_backward_args)           \
+    X(rmsnorm_forward, caravan_rmsnorm_forward_args)       \
+    X(rmsnorm_backward, caravan_rmsnorm_backward_args)     \
     X(rope_forward, caravan_rope_args)                     \
-    X(rope_backward, caravan_rope_args)
+    X(rope_backward, caravan_rope_args)                    \
+    X(swiglu_forward, caravan_glu_forward_args)            \
+    X(swiglu_backward, caravan_glu_backward_args)
 
 namespace caravan {
 namespace cuda {

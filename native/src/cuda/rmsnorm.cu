@@ -1,0 +1,492 @@
+// RMSNorm, optionally fused with the residual addition before it.
+// Bytes, in elements of x for each element: forward 2 (x, y), with a residual 4 (x, residual, sum,
+// y); backward 3 (d_y, x, d_x), with d_sum 4; where a row is read twice (rmsnorm_config.h) forward
+// 3, with a residual 5, backward 5, with d_sum 6, and 8 bytes of partial sums. Besides: weight and
+// rstd once, and in the backward 8 bytes a column for each block of partial_blocks, mostly in L2.
+#include "core/blocks.h"
+#include "cuda/kernels.h"
+#include "cuda/partials.cuh"
+#include "cuda/rmsnorm.cuh"
+#include "cuda/tile/copy_async.cuh"
+
+namespace caravan {
+namespace cuda {
+namespace {
+
+// x + residual as stored: what is normalised, and what a backward will see.
+template <typename T, int N>
+__device__ __forceinline__ tile::Vector<T, N> added(const tile::Vector<T, N>& x,
+                                                    const tile::Vector<T, N>& residual) {
+    tile::Vector<float, N> sum;
+#pragma unroll
+    for (int j = 0; j < N; ++j) sum[j] = tile::to_float(x[j]) + tile::to_float(residual[j]);
+    return tile::from_floats<T>(sum);
+}
+
+template <typename T, int N>
+__device__ __forceinline__ float squares(const tile::Vector<T, N>& part, float sum) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+        const float h = tile::to_float(part[j]);
+        sum += h * h;
+    }
+    return sum;
+}
+
+template <typename T, int N>
+__device__ __forceinline__ tile::Vector<T, N> normalised(const tile::Vector<T, N>& h,
+                                                         const tile::Vector<float, N>& weight,
+                                                         float rstd) {
+    tile::Vector<float, N> y;
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+        y[j] = tile::to_float(h[j]) * rstd * weight[j];
+    }
+    return tile::from_floats<T>(y);
+}
+
+// ------------------------------------------------------------------------------- forward
+
+// Rows are held in registers: a thread loads its parts of kRows rows before it uses the first.
+template <typename T, int kParts, int kRows, bool kWide, int kThreads = 512>
+__global__ void __launch_bounds__(kThreads) rmsnorm_fwd_kernel(RmsNormForward<T> args) {
+    constexpr int N = tile::kLanes<T>;
+    constexpr int kAhead = kThreads > 512 ? 1 : kParts < 4 ? kParts : 4;  // parts of residual
+    float* const scratch = tile::Shared().take<float>(kRmsNormScratch + 1);
+    const int group = args.group;
+    const int lane = static_cast<int>(threadIdx.x) % group;
+    const int side = static_cast<int>(threadIdx.x) / group;
+    const int side_by_side = static_cast<int>(blockDim.x) / group;
+    const int rank = args.cluster > 1 ? static_cast<int>(tile::cluster_rank()) : 0;
+    const int64_t first_row =
+        static_cast<int64_t>(blockIdx.x / args.cluster) * side_by_side * kRows + side;
+    const int first_part = rank * kParts * group + lane;
+
+    // body(r, p, row, element) for parts p0 .. p0 + count - 1 of each row.
+    const auto visit = [&](int p0, int count, auto&& body) {
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+#pragma unroll
+            for (int p = p0; p < p0 + count; ++p) {
+                const int64_t row = first_row + r * side_by_side;
+                const int part = first_part + p * group;
+                if (row < args.rows && part < args.parts) body(r, p, row, part * N);
+            }
+        }
+    };
+    tile::Vector<T, N> h[kRows][kParts] = {};
+    visit(0, kParts, [&](int r, int p, int64_t row, int64_t at) {
+        h[r][p] = tile::load_part<kWide, N>(args.x[row], at, args.width);
+    });
+    if (args.residual.data != nullptr) {
+#pragma unroll
+        for (int p0 = 0; p0 < kParts; p0 += kAhead) {
+            tile::Vector<T, N> residual[kRows][kAhead] = {};
+            visit(p0, kAhead, [&](int r, int p, int64_t row, int64_t at) {
+                residual[r][p - p0] = tile::load_part<kWide, N>(args.residual[row], at, args.width);
+            });
+            visit(p0, kAhead, [&](int r, int p, int64_t row, int64_t at) {
+                h[r][p] = added(h[r][p], residual[r][p - p0]);
+                tile::store_part<kWide>(args.sum[row], at, args.width, h[r][p]);
+            });
+        }
+    }
+
+    float rstd[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+        float sum = 0;
+#pragma unroll
+        for (int p = 0; p < kParts; ++p) sum = squares(h[r][p], sum);
+        sum = group_sum(sum, group, scratch);
+        if (args.cluster > 1) sum = cluster_sum(sum, args.cluster, scratch + kRmsNormScratch);
+        rstd[r] = rsqrtf(sum * args.inverse_width + args.eps);
+        const int64_t row = first_row + r * side_by_side;
+        if (args.rstd != nullptr && lane == 0 && rank == 0 && row < args.rows) {
+            args.rstd[row] = rstd[r];
+        }
+    }
+
+#pragma unroll
+    for (int p = 0; p < kParts; ++p) {
+        const int part = first_part + p * group;
+        if (part >= args.parts) continue;
+        const auto weight = args.weight.template part<kWide, N>(part * N, args.width);
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+            const int64_t row = first_row + r * side_by_side;
+            if (row >= args.rows) continue;
+            tile::store_part<kWide>(args.y[row], part * N, args.width,
+                                    normalised(h[r][p], weight, rstd[r]));
+        }
+    }
+    if (args.cluster > 1) tile::cluster_sync();
+}
+
+// A block reads its row twice.
+template <typename T, bool kWide>
+__global__ void __launch_bounds__(kRmsNormPasses)
+    rmsnorm_fwd_passes_kernel(RmsNormForward<T> args) {
+    constexpr int N = tile::kLanes<T>;
+    float* const scratch = tile::Shared().take<float>(kRmsNormScratch);
+    const int64_t row = blockIdx.x;
+    const T* source = args.x[row];
+    float sum = 0;
+    if (args.residual.data != nullptr) {
+#pragma unroll 2
+        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+            const auto h =
+                added(tile::load_part<kWide, N>(source, part * N, args.width),
+                      tile::load_part<kWide, N>(args.residual[row], part * N, args.width));
+            tile::store_part<kWide>(args.sum[row], part * N, args.width, h);
+            sum = squares(h, sum);
+        }
+        source = args.sum[row];
+    } else {
+#pragma unroll 4
+        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+            sum = squares(tile::load_part<kWide, N, false>(source, part * N, args.width), sum);
+        }
+    }
+    sum = group_sum(sum, kRmsNormPasses, scratch);
+    const float rstd = rsqrtf(sum * args.inverse_width + args.eps);
+    if (args.rstd != nullptr && threadIdx.x == 0) args.rstd[row] = rstd;
+#pragma unroll 2
+    for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+        const auto h = tile::load_part<kWide, N>(source, part * N, args.width);
+        const auto weight = args.weight.template part<kWide, N>(part * N, args.width);
+        tile::store_part<kWide>(args.y[row], part * N, args.width, normalised(h, weight, rstd));
+    }
+}
+
+// ------------------------------------------------------------------------------- backward
+
+// With g = d_y * weight and n = h * rstd: the part's share of the sum of g * h.
+template <typename T, int N>
+__device__ __forceinline__ float products(const tile::Vector<T, N>& d_y,
+                                          const tile::Vector<T, N>& h,
+                                          const tile::Vector<float, N>& weight, float sum) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+        sum += tile::to_float(d_y[j]) * weight[j] * tile::to_float(h[j]);
+    }
+    return sum;
+}
+
+// d_x = rstd * (g - n * mean) + d_sum, mean that of g * n; and d_weight += d_y * n.
+template <typename T, int N>
+__device__ __forceinline__ tile::Vector<T, N> gradient(const tile::Vector<T, N>& d_y,
+                                                       const tile::Vector<T, N>& h,
+                                                       const tile::Vector<float, N>& weight,
+                                                       const tile::Vector<T, N>& d_sum, float rstd,
+                                                       float mean,
+                                                       tile::Vector<float, N>& d_weight) {
+    tile::Vector<float, N> d_x;
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+        const float d = tile::to_float(d_y[j]), normal = tile::to_float(h[j]) * rstd;
+        d_weight[j] += d * normal;
+        d_x[j] = (d * weight[j] - normal * mean) * rstd + tile::to_float(d_sum[j]);
+    }
+    return tile::from_floats<T>(d_x);
+}
+
+__device__ __forceinline__ void wait_for_all_but(int groups) {
+    switch (groups) {
+        case 0:
+            return tile::copy_async_wait<0>();
+        case 1:
+            return tile::copy_async_wait<1>();
+        case 2:
+            return tile::copy_async_wait<2>();
+        default:
+            return tile::copy_async_wait<3>();
+    }
+}
+
+// A block of rows for each block, or cluster, of the grid. Each thread copies its own parts of the
+// rows to come into its own places in shared memory, so that nobody waits for others' copies, and
+// keeps its columns' sums of d_weight in registers.
+template <typename T, int kParts, int kRows, bool kWide>
+__global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
+    rmsnorm_bwd_kernel(RmsNormBackward<T> args) {
+    constexpr int N = tile::kLanes<T>;
+    tile::Shared shared;
+    float* const scratch = shared.take<float>(2 * kRmsNormScratch);
+    float* const slots = shared.take<float>(kRmsNormScratch);
+    auto* const places = shared.take<tile::Vector<T, N>>(0);
+    const int group = args.group;
+    const int threads = static_cast<int>(blockDim.x);
+    const int lane = static_cast<int>(threadIdx.x) % group;
+    const int side = static_cast<int>(threadIdx.x) / group;
+    const int side_by_side = threads / group;
+    const int rank = args.cluster > 1 ? static_cast<int>(tile::cluster_rank()) : 0;
+    const int first_part = rank * kParts * group + lane;
+    const int64_t block = blockIdx.x / args.cluster;
+    const int64_t begin = block * args.block_rows;
+    const int64_t left = args.rows - begin;
+    const int count = static_cast<int>(left < args.block_rows ? left : args.block_rows);
+    const int at_once = side_by_side * kRows;
+    const bool adds = args.d_sum.data != nullptr;
+    const int streams = adds ? 3 : 2;
+
+    // body(r, p, row, element) for this thread's parts of the rows `first`, `first` + side_by_side,
+    // ..., counted from `begin`. Element by element, unrolling would take too many registers.
+    const auto visit = [&](int first, auto unrolled, auto&& body) {
+        [[maybe_unused]] constexpr int kUnroll = kWide || unrolled.value ? kParts : 1;
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+            const int row = first + r * side_by_side;
+#pragma unroll kUnroll
+            for (int p = 0; p < kParts; ++p) {
+                const int part = first_part + p * group;
+                if (row < count && part < args.parts) body(r, p, begin + row, part * N);
+            }
+        }
+    };
+    const auto place = [&](int stage, int stream, int r, int p) {
+        const int number = ((stage * streams + stream) * kRows + r) * kParts + p;
+        return places + number * threads + threadIdx.x;
+    };
+    const auto fetch = [&](int first, int stage) {
+        visit(first, std::false_type{}, [&](int r, int p, int64_t row, int64_t at) {
+            const auto bring = [&](const Rows<const T>& rows, int stream) {
+                auto* const to = place(stage, stream, r, p);
+                if constexpr (kWide) {
+                    tile::copy_async<16>(to, rows[row] + at);
+                } else {
+                    const auto part = tile::load_part<false, N>(rows[row], at, args.width);
+                    tile::store_bytes<16>(to, &part);
+                }
+            };
+            bring(args.d_y, 0);
+            bring(args.x, 1);
+            if (adds) bring(args.d_sum, 2);
+        });
+        tile::copy_async_commit();
+    };
+    const auto fetched = [&](int stage, int stream, int r, int p) {
+        tile::Vector<T, N> part;
+        tile::load_bytes<16>(&part, place(stage, stream, r, p));
+        return part;
+    };
+
+    // Again and again out of L1: in registers it would cost as much as the sums.
+    const auto weight_at = [&](int64_t at) {
+        return args.weight.template part<kWide, N>(at, args.width);
+    };
+
+    tile::Vector<float, N> d_weight[kParts] = {};
+    const int ahead = args.stages - 1;
+    for (int stage = 0; stage < ahead; ++stage) fetch(side + stage * at_once, stage);
+
+    int stage = 0, odd = 0;
+    for (int first = side; first - side < count; first += at_once) {
+        fetch(first + ahead * at_once, stage == 0 ? ahead : stage - 1);
+        float rstd[kRows];
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+            const int row = first + r * side_by_side;
+            rstd[r] = row < count ? args.rstd[begin + row] : 0.0f;
+        }
+        wait_for_all_but(ahead);
+
+        float mean[kRows] = {};
+        visit(first, std::false_type{}, [&](int r, int p, int64_t, int64_t at) {
+            mean[r] =
+                products(fetched(stage, 0, r, p), fetched(stage, 1, r, p), weight_at(at), mean[r]);
+        });
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+            mean[r] = group_sum(mean[r], group, scratch + odd * kRmsNormScratch);
+            if (args.cluster > 1) mean[r] = cluster_sum(mean[r], args.cluster, slots + odd);
+            mean[r] *= rstd[r] * args.inverse_width;
+        }
+        visit(first, std::true_type{}, [&](int r, int p, int64_t row, int64_t at) {
+            tile::Vector<T, N> d_sum = {};
+            if (adds) d_sum = fetched(stage, 2, r, p);
+            tile::store_part<kWide>(args.d_x[row], at, args.width,
+                                    gradient(fetched(stage, 0, r, p), fetched(stage, 1, r, p),
+                                             weight_at(at), d_sum, rstd[r], mean[r], d_weight[p]));
+        });
+        stage = stage == ahead ? 0 : stage + 1;
+        odd ^= 1;
+    }
+
+    // The sums of the rows side by side, added in their order, where the rows were.
+    tile::copy_async_wait<0>();
+    __syncthreads();
+    const int own = kParts * group * N;  // columns of this block
+    float* const sums = reinterpret_cast<float*>(places);
+#pragma unroll
+    for (int p = 0; p < kParts; ++p) {
+#pragma unroll
+        for (int j = 0; j < N; ++j) sums[side * own + (p * group + lane) * N + j] = d_weight[p][j];
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < own; i += threads) {
+        const int64_t column = static_cast<int64_t>(rank) * own + i;
+        if (column >= args.width) break;
+        float sum = sums[i];
+        for (int s = 1; s < side_by_side; ++s) sum += sums[s * own + i];
+        args.partials[block * args.width + column] = sum;
+    }
+    if (args.cluster > 1) tile::cluster_sync();
+}
+
+// A block reads each of its rows twice, and adds to its partial sums in memory.
+template <typename T, bool kWide>
+__global__ void __launch_bounds__(kRmsNormPasses)
+    rmsnorm_bwd_passes_kernel(RmsNormBackward<T> args) {
+    constexpr int N = tile::kLanes<T>;
+    float* const scratch = tile::Shared().take<float>(2 * kRmsNormScratch);
+    float* const partials = args.partials + blockIdx.x * args.width;
+    const int64_t begin = blockIdx.x * args.block_rows;
+    const int64_t end = begin + args.block_rows < args.rows ? begin + args.block_rows : args.rows;
+    for (int64_t row = begin; row < end; ++row) {
+        float mean = 0;
+#pragma unroll 2
+        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+            const int64_t at = part * N;
+            mean = products(tile::load_part<kWide, N, false>(args.d_y[row], at, args.width),
+                            tile::load_part<kWide, N, false>(args.x[row], at, args.width),
+                            args.weight.template part<kWide, N>(at, args.width), mean);
+        }
+        const float rstd = args.rstd[row];
+        mean = group_sum(mean, kRmsNormPasses, scratch + (row - begin) % 2 * kRmsNormScratch) *
+               (rstd * args.inverse_width);
+        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+            const int64_t at = part * N;
+            tile::Vector<T, N> d_sum = {};
+            if (args.d_sum.data != nullptr) {
+                d_sum = tile::load_part<kWide, N>(args.d_sum[row], at, args.width);
+            }
+            tile::Vector<float, N> d_weight = {};
+            if (row > begin) d_weight = tile::load_part<false, N, false>(partials, at, args.width);
+            tile::store_part<kWide>(
+                args.d_x[row], at, args.width,
+                gradient(tile::load_part<kWide, N>(args.d_y[row], at, args.width),
+                         tile::load_part<kWide, N>(args.x[row], at, args.width),
+                         args.weight.template part<kWide, N>(at, args.width), d_sum, rstd, mean,
+                         d_weight));
+            tile::store_part<false>(partials, at, args.width, d_weight);
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------- launchers
+
+// Calls body(tag, wide) with tags for the storage of rows and for the route.
+template <typename Body>
+void with_route(int32_t dtype, bool wide, Body&& body) {
+    with_storage(dtype, [&](auto* tag) {
+        if (wide) {
+            body(tag, std::true_type{});
+        } else {
+            body(tag, std::false_type{});
+        }
+    });
+}
+
+}  // namespace
+
+void rmsnorm_forward(tile::Launcher& launcher, const caravan_rmsnorm_forward_args& args) {
+    const int64_t rows = args.x.shape[0], width = args.x.shape[1];
+    if (rows == 0) return;
+    const bool adds = args.residual.data != nullptr;
+    const bool wide = wide_rows(args.x) && wide_rows(args.y) && wide_start(args.weight) &&
+                      (!adds || (wide_rows(args.residual) && wide_rows(args.sum)));
+    const RmsNormConfig config = rmsnorm_forward_config(rows, width, element_bytes(args.x), wide,
+                                                        launcher.target().capability);
+    with_route(args.x.dtype, wide, [&](auto* tag, auto is_wide) {
+        using T = StorageOf<decltype(tag)>;
+        constexpr bool kWide = decltype(is_wide)::value;
+        RmsNormForward<T> known = {};
+        known.x = rows_of<const T>(args.x);
+        known.y = rows_of<T>(args.y);
+        if (adds) {
+            known.residual = rows_of<const T>(args.residual);
+            known.sum = rows_of<T>(args.sum);
+        }
+        known.weight = weight_of(args.weight, args.weight_offset);
+        known.rstd = data<float>(args.rstd);
+        known.rows = rows;
+        known.width = width;
+        known.parts = ceil_divide(width, tile::kLanes<T>);
+        known.eps = args.eps;
+        known.inverse_width = static_cast<float>(1 / static_cast<double>(width));
+        known.group = config.group;
+        known.cluster = config.cluster;
+        tile::Config launch =
+            tile::config(ceil_divide(rows, config.rows_at_once()) * config.cluster, config.threads,
+                         config.shared_bytes);
+        launch.cluster = config.cluster;
+        switch (config.parts) {
+            case 1:
+                return launcher.run(rmsnorm_fwd_kernel<T, 1, 4, kWide>, launch, known);
+            case 2:
+                return launcher.run(rmsnorm_fwd_kernel<T, 2, 2, kWide>, launch, known);
+            case 4:
+                return launcher.run(rmsnorm_fwd_kernel<T, 4, 1, kWide>, launch, known);
+            case 8:
+                if constexpr (kWide && std::is_same_v<T, float>) {
+                    if (config.threads > 512) {
+                        return launcher.run(rmsnorm_fwd_kernel<T, 8, 1, true, 1024>, launch, known);
+                    }
+                }
+                return launcher.run(rmsnorm_fwd_kernel<T, 8, 1, kWide>, launch, known);
+            default:
+                return launcher.run(rmsnorm_fwd_passes_kernel<T, kWide>, launch, known);
+        }
+    });
+}
+
+void rmsnorm_backward(tile::Launcher& launcher, const caravan_rmsnorm_backward_args& args) {
+    const int64_t rows = args.x.shape[0], width = args.x.shape[1];
+    if (rows == 0) return;
+    const bool adds = args.d_sum.data != nullptr;
+    const Blocks blocks = partial_blocks(CARAVAN_CUDA, rows);
+    const RmsNormConfig config =
+        rmsnorm_backward_config(blocks.size, width, element_bytes(args.x), adds ? 3 : 2,
+                                launcher.target().capability, launcher.target().shared_bytes);
+    const bool wide = wide_rows(args.d_y) && wide_rows(args.x) && wide_rows(args.d_x) &&
+                      wide_start(args.weight) && (!adds || wide_rows(args.d_sum));
+    auto* const partials = data<float>(args.workspace);
+    with_route(args.x.dtype, wide, [&](auto* tag, auto is_wide) {
+        using T = StorageOf<decltype(tag)>;
+        constexpr bool kWide = decltype(is_wide)::value;
+        RmsNormBackward<T> known = {};
+        known.d_y = rows_of<const T>(args.d_y);
+        known.x = rows_of<const T>(args.x);
+        if (adds) known.d_sum = rows_of<const T>(args.d_sum);
+        known.d_x = rows_of<T>(args.d_x);
+        known.weight = weight_of(args.weight, args.weight_offset);
+        known.rstd = data<const float>(args.rstd);
+        known.partials = partials;
+        known.rows = rows;
+        known.block_rows = blocks.size;
+        known.width = width;
+        known.parts = ceil_divide(width, tile::kLanes<T>);
+        known.inverse_width = static_cast<float>(1 / static_cast<double>(width));
+        known.group = config.group;
+        known.cluster = config.cluster;
+        known.stages = config.stages;
+        tile::Config launch =
+            tile::config(blocks.count * config.cluster, config.threads, config.shared_bytes);
+        launch.cluster = config.cluster;
+        switch (config.parts) {
+            case 1:
+                return launcher.run(rmsnorm_bwd_kernel<T, 1, 2, kWide>, launch, known);
+            case 2:
+                return launcher.run(rmsnorm_bwd_kernel<T, 2, 1, kWide>, launch, known);
+            case 4:
+                return launcher.run(rmsnorm_bwd_kernel<T, 4, 1, kWide>, launch, known);
+            default:
+                return launcher.run(rmsnorm_bwd_passes_kernel<T, kWide>, launch, known);
+        }
+    });
+    add_partials(launcher, partials, blocks.count, args.d_weight);
+}
+
+}  // namespace cuda
+}  // namespace caravan
