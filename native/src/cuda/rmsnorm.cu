@@ -48,10 +48,10 @@ __device__ __forceinline__ tile::Vector<T, N> normalised(const tile::Vector<T, N
 // ------------------------------------------------------------------------------- forward
 
 // Rows are held in registers: a thread loads its parts of kRows rows before it uses the first.
-template <typename T, int kParts, int kRows, bool kWide, int kThreads = 512>
-__global__ void __launch_bounds__(kThreads) rmsnorm_fwd_kernel(RmsNormForward<T> args) {
+template <typename T, int kParts, int kRows, bool kWide>
+__global__ void __launch_bounds__(kRmsNormThreads) rmsnorm_fwd_kernel(RmsNormForward<T> args) {
     constexpr int N = tile::kLanes<T>;
-    constexpr int kAhead = kThreads > 512 ? 1 : kParts < 4 ? kParts : 4;  // parts of residual
+    constexpr int kAhead = kParts < 4 ? kParts : kParts < 16 ? 4 : 1;  // parts of residual
     float* const scratch = tile::Shared().take<float>(kRmsNormScratch + 1);
     const int group = args.group;
     const int lane = static_cast<int>(threadIdx.x) % group;
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(kThreads) rmsnorm_fwd_kernel(RmsNormForward<T>
 
 // A block reads its row twice.
 template <typename T, bool kWide>
-__global__ void __launch_bounds__(kRmsNormPasses)
+__global__ void __launch_bounds__(kRmsNormThreads)
     rmsnorm_fwd_passes_kernel(RmsNormForward<T> args) {
     constexpr int N = tile::kLanes<T>;
     float* const scratch = tile::Shared().take<float>(kRmsNormScratch);
@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kRmsNormPasses)
     float sum = 0;
     if (args.residual.data != nullptr) {
 #pragma unroll 2
-        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormThreads) {
             const auto h =
                 added(tile::load_part<kWide, N>(source, part * N, args.width),
                       tile::load_part<kWide, N>(args.residual[row], part * N, args.width));
@@ -144,15 +144,15 @@ __global__ void __launch_bounds__(kRmsNormPasses)
         source = args.sum[row];
     } else {
 #pragma unroll 4
-        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormThreads) {
             sum = squares(tile::load_part<kWide, N, false>(source, part * N, args.width), sum);
         }
     }
-    sum = group_sum(sum, kRmsNormPasses, scratch);
+    sum = group_sum(sum, kRmsNormThreads, scratch);
     const float rstd = rsqrtf(sum * args.inverse_width + args.eps);
     if (args.rstd != nullptr && threadIdx.x == 0) args.rstd[row] = rstd;
 #pragma unroll 2
-    for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+    for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormThreads) {
         const auto h = tile::load_part<kWide, N>(source, part * N, args.width);
         const auto weight = args.weight.template part<kWide, N>(part * N, args.width);
         tile::store_part<kWide>(args.y[row], part * N, args.width, normalised(h, weight, rstd));
@@ -336,7 +336,7 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
 
 // A block reads each of its rows twice, and adds to its partial sums in memory.
 template <typename T, bool kWide>
-__global__ void __launch_bounds__(kRmsNormPasses)
+__global__ void __launch_bounds__(kRmsNormThreads)
     rmsnorm_bwd_passes_kernel(RmsNormBackward<T> args) {
     constexpr int N = tile::kLanes<T>;
     float* const scratch = tile::Shared().take<float>(2 * kRmsNormScratch);
@@ -346,16 +346,16 @@ __global__ void __launch_bounds__(kRmsNormPasses)
     for (int64_t row = begin; row < end; ++row) {
         float mean = 0;
 #pragma unroll 2
-        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormThreads) {
             const int64_t at = part * N;
             mean = products(tile::load_part<kWide, N, false>(args.d_y[row], at, args.width),
                             tile::load_part<kWide, N, false>(args.x[row], at, args.width),
                             args.weight.template part<kWide, N>(at, args.width), mean);
         }
         const float rstd = args.rstd[row];
-        mean = group_sum(mean, kRmsNormPasses, scratch + (row - begin) % 2 * kRmsNormScratch) *
+        mean = group_sum(mean, kRmsNormThreads, scratch + (row - begin) % 2 * kRmsNormScratch) *
                (rstd * args.inverse_width);
-        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormPasses) {
+        for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormThreads) {
             const int64_t at = part * N;
             tile::Vector<T, N> d_sum = {};
             if (args.d_sum.data != nullptr) {
@@ -429,14 +429,19 @@ void rmsnorm_forward(tile::Launcher& launcher, const caravan_rmsnorm_forward_arg
             case 4:
                 return launcher.run(rmsnorm_fwd_kernel<T, 4, 1, kWide>, launch, known);
             case 8:
-                if constexpr (kWide && std::is_same_v<T, float>) {
-                    if (config.threads > 512) {
-                        return launcher.run(rmsnorm_fwd_kernel<T, 8, 1, true, 1024>, launch, known);
-                    }
+                if constexpr (kWide) {
+                    return launcher.run(rmsnorm_fwd_kernel<T, 8, 1, true>, launch, known);
                 }
-                return launcher.run(rmsnorm_fwd_kernel<T, 8, 1, kWide>, launch, known);
-            default:
+                break;
+            case 16:
+                if constexpr (kWide && std::is_same_v<T, float>) {
+                    return launcher.run(rmsnorm_fwd_kernel<T, 16, 1, true>, launch, known);
+                }
+                break;
+            case 0:
                 return launcher.run(rmsnorm_fwd_passes_kernel<T, kWide>, launch, known);
+            default:
+                break;
         }
     });
 }
@@ -446,11 +451,11 @@ void rmsnorm_backward(tile::Launcher& launcher, const caravan_rmsnorm_backward_a
     if (rows == 0) return;
     const bool adds = args.d_sum.data != nullptr;
     const Blocks blocks = partial_blocks(CARAVAN_CUDA, rows);
-    const RmsNormConfig config =
-        rmsnorm_backward_config(blocks.size, width, element_bytes(args.x), adds ? 3 : 2,
-                                launcher.target().capability, launcher.target().shared_bytes);
     const bool wide = wide_rows(args.d_y) && wide_rows(args.x) && wide_rows(args.d_x) &&
                       wide_start(args.weight) && (!adds || wide_rows(args.d_sum));
+    const RmsNormConfig config =
+        rmsnorm_backward_config(blocks.size, width, element_bytes(args.x), adds ? 3 : 2, wide,
+                                launcher.target().capability, launcher.target().shared_bytes);
     auto* const partials = data<float>(args.workspace);
     with_route(args.x.dtype, wide, [&](auto* tag, auto is_wide) {
         using T = StorageOf<decltype(tag)>;
@@ -480,9 +485,14 @@ void rmsnorm_backward(tile::Launcher& launcher, const caravan_rmsnorm_backward_a
             case 2:
                 return launcher.run(rmsnorm_bwd_kernel<T, 2, 1, kWide>, launch, known);
             case 4:
-                return launcher.run(rmsnorm_bwd_kernel<T, 4, 1, kWide>, launch, known);
-            default:
+                if constexpr (kWide) {
+                    return launcher.run(rmsnorm_bwd_kernel<T, 4, 1, true>, launch, known);
+                }
+                break;
+            case 0:
                 return launcher.run(rmsnorm_bwd_passes_kernel<T, kWide>, launch, known);
+            default:
+                break;
         }
     });
     add_partials(launcher, partials, blocks.count, args.d_weight);

@@ -26,9 +26,9 @@ struct RmsNormConfig {
     int64_t rows_at_once() const { return static_cast<int64_t>(side_by_side()) * rows; }
 };
 
-inline constexpr int kRmsNormPasses = 512;  // threads of a block that reads its row twice
-inline constexpr int kRmsNormCluster = 8;   // blocks of a cluster that every device can hold
-inline constexpr int kRmsNormScratch = 32;  // partial sums of a block's warps, in floats
+inline constexpr int kRmsNormThreads = 512;  // most of a block
+inline constexpr int kRmsNormCluster = 8;    // blocks of a cluster that every device can hold
+inline constexpr int kRmsNormScratch = 32;   // partial sums of a block's warps, in floats
 
 inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -69,23 +69,19 @@ inline RmsNormConfig rmsnorm_forward_config(int64_t rows, int64_t width, int64_t
         return config;
     }
     config.rows = 1;
-    // 512 threads of 4 parts, by up to 8 blocks; then of 8 parts; then 1,024 threads of 8 parts,
-    // which only float32 needs.
-    const struct {
-        int threads, parts;
-        bool built;
-    } choices[] = {{512, 4, true}, {512, 8, true}, {1024, 8, wide && element_bytes == 4}};
-    for (const auto& choice : choices) {
-        const int64_t most = static_cast<int64_t>(choice.threads) * choice.parts;
-        const int cluster = rmsnorm_cluster(parts, most, capability);
-        if (cluster == 0 || !choice.built) continue;
-        config.parts = choice.parts;
+    // 4 parts where that suffices, by up to 8 blocks; then 8, and for float32 16. Element by
+    // element that many would take more registers than there are.
+    for (int held = 4; held <= (!wide ? 4 : element_bytes == 4 ? 16 : 8); held *= 2) {
+        const int cluster =
+            rmsnorm_cluster(parts, static_cast<int64_t>(kRmsNormThreads) * held, capability);
+        if (cluster == 0) continue;
+        config.parts = held;
         config.cluster = cluster;
-        config.group = whole_warps(ceil_divide(ceil_divide(parts, cluster), choice.parts));
+        config.group = whole_warps(ceil_divide(ceil_divide(parts, cluster), held));
         config.threads = config.group;
         return config;
     }
-    config.group = config.threads = kRmsNormPasses;
+    config.group = config.threads = kRmsNormThreads;
     return config;
 }
 
@@ -93,9 +89,9 @@ inline RmsNormConfig rmsnorm_forward_config(int64_t rows, int64_t width, int64_t
 // memory, and the sums of d_weight over a block's rows in registers. `block_rows` are the rows of
 // one block of partial_blocks.
 inline RmsNormConfig rmsnorm_backward_config(int64_t block_rows, int64_t width,
-                                             int64_t element_bytes, int streams, int32_t capability,
-                                             int64_t shared_bytes) {
-    constexpr int kMostThreads = 512, kMostParts = 4;
+                                             int64_t element_bytes, int streams, bool wide,
+                                             int32_t capability, int64_t shared_bytes) {
+    const int most_parts = wide ? 4 : 2;  // as above
     const int64_t parts = ceil_divide(width * element_bytes, 16);
     const int64_t scratch = 3 * kRmsNormScratch * static_cast<int64_t>(sizeof(float));
     const int64_t usable = shared_bytes - scratch;
@@ -107,16 +103,16 @@ inline RmsNormConfig rmsnorm_backward_config(int64_t block_rows, int64_t width,
         config.rows = 2;
     } else {
         const int cluster =
-            rmsnorm_cluster(parts, static_cast<int64_t>(kMostThreads) * kMostParts, capability);
+            rmsnorm_cluster(parts, static_cast<int64_t>(kRmsNormThreads) * most_parts, capability);
         const int64_t own = cluster == 0 ? parts : ceil_divide(parts, cluster);
-        config.parts = own <= 2 * kMostThreads ? 2 : kMostParts;
+        config.parts = own <= 2 * kRmsNormThreads ? 2 : 4;
         config.rows = 1;
         config.group = whole_warps(ceil_divide(own, config.parts));
         config.cluster = cluster;
     }
     if (config.cluster != 0) {
         const int64_t side =
-            std::min<int64_t>(kMostThreads / config.group, ceil_divide(block_rows, config.rows));
+            std::min<int64_t>(kRmsNormThreads / config.group, ceil_divide(block_rows, config.rows));
         config.threads =
             whole_warps(config.group *
                         (config.group < 32 ? power_of_two_from(side) : std::max<int64_t>(side, 1)));
@@ -134,7 +130,7 @@ inline RmsNormConfig rmsnorm_backward_config(int64_t block_rows, int64_t width,
     config.parts = 0;
     config.rows = 1;
     config.cluster = 1;
-    config.group = config.threads = kRmsNormPasses;
+    config.group = config.threads = kRmsNormThreads;
     config.shared_bytes = scratch;
     return config;
 }
