@@ -22,6 +22,7 @@ inline void set_masters(Tensor& param, Tensor& remainder, const std::vector<doub
 
 inline std::vector<double> masters(Tensor& param, Tensor& remainder) {
     if (param.dtype() == CARAVAN_F32) return param.values();
+    settle();
     std::vector<double> values;
     for (int64_t i = 0; i < param.count(); ++i) {
         const auto low = static_cast<int16_t>(remainder.as<uint16_t>()[i]);

@@ -24,6 +24,10 @@ void check(const caravan_adamw_args& args) {
     check.same_dtype("v", args.v, "m", args.m);
     check.packed("segments", args.segments, {CARAVAN_U8}, {caravan::kAny});
     check.buffer("segments", args.segments, args.segments.shape[0]);
+    const auto segment = static_cast<int64_t>(sizeof(caravan_segment));
+    check.that(args.segments.shape[0] % segment == 0,
+               "segments: got %lld bytes, needs a multiple of %lld",
+               static_cast<long long>(args.segments.shape[0]), static_cast<long long>(segment));
     check.buffer("state", args.state, static_cast<int64_t>(sizeof(caravan_step_state)));
     check_rate(check, "beta1", args.beta1);
     check_rate(check, "beta2", args.beta2);
@@ -36,9 +40,6 @@ void check(const caravan_adamw_args& args) {
 void check_segments(const caravan_adamw_args& args) {
     const caravan::Check check(kOp);
     const auto size = static_cast<int64_t>(sizeof(caravan_segment));
-    check.that(args.segments.shape[0] % size == 0,
-               "segments: got %lld bytes, needs a multiple of %lld",
-               static_cast<long long>(args.segments.shape[0]), static_cast<long long>(size));
     const auto* segments = static_cast<const caravan_segment*>(args.segments.data);
     const int64_t n = args.param.shape[0];
     int64_t end = 0;

@@ -1,8 +1,8 @@
 // AdamW in one pass over parameter, gradient and both moments, each read once and written once.
 #include <algorithm>
-#include <cmath>
 #include <type_traits>
 
+#include "core/adamw_step.h"
 #include "core/blocks.h"
 #include "core/random.h"
 #include "cpu/kernels.h"
@@ -15,34 +15,8 @@ namespace {
 
 constexpr int64_t kGroup = 64;  // elements that share counters, see core/random.h
 
-// What is the same for all elements of a step.
-struct Step {
-    uint64_t seed, number;
-    float clip, lr, eps;
-    float beta1, beta2, rest1, rest2;  // rest = 1 - beta
-    float m_correction, v_correction;  // 1 / (1 - beta^step)
-};
-
-Step step_of(const caravan_adamw_args& args) {
-    const auto& state = *data<caravan_step_state>(args.state);
-    const auto beta1 = static_cast<double>(args.beta1);
-    const auto beta2 = static_cast<double>(args.beta2);
-    const auto t = static_cast<double>(state.step);
-    return {state.seed,
-            static_cast<uint64_t>(state.step),
-            state.clip_factor,
-            state.lr,
-            args.eps,
-            args.beta1,
-            args.beta2,
-            static_cast<float>(1 - beta1),
-            static_cast<float>(1 - beta2),
-            static_cast<float>(1 / (1 - std::pow(beta1, t))),
-            static_cast<float>(1 / (1 - std::pow(beta2, t)))};
-}
-
 // noise[i] = element_random(seed, step, 64 * group + i) for the 64 elements of a group.
-void draw(const Step& step, int64_t group, uint32_t noise[kGroup]) {
+void draw(const AdamWStep& step, int64_t group, uint32_t noise[kGroup]) {
     for (int lane = 0; lane < 16; lane += kLanes) {
         // Counters begin at a multiple of 16, so the upper half is the same for all.
         const uint64_t counter = static_cast<uint64_t>(group) * 16 + static_cast<uint64_t>(lane);
@@ -80,8 +54,8 @@ struct Streams {
 
 // Elements [first, last); noise, for bf16 moments, has the draws of the group from `origin` on.
 template <typename P, typename G, typename M>
-void update(const Step& step, const Master<P>& master, const Streams<G, M>& streams, float decay,
-            int64_t first, int64_t last, const uint32_t* noise, int64_t origin) {
+void update(const AdamWStep& step, const Master<P>& master, const Streams<G, M>& streams,
+            float decay, int64_t first, int64_t last, const uint32_t* noise, int64_t origin) {
     for_vectors(last - first, [&](int64_t offset, auto part) {
         const int64_t i = first + offset;
         const Vec g = load(streams.grad + i, part) * step.clip;
@@ -102,7 +76,7 @@ void update(const Step& step, const Master<P>& master, const Streams<G, M>& stre
 }
 
 template <typename P, typename G, typename M>
-void update_run(const Step& step, const Master<P>& master, const Streams<G, M>& streams,
+void update_run(const AdamWStep& step, const Master<P>& master, const Streams<G, M>& streams,
                 float decay, int64_t first, int64_t last) {
     if (std::is_same<M, float>::value) {
         update(step, master, streams, decay, first, last, nullptr, 0);
@@ -121,7 +95,8 @@ void update_run(const Step& step, const Master<P>& master, const Streams<G, M>& 
 }  // namespace
 
 void adamw_step(Pool& pool, const caravan_adamw_args& args) {
-    const Step step = step_of(args);
+    const AdamWStep step =
+        adamw_step_of(*data<caravan_step_state>(args.state), args.beta1, args.beta2, args.eps);
     const Blocks blocks = element_blocks(args.param.shape[0]);
     const auto* const segments = data<const caravan_segment>(args.segments);
     const auto* const segments_end =

@@ -7,9 +7,12 @@
 
 // name of the launcher, type of its argument struct; an op that is not here is "not built yet"
 #define CARAVAN_CUDA_KERNELS(X)                            \
+    X(adamw_step, caravan_adamw_args)                      \
     X(add_forward, caravan_add_args)                       \
     X(attention_forward, caravan_attention_forward_args)   \
     X(attention_backward, caravan_attention_backward_args) \
+    X(bias_forward, caravan_bias_forward_args)             \
+    X(bias_backward, caravan_bias_backward_args)           \
     X(cache_append_forward, caravan_cache_append_args)     \
     X(cast_forward, caravan_cast_args)                     \
     X(cross_entropy_forward, caravan_cross_entropy_args)   \
