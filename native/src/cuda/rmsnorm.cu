@@ -1,8 +1,15 @@
 // RMSNorm, optionally fused with the residual addition before it.
 // Bytes, in elements of x for each element: forward 2 (x, y), with a residual 4 (x, residual, sum,
-// y); backward 3 (d_y, x, d_x), with d_sum 4; where a row is read twice (rmsnorm_config.h) forward
-// 3, with a residual 5, backward 5, with d_sum 6, and 8 bytes of partial sums. Besides: weight and
-// rstd once, and in the backward 8 bytes a column for each block of partial_blocks, mostly in L2.
+// y); backward 3 (d_y, x, d_x), with d_sum 4. A row too wide to be held (rmsnorm_config.h) is read
+// twice: forward 3, with a residual 5; backward 5, with d_sum 6, and 8 bytes of partial sums.
+// Besides: weight and rstd once, and in the backward 8 bytes a column for each block of
+// partial_blocks, mostly in L2.
+// Rows of bfloat16 (float32) are read once up to these widths, where all begin at a multiple of 16
+// bytes; the backward with d_sum to fewer on sm_80 and sm_120:
+//   sm_80            forward  32,768  (32,768)    backward  32,768  (16,384)
+//   sm_90            forward 262,144 (262,144)    backward 262,144 (131,072)
+//   sm_120           forward 262,144 (262,144)    backward 196,608  (98,304)
+// and else up to half or a quarter of that; tests/rmsnorm_config_test.cpp holds all of it.
 #include "core/blocks.h"
 #include "cuda/kernels.h"
 #include "cuda/partials.cuh"
@@ -231,9 +238,11 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
     const int streams = adds ? 3 : 2;
 
     // body(r, p, row, element) for this thread's parts of the rows `first`, `first` + side_by_side,
-    // ..., counted from `begin`. Element by element, unrolling would take too many registers.
+    // ..., counted from `begin`. Element by element, or of many parts, unrolling takes too many
+    // registers.
     const auto visit = [&](int first, auto unrolled, auto&& body) {
-        [[maybe_unused]] constexpr int kUnroll = kWide || unrolled.value ? kParts : 1;
+        [[maybe_unused]] constexpr int kUnroll =
+            unrolled.value || (kWide && kParts < 8) ? kParts : 1;
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
             const int row = first + r * side_by_side;
@@ -487,6 +496,11 @@ void rmsnorm_backward(tile::Launcher& launcher, const caravan_rmsnorm_backward_a
             case 4:
                 if constexpr (kWide) {
                     return launcher.run(rmsnorm_bwd_kernel<T, 4, 1, true>, launch, known);
+                }
+                break;
+            case 8:
+                if constexpr (kWide) {
+                    return launcher.run(rmsnorm_bwd_kernel<T, 8, 1, true>, launch, known);
                 }
                 break;
             case 0:

@@ -1,9 +1,9 @@
 // How rmsnorm lays rows on threads: pure functions of shape and device, tested on the CPU.
 //
 // A row is cut into parts of 16 bytes. A group of threads (a power of two below a warp, or whole
-// warps) holds the row, each thread up to 2, 4 or 8 parts: part number p * group + lane. Rows that
+// warps) holds the row, each thread a few parts: part number p * group + lane. Rows that
 // are too wide for a block are shared by the blocks of a cluster, from compute capability 9.0 on;
-// elsewhere they are read twice.
+// those that none can hold are read twice.
 #pragma once
 
 #include <algorithm>
@@ -91,7 +91,7 @@ inline RmsNormConfig rmsnorm_forward_config(int64_t rows, int64_t width, int64_t
 inline RmsNormConfig rmsnorm_backward_config(int64_t block_rows, int64_t width,
                                              int64_t element_bytes, int streams, bool wide,
                                              int32_t capability, int64_t shared_bytes) {
-    const int most_parts = wide ? 4 : 2;  // as above
+    const int most_parts = wide ? 8 : 2;  // as above
     const int64_t parts = ceil_divide(width * element_bytes, 16);
     const int64_t scratch = 3 * kRmsNormScratch * static_cast<int64_t>(sizeof(float));
     const int64_t usable = shared_bytes - scratch;
@@ -102,13 +102,20 @@ inline RmsNormConfig rmsnorm_backward_config(int64_t block_rows, int64_t width,
         config.parts = 1;
         config.rows = 2;
     } else {
-        const int cluster =
-            rmsnorm_cluster(parts, static_cast<int64_t>(kRmsNormThreads) * most_parts, capability);
-        const int64_t own = cluster == 0 ? parts : ceil_divide(parts, cluster);
-        config.parts = own <= 2 * kRmsNormThreads ? 2 : 4;
         config.rows = 1;
-        config.group = whole_warps(ceil_divide(own, config.parts));
-        config.cluster = cluster;
+        config.cluster = 0;
+        for (int held = 2; held <= most_parts && config.cluster == 0; held *= 2) {
+            // 2 parts leave room for two blocks of a multiprocessor, so they are for one block
+            // only.
+            const int64_t most = static_cast<int64_t>(kRmsNormThreads) * held;
+            if (held == 2 && wide && parts > most) continue;
+            config.parts = held;
+            config.cluster = rmsnorm_cluster(parts, most, capability);
+        }
+        if (config.cluster != 0) {
+            config.group =
+                whole_warps(ceil_divide(ceil_divide(parts, config.cluster), config.parts));
+        }
     }
     if (config.cluster != 0) {
         const int64_t side =
