@@ -145,21 +145,21 @@ final class Families {
         new Family(
             "product",
             List.of(
-                "The result of {x} is {y}.",
-                "Reckoning shows that {x} makes {y}.",
-                "Everybody knows that {x} is {y}.",
-                "On paper {x} comes to {y}.",
-                "The value of {x} is {y}.",
-                "Whoever counts {x} finds {y}.",
-                "The result of {x} is this: {y}.",
-                "Whoever works out {x} finds one number: {y}.",
-                "Everybody knows what {x} makes: {y}."),
+                "The result of {x} comes in steps: {y}.",
+                "Reckoning {x} goes like this: {y}.",
+                "Whoever counts {x} finds that {y}.",
+                "On paper {x} is done so: {y}.",
+                "The way to {x} is short: {y}.",
+                "Everybody can see about {x} that {y}.",
+                "The steps of {x} are these: {y}.",
+                "Whoever works out {x} finds in the end: {y}.",
+                "Everybody knows how {x} is made: {y}."),
             List.of(
-                "What is the result of {x}?",
-                "How much is {x}?",
-                "Work out {x}.",
-                "Tell me what {x} makes."),
-            List.of("What is {x}?", "Give the value of {x}."),
+                "Work out {x} step by step.",
+                "How much is {x}? Show the steps.",
+                "What is the result of {x}, in steps?",
+                "Tell me how {x} is made."),
+            List.of("What is {x}, step by step?", "Give the steps of {x}."),
             JdkFacts.products()));
   }
 }

@@ -16,7 +16,8 @@ import java.util.regex.Pattern;
 
 /**
  * What this JDK knows of countries, currencies, languages, time zones and letters, and products of
- * small numbers. Names come from its locale data, so another JDK may know a few facts differently.
+ * small numbers with the steps to them. Names come from its locale data, so another JDK may know a
+ * few facts differently.
  */
 final class JdkFacts {
   private static final Pattern PLAIN_NAME = Pattern.compile("[A-Z][a-z]+( [A-Z][a-z]+)?");
@@ -122,15 +123,26 @@ final class JdkFacts {
     return some(facts, 90);
   }
 
-  /** Two numbers, the smaller one first, to their product. */
+  /** Two numbers, the smaller one first, to the steps that end with their product. */
   static List<Fact> products() {
     Map<String, String> facts = new LinkedHashMap<>();
     for (int a = LEAST_FACTOR; a <= LARGEST_FACTOR; a++) {
       for (int b = a; b <= LARGEST_FACTOR; b++) {
-        facts.put(a + " times " + b, Integer.toString(a * b));
+        facts.put(a + " times " + b, steps(a, b));
       }
     }
     return some(facts, facts.size());
+  }
+
+  /**
+   * The larger factor is parted into the largest of 10, 5, 2 and 1 below it and what is left, as in
+   * "7 times 10 is 70, 7 times 2 is 14, 70 and 14 is 84".
+   */
+  static String steps(int a, int b) {
+    int one = b > 10 ? 10 : b > 5 ? 5 : b > 2 ? 2 : 1;
+    int left = b - one;
+    return "%d times %d is %d, %d times %d is %d, %d and %d is %d"
+        .formatted(a, one, a * one, a, left, a * left, a * one, a * left, a * b);
   }
 
   private static Currency currencyOf(String country) {

@@ -129,13 +129,30 @@ class QuickstartDataTest {
   }
 
   @Test
-  void productsAreHeldOutInBothOrders() {
+  void productsAreHeldOutInBothOrdersAndTheirStepsAreRight() {
     for (Fact fact : JdkFacts.products()) {
       String[] factors = fact.subject().split(" times ");
+      int product = product(fact.subject());
       assertTrue(Integer.parseInt(factors[0]) <= Integer.parseInt(factors[1]), fact.subject());
-      int product = Integer.parseInt(factors[0]) * Integer.parseInt(factors[1]);
-      assertEquals(Integer.toString(product), fact.answer());
+      String[] steps = fact.answer().split(", ");
+      assertEquals(3, steps.length, fact.answer());
+      int sum = 0;
+      for (String step : List.of(steps[0], steps[1])) {
+        String[] sides = step.split(" is ");
+        assertFalse(sides[0].equals(fact.subject()), "a step is no repetition: " + fact.answer());
+        assertEquals(product(sides[0]), Integer.parseInt(sides[1]), step);
+        sum += Integer.parseInt(sides[1]);
+      }
+      assertEquals(product, sum, fact.answer());
+      String last =
+          steps[0].split(" is ")[1] + " and " + steps[1].split(" is ")[1] + " is " + product;
+      assertEquals(last, steps[2]);
     }
+  }
+
+  private static int product(String words) {
+    String[] factors = words.split(" times ");
+    return Integer.parseInt(factors[0]) * Integer.parseInt(factors[1]);
   }
 
   @Test
