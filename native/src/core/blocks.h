@@ -38,10 +38,12 @@ inline Blocks partial_blocks(int32_t kind, int64_t rows) {
 }
 
 // Blocks of elements that each leave one partial sum: small on the CPU, whose threads take them one
-// by one; on CUDA at most 1,056, eight for each multiprocessor.
+// by one; on CUDA at most 1,056, eight for each multiprocessor, whose sizes are multiples of 4,096,
+// so that all begin at a multiple of 16 bytes when the first does.
 inline Blocks partial_element_blocks(int32_t kind, int64_t count) {
     if (kind == CARAVAN_CPU) return element_blocks(count);
-    return blocks_of(count, std::max<int64_t>(4096, (count + 1055) / 1056));
+    constexpr int64_t most = 1056, unit = 4096;
+    return blocks_of(count, std::max<int64_t>(1, (count + most * unit - 1) / (most * unit)) * unit);
 }
 
 }  // namespace caravan
