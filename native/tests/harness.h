@@ -265,6 +265,7 @@ class Tensor {
 
     // Every bit set: a NaN in f32, bf16 and f64, -1 in signed integers.
     void poison() {
+        settle();
         for (int64_t i = 0; i < count(); ++i) std::memset(at(i), 0xff, static_cast<size_t>(width_));
     }
 
@@ -273,28 +274,16 @@ class Tensor {
         return peek(i);
     }
 
+    // Waits for the stream: what is enqueued may still read the old value.
     void set(int64_t i, double value) {
-        switch (dtype_) {
-            case CARAVAN_F32:
-                return write(i, static_cast<float>(value));
-            case CARAVAN_BF16:
-                return write(i, float_to_bf16(static_cast<float>(value)));
-            case CARAVAN_I32:
-                return write(i, static_cast<int32_t>(value));
-            case CARAVAN_I64:
-                return write(i, static_cast<int64_t>(value));
-            case CARAVAN_F64:
-                return write(i, value);
-            case CARAVAN_U8:
-                return write(i, static_cast<uint8_t>(value));
-            default:
-                return write(i, static_cast<uint16_t>(value));
-        }
+        settle();
+        put(i, value);
     }
 
     void set(const std::vector<double>& values) {
         check(static_cast<int64_t>(values.size()) == count(), __FILE__, __LINE__, "size of values");
-        for (int64_t i = 0; i < count(); ++i) set(i, values[static_cast<size_t>(i)]);
+        settle();
+        for (int64_t i = 0; i < count(); ++i) put(i, values[static_cast<size_t>(i)]);
     }
 
     std::vector<double> values() const {
@@ -356,6 +345,25 @@ class Tensor {
         return memory_->data() + start_ + (i / row_ * (row_ + gap_) + i % row_) * width_;
     }
     const void* at(int64_t i) const { return const_cast<Tensor*>(this)->at(i); }
+
+    void put(int64_t i, double value) {
+        switch (dtype_) {
+            case CARAVAN_F32:
+                return write(i, static_cast<float>(value));
+            case CARAVAN_BF16:
+                return write(i, float_to_bf16(static_cast<float>(value)));
+            case CARAVAN_I32:
+                return write(i, static_cast<int32_t>(value));
+            case CARAVAN_I64:
+                return write(i, static_cast<int64_t>(value));
+            case CARAVAN_F64:
+                return write(i, value);
+            case CARAVAN_U8:
+                return write(i, static_cast<uint8_t>(value));
+            default:
+                return write(i, static_cast<uint16_t>(value));
+        }
+    }
 
     double peek(int64_t i) const {
         switch (dtype_) {
