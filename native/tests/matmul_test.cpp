@@ -98,9 +98,22 @@ void values(Stream& stream) {
                                 {BF16, BF16, BF16},
                                 {F32, BF16, F32},
                                 {BF16, F32, BF16}};
-    const int64_t shapes[][3] = {{1, 1, 1},   {3, 17, 1},   {1, 33, 70}, {2, 100, 3},  {5, 9, 31},
-                                 {8, 65, 64}, {9, 15, 17},  {17, 3, 40}, {31, 33, 16}, {64, 64, 64},
-                                 {65, 63, 5}, {130, 47, 9}, {4, 1, 200}, {7, 300, 20}};
+    const int64_t shapes[][3] = {{1, 1, 1},
+                                 {3, 17, 1},
+                                 {1, 33, 70},
+                                 {2, 100, 3},
+                                 {5, 9, 31},
+                                 {8, 65, 64},
+                                 {9, 15, 17},
+                                 {17, 3, 40},
+                                 {31, 33, 16},
+                                 {64, 64, 64},
+                                 {65, 63, 5},
+                                 {130, 47, 9},
+                                 {4, 1, 200},
+                                 {7, 300, 20},
+                                 // deeper than a packed panel of bfloat16 pairs, and odd
+                                 {37, 70, 1101}};
     for (const auto& s : shapes) {
         for (Storage storage : storages) {
             for (int transposed = 0; transposed < 4; ++transposed) {

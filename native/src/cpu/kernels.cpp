@@ -18,12 +18,17 @@ const CpuKernels kV4 = {"x86-64-v4", CARAVAN_KERNELS(CARAVAN_KERNEL_V4)};
 
 std::atomic<caravan_sgemm> sgemm{nullptr};
 
+// What CARAVAN_ISA says; null when it says nothing.
+const char* wished_isa() {
+    const char* wish = std::getenv("CARAVAN_ISA");
+    return wish == nullptr || *wish == '\0' ? nullptr : wish;
+}
+
 const CpuKernels* choose() {
     __builtin_cpu_init();
     const bool has_v3 = __builtin_cpu_supports("x86-64-v3");
     const bool has_v4 = __builtin_cpu_supports("x86-64-v4");
-    const char* wish = std::getenv("CARAVAN_ISA");
-    if (wish != nullptr && *wish != '\0') {
+    if (const char* wish = wished_isa()) {
         if (std::strcmp(wish, "v3") == 0 && has_v3) return &kV3;
         if (std::strcmp(wish, "v4") == 0 && has_v4) return &kV4;
         fail(CARAVAN_UNSUPPORTED,
@@ -40,6 +45,14 @@ const CpuKernels* choose() {
 const CpuKernels& cpu_kernels() {
     static const CpuKernels* const chosen = choose();
     return *chosen;
+}
+
+bool cpu_has_bf16_dots() {
+    static const bool has = [] {
+        __builtin_cpu_init();
+        return __builtin_cpu_supports("avx512bf16") != 0 && wished_isa() == nullptr;
+    }();
+    return has;
 }
 
 caravan_sgemm cpu_sgemm() {

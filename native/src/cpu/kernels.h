@@ -26,9 +26,13 @@ struct CpuKernels {
 };
 
 // The table for this processor. Throws CARAVAN_UNSUPPORTED on one older than x86-64-v3. The
-// environment variable CARAVAN_ISA (v3 or v4) narrows the choice, so that tests run both where both
-// exist.
+// environment variable CARAVAN_ISA (v3 or v4) narrows the choice to that level and no more, so that
+// tests run each way that this processor has.
 const CpuKernels& cpu_kernels();
+
+// Whether the v4 kernels may use AVX512_BF16, which is not part of the level: the processor has it,
+// and CARAVAN_ISA does not hold the kernels to a level.
+bool cpu_has_bf16_dots();
 
 // The product that the host set; throws CARAVAN_UNSUPPORTED when none is.
 caravan_sgemm cpu_sgemm();

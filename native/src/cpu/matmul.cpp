@@ -1,13 +1,15 @@
 // c = alpha op(a) op(b) + beta c. The pool cuts c into tiles, and each tile is a call of the host's
 // single-threaded sgemm: tile borders follow from the shapes, so the bits do not depend on the
 // number of threads. Where c is small and k is long, each tile is the sum of several products over
-// parts of k. bfloat16 is widened tile by tile into the scratch of the thread. Products with few
-// rows have kernels of their own (matmul_rows.h).
+// parts of k. bfloat16 is widened tile by tile into the scratch of the thread, or multiplied as it
+// is where the processor can (matmul_bf16.h). Products with few rows have kernels of their own
+// (matmul_rows.h).
 #include <algorithm>
 #include <type_traits>
 
 #include "core/matmul_plan.h"
 #include "cpu/kernels.h"
+#include "cpu/matmul_bf16.h"
 #include "cpu/matmul_rows.h"
 #include "cpu/simd.h"
 
@@ -78,9 +80,40 @@ struct Part {
     int64_t row, rows, column, columns, k, depth;
 };
 
+// By the processor's own products of bfloat16; false where it has none, or an operand is float32.
+bool half_part(const Product& p, const Part& part, float beta, float* c, int64_t ld,
+               float* scratch) {
+#if defined(__AVX512F__)
+    if (p.a.dtype != CARAVAN_BF16 || p.b.dtype != CARAVAN_BF16 || !cpu_has_bf16_dots())
+        return false;
+    const int64_t lda = row_stride(p.a), ldb = row_stride(p.b);
+    const bf16* a =
+        data<bf16>(p.a) + (p.transpose_a ? part.k * lda + part.row : part.row * lda + part.k);
+    const bf16* b =
+        data<bf16>(p.b) + (p.transpose_b ? part.column * ldb + part.k : part.k * ldb + part.column);
+    half_product({{a, lda},
+                  {b, ldb},
+                  p.transpose_a,
+                  p.transpose_b,
+                  part.rows,
+                  part.columns,
+                  part.depth,
+                  p.alpha,
+                  beta,
+                  c,
+                  ld},
+                 reinterpret_cast<uint32_t*>(scratch), kScratchFloats - kTileArea);
+    return true;
+#else
+    (void)p, (void)part, (void)beta, (void)c, (void)ld, (void)scratch;
+    return false;
+#endif
+}
+
 // c [rows][ld] = alpha op(a) op(b) + beta c for one part; c is float.
 void product_part(const Product& p, caravan_sgemm sgemm, const Part& part, float beta, float* c,
                   int64_t ld, float* scratch) {
+    if (half_part(p, part, beta, c, ld, scratch)) return;
     const bool widened = p.a.dtype == CARAVAN_BF16 || p.b.dtype == CARAVAN_BF16;
     // Steps of k as deep as the scratch is, a multiple of 16 so that both copies stay aligned.
     const int64_t room = kScratchFloats - kTileArea - 16;
