@@ -16,6 +16,7 @@ for folder in (HERE, HERE / "train", HERE / "kernels"):
 import attention_compare  # noqa: E402
 import conditions  # noqa: E402
 import generate_compare  # noqa: E402
+import precision_compare  # noqa: E402
 import sft_compare  # noqa: E402
 
 
@@ -66,6 +67,11 @@ class Rates(unittest.TestCase):
     def test_forward_and_backward_are_added_before_the_median(self):
         runs = [{"forward": 1, "backward": b} for b in (9, 2, 3)]
         self.assertEqual(attention_compare.together(runs), 4)
+
+    def test_curves_differ_by_their_worst_step(self):
+        self.assertEqual(precision_compare.greatest_difference([2, 4], [2, 5]), 0.25)
+        with self.assertRaises(ValueError):
+            precision_compare.greatest_difference([2], [2, 5])
 
     def test_tokens_agree_up_to_the_first_difference(self):
         self.assertEqual(generate_compare.same_tokens([1, 2, 3], [1, 2, 4]), 2)
