@@ -37,7 +37,7 @@ DeviceKernels kernels = {};
 int32_t probe(char* reason, int64_t capacity) {
     // Not earlier: the table of kernels is made when the library is loaded.
     kernels = cuda::kKernels;
-    if (kernels.matmul_forward == nullptr) kernels.matmul_forward = simt::matmul_forward;
+    if (!simt::settings().own_products) kernels.matmul_forward = simt::matmul_forward;
     const int32_t capability = simt::settings().capability;
     if (simt::shared_limit(capability) != 0) return 1;
     std::snprintf(reason, static_cast<size_t>(capacity),

@@ -467,6 +467,7 @@ Settings& settings() {
         equals("CARAVAN_SIMT_STREAMS", "late"),
         static_cast<int32_t>(number_from("CARAVAN_SIMT_CAPABILITY", 90)),
         number_from("CARAVAN_SIMT_MEMORY_BYTES", int64_t{8} << 30),
+        equals("CARAVAN_SIMT_PRODUCTS", "kernel"),
     };
     return made;
 }

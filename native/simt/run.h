@@ -24,6 +24,8 @@ struct Settings {
     bool late;      // CARAVAN_SIMT_STREAMS=late: streams run behind the host, at random
     int32_t capability;    // CARAVAN_SIMT_CAPABILITY
     int64_t memory_bytes;  // CARAVAN_SIMT_MEMORY_BYTES
+    bool own_products;     // CARAVAN_SIMT_PRODUCTS=kernel: ours, not the host's stand-in for the
+                           // vendor's
 };
 Settings& settings();
 

@@ -58,9 +58,9 @@ struct Problem {
         args.alpha = static_cast<float>(how.alpha);
         args.beta = static_cast<float>(how.beta);
         int64_t bytes = 0;
-        CHECK_OK(caravan_matmul_workspace(CARAVAN_CPU, &args, &bytes));
+        CHECK_OK(caravan_matmul_workspace(test::kind(), &args, &bytes));
         workspace.assign(static_cast<size_t>(bytes / 4), NAN);
-        if (bytes > 0) args.workspace = test::bytes_of(workspace.data(), bytes / 4);
+        if (bytes > 0) args.workspace = test::bytes_of(workspace.data(), bytes / 4);  // CPU alone
         return args;
     }
 
@@ -174,10 +174,11 @@ void threads() {
             cases.push_back({how, {dtype, dtype, dtype}});
         }
     }
-    cases.push_back({{5, 20000, 33, false, true}, {F32, BF16, F32}});
+    const int64_t wide = test::emulated() ? 700 : 20000, deep = test::emulated() ? 1000 : 40000;
+    cases.push_back({{5, wide, 33, false, true}, {F32, BF16, F32}});
     cases.push_back({{8, 3000, 50}, {F32, F32, F32}});
-    cases.push_back({{20, 24, 40000, false, true}, {BF16, BF16, BF16}});
-    cases.push_back({{24, 20, 40000, true, false}, {F32, BF16, F32}});
+    cases.push_back({{20, 24, deep, false, true}, {BF16, BF16, BF16}});
+    cases.push_back({{24, 20, deep, true, false}, {F32, BF16, F32}});
     // Deep products in parts of k, with a limit that leaves some parts empty.
     for (int64_t rows : {-1, 0, 700, 2999}) {
         reference::Matmul how = {33, 50, 3000, true, false};
@@ -274,10 +275,12 @@ void refusals(Stream& stream) {
         args.a.bytes = INT64_MAX;
     });
     Tensor rows(CARAVAN_I32, {1}), wide(CARAVAN_I32, {2});
-    rows.set(0, 5);
-    refused("rows: got 5, needs 0 to 4", [&](Args args) { args.rows = rows.view(); });
-    rows.set(0, -1);
-    refused("rows: got -1", [&](Args args) { args.rows = rows.view(); });
+    if (test::kind() == CARAVAN_CPU) {
+        rows.set(0, 5);
+        refused("rows: got 5, needs 0 to 4", [&](Args args) { args.rows = rows.view(); });
+        rows.set(0, -1);
+        refused("rows: got -1", [&](Args args) { args.rows = rows.view(); });
+    }
     refused("rows: got shape [2]", [&](Args args) { args.rows = wide.view(); });
 
     Problem problem({40, 40, 40}, {}, random);
@@ -285,11 +288,15 @@ void refusals(Stream& stream) {
     CHECK_REFUSED(caravan_matmul_forward(stream, nullptr), "matmul_forward", "args");
     CHECK_REFUSED(caravan_matmul_forward(nullptr, &args), "matmul_forward", "stream");
     int64_t bytes = -1;
-    CHECK_OK(caravan_matmul_workspace(CARAVAN_CPU, &args, &bytes));
+    CHECK_OK(caravan_matmul_workspace(test::kind(), &args, &bytes));
     CHECK_EQUAL(bytes, 0);
     Problem deep({40, 40, 4000}, {}, random);
     auto deep_args = deep.args();
-    CHECK_OK(caravan_matmul_workspace(CARAVAN_CPU, &deep_args, &bytes));
+    CHECK_OK(caravan_matmul_workspace(test::kind(), &deep_args, &bytes));
+    if (test::kind() == CARAVAN_CUDA) {
+        CHECK_EQUAL(bytes, 0);
+        return;
+    }
     CHECK(bytes > 0 && bytes % (40 * 40 * 4) == 0);
     deep_args.workspace.bytes -= 1;
     CHECK_REFUSED(caravan_matmul_forward(stream, &deep_args), "matmul_forward", "workspace: needs");
@@ -297,15 +304,54 @@ void refusals(Stream& stream) {
     CHECK_REFUSED(caravan_matmul_forward(stream, &deep_args), "matmul_forward",
                   "workspace: got null");
     deep_args.a.shape[0] = -1;
-    CHECK_REFUSED(caravan_matmul_workspace(CARAVAN_CPU, &deep_args, &bytes), "matmul_workspace",
+    CHECK_REFUSED(caravan_matmul_workspace(test::kind(), &deep_args, &bytes), "matmul_workspace",
                   "a: got shape [-1, 4000]");
-    CHECK_REFUSED(caravan_matmul_workspace(CARAVAN_CPU, &args, nullptr), "matmul_workspace",
+    CHECK_REFUSED(caravan_matmul_workspace(test::kind(), &args, nullptr), "matmul_workspace",
                   "bytes");
     CHECK_REFUSED(caravan_matmul_workspace(7, &args, &bytes), "matmul_workspace", "kind: got 7");
 
     CHECK_OK(caravan_set_sgemm(nullptr));
     CHECK_UNSUPPORTED(caravan_matmul_forward(stream, &args), "caravan_set_sgemm");
     reference::set_sgemm();
+}
+
+// The host cannot see a limit in device memory before the kernel does: outside 0 .. M (or K) it
+// makes all of c NaN, and nothing out of range is touched.
+void limits_on_device(Stream& stream) {
+    if (test::kind() != CARAVAN_CUDA) return;
+    Random random(6);
+    for (int32_t dtype : {F32, BF16}) {
+        for (bool transpose_a : {false, true}) {
+            for (int64_t rows : {-1, 71, INT32_MAX}) {
+                reference::Matmul how = {70, 20, 70, transpose_a};
+                how.beta = 1;
+                how.rows = 0;
+                Problem problem(how, {dtype, dtype, dtype}, random);
+                problem.rows.set(0, static_cast<double>(rows));
+                const auto args = problem.args();
+                CHECK_OK(caravan_matmul_forward(stream, &args));
+                for (double value : problem.c.values()) CHECK(std::isnan(value));
+            }
+        }
+    }
+}
+
+// Products that take the large tiles, and bases and strides that rule out 16-byte accesses.
+void routes(Stream& stream) {
+    if (test::kind() != CARAVAN_CUDA) return;
+    Random random(7);
+    for (int transposed = 0; transposed < 4; ++transposed) {
+        for (int64_t gap : {0, 8, 3}) {
+            reference::Matmul how = {1200, 1216, 70};
+            if (test::emulated() && gap != 0) how = {130, 136, 70};
+            how.transpose_a = (transposed & 1) != 0;
+            how.transpose_b = (transposed & 2) != 0;
+            how.beta = gap == 8 ? 1 : 0;
+            Storage storage = {BF16, BF16, gap == 0 ? F32 : BF16};
+            storage.gap = gap;
+            check(how, storage, random, stream);
+        }
+    }
 }
 
 }  // namespace
@@ -317,6 +363,8 @@ int main() {
     edges(stream);
     threads();
     slices(stream);
+    limits_on_device(stream);
+    routes(stream);
     refusals(stream);
     return test::finish();
 }

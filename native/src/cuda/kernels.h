@@ -23,6 +23,7 @@
     X(geglu_forward, caravan_glu_forward_args)             \
     X(geglu_backward, caravan_glu_backward_args)           \
     X(global_norm_forward, caravan_global_norm_args)       \
+    X(matmul_forward, caravan_matmul_args)                 \
     X(rmsnorm_forward, caravan_rmsnorm_forward_args)       \
     X(rmsnorm_backward, caravan_rmsnorm_backward_args)     \
     X(rope_forward, caravan_rope_args)                     \
