@@ -91,6 +91,11 @@ class Report(unittest.TestCase):
     def test_no_plot_without_a_roof(self):
         self.assertIsNone(report.plot({**self.document, "roof": None}))
 
+    def test_the_copies_are_told(self):
+        self.assertEqual(report.roof_lines(None), [])
+        lines = report.roof_lines({"copies_bytes_per_s": {"one": 3e12, "other": 4.25e12}})
+        self.assertIn("one 3,000, other 4,250", lines[0])
+
     def test_a_failed_stage_says_so(self):
         line = report.stage_line("tile", {"ok": False, "message": "why", "seconds": 1})
         self.assertIn("NOT OK: why", line)

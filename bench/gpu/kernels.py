@@ -152,6 +152,31 @@ class Bench:
             target.update(figures)
         return out
 
+    def roof(self):
+        """timing.roof, with those kernels of ours that do nothing but move: what they lack is left out."""
+        small = not self.place.on_gpu
+        rows, width = (64, 128) if small else (16384, 4096)
+        generator = torch.Generator(device=self.place.torch_device).manual_seed(1)
+        ours, held = {}, []
+        for name, case in (
+                ("caravan add_forward", cases.Add(rows, width, torch.bfloat16)),
+                ("caravan cast_forward", cases.Cast(rows, width, torch.float32, torch.bfloat16))):
+            inputs = [case.inputs(self.place, generator) for _ in range(self.sets(case))]
+            try:
+                calls = [self.prepare(case, x) for x in inputs]
+                calls[0]()
+                self.settle()
+            except abi.Refused:
+                continue
+            ours[name] = (case.bytes, calls)
+            held.append(inputs)
+        found = timing.roof(self.place, self.options.samples, ours, small)
+        del inputs, held
+        self.place.release()
+        if self.place.on_gpu:
+            torch.cuda.empty_cache()
+        return found
+
     def restore(self, x, pristine):
         for name, value in pristine.items():
             x[name].copy_(value)
@@ -315,9 +340,9 @@ def main():
         done = {(one["op"], one["variant"], one["shape"], one["dtype"]) for one in document["results"]}
     roofs = []
     if not chosen.check_only:
-        roofs.append(timing.roof(place, chosen.samples, small=not place.on_gpu))
+        roofs.append(bench.roof())
         document["roof"] = roofs[0]
-        print(f"{place.name}: copy {roofs[0]['copy_bytes_per_s'] / 1e9:.0f} GB/s, "
+        print(f"{place.name}: copy {roofs[0]['copy_bytes_per_s'] / 1e9:.0f} GB/s ({roofs[0]['copy']}), "
               f"bf16 product {roofs[0]['product_flops_per_s'] / 1e12:.1f} TFLOP/s", flush=True)
     bad = 0
     for number, case in enumerate(wanted):
@@ -360,7 +385,7 @@ def main():
         if chosen.out:
             write_json(chosen.out, document)
     if roofs and "aborted" not in document:
-        document["roof_after"] = timing.roof(place, chosen.samples, small=not place.on_gpu)
+        document["roof_after"] = bench.roof()
     document["complete"] = "left_out" not in document and "aborted" not in document
     document["seconds"] = time.monotonic() - began
     if chosen.out:

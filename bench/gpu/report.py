@@ -56,6 +56,14 @@ def markdown(rows):
     return lines + ["| " + " | ".join(row) + " |" for row in rows[1:]]
 
 
+def roof_lines(roof):
+    """Which copy the shares are of."""
+    if not roof or "copies_bytes_per_s" not in roof:
+        return []
+    others = ", ".join(f"{name} {value / 1e9:,.0f}" for name, value in roof["copies_bytes_per_s"].items())
+    return [f"The copy is the fastest of these, in GB/s read and written: {others}.", ""]
+
+
 def stage_line(name, stage):
     """One line a stage."""
     text = "ok" if stage["ok"] else "NOT OK"
@@ -86,7 +94,7 @@ def stage_line(name, stage):
         text += f", {stage['measured']} measured, {stage['not built']} not built, {stage['failed']} failed"
         text += "" if stage["complete"] else ", cut short"
         if stage.get("roof"):
-            text += (f"; copy {stage['roof']['copy_bytes_per_s'] / 1e9:,.0f} GB/s, product "
+            text += (f"; copy {stage['roof']['copy_bytes_per_s'] / 1e9:,.0f} GB/s ({stage['roof']['copy']}), product "
                      f"{stage['roof']['product_flops_per_s'] / 1e12:.0f} TFLOP/s")
     elif name == "sanitizer" and "memcheck" in stage:
         text += "; " + ", ".join(
@@ -176,7 +184,8 @@ def main():
         lines += [f"# GPU run of {results['date']}, commit {results['commit']}", "", "```", *stages, "```", ""]
         printed += stages
     if kernels is not None:
-        lines += [f"## Kernels on {kernels['device']}, torch {kernels['torch']}", "", *markdown(kernel_rows(kernels))]
+        lines += [f"## Kernels on {kernels['device']}, torch {kernels['torch']}", "", *roof_lines(kernels.get("roof"))]
+        lines += markdown(kernel_rows(kernels))
         printed = short_kernel_lines(kernels) + [""] + printed
         drawn = plot(kernels)
         if drawn is not None:

@@ -10,7 +10,7 @@ class GpuRunner:
     """Calls over all input sets, recorded once as a CUDA graph where that works, so that gaps between launches, and
     Python, stay out of the figure. Ours and PyTorch's are recorded and replayed in the same way on the same stream."""
 
-    def __init__(self, place, calls):
+    def __init__(self, place, calls, record=True):
         self.stream = place.torch_stream
         self.calls = calls
         self.graph = None
@@ -21,17 +21,21 @@ class GpuRunner:
                 for call in calls:
                     call()
             self.stream.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            try:
-                with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="relaxed"):
-                    for call in calls:
-                        call()
-                self.graph = graph
-            except Exception as error:  # some calls cannot be recorded: they are launched one by one
-                self.error = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if record:
+                self.record()
         torch.cuda.synchronize()
         first = self.sample()
         self.repeats = max(1, min(200, round(0.003 / max(first * len(calls), 1e-6))))
+
+    def record(self):
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="relaxed"):
+                for call in self.calls:
+                    call()
+            self.graph = graph
+        except Exception as error:  # some calls cannot be recorded: they are launched one by one
+            self.error = str(error).splitlines()[0] if str(error) else type(error).__name__
 
     def sample(self):
         """Seconds of one call, the mean over the sets."""
@@ -52,7 +56,7 @@ class GpuRunner:
 class HostRunner:
     """For the CPU and the emulation, whose calls have finished when they return."""
 
-    def __init__(self, place, calls):
+    def __init__(self, place, calls, record=True):
         self.place = place
         self.calls = calls
         self.graph = None
@@ -68,8 +72,8 @@ class HostRunner:
         return (time.perf_counter() - begin) / len(self.calls)
 
 
-def runner(place, calls):
-    return (GpuRunner if place.on_gpu else HostRunner)(place, calls)
+def runner(place, calls, record=True):
+    return (GpuRunner if place.on_gpu else HostRunner)(place, calls, record)
 
 
 def medians(runners, samples):
@@ -90,25 +94,37 @@ def medians(runners, samples):
     }
 
 
-def roof(place, samples, small=False):
+def roof(place, samples, ours, small=False):
     """What this device does at best: bytes a second of a copy (read and written) and FLOP/s of a large bf16 product, on
-    random data, both by the vendor's own code."""
-    count, side = ((1 << 20), 256) if small else ((1 << 30), 8192)
+    random data. The copy is the fastest of several, over buffers in turn that no cache holds: PyTorch's copy_, launched
+    and recorded (recorded it is a copy node, which may run on the slower copy engine); a kernel of PyTorch's that reads
+    and writes as much; and `ours`, name -> (bytes, calls), kernels of Caravan that only move."""
+    count, side = ((1 << 20), 256) if small else ((1 << 28), 8192)
     with_stream = torch.cuda.stream(place.torch_stream) if place.on_gpu else _Nothing()
     with with_stream:
-        source = torch.empty(count, dtype=torch.bfloat16, device=place.torch_device).normal_()
-        target = torch.empty_like(source)
+        pairs = [
+            tuple(torch.empty(count, dtype=torch.bfloat16, device=place.torch_device).normal_() for _ in range(2))
+            for _ in range(3)]
         a, b = (torch.empty((side, side), dtype=torch.bfloat16, device=place.torch_device).normal_() for _ in range(2))
         c = torch.empty_like(a)
-    runners = {
-        "copy": runner(place, [lambda: target.copy_(source)]),
-        "product": runner(place, [lambda: torch.matmul(a, b, out=c)]),
+    copies = [lambda x=x, y=y: y.copy_(x) for x, y in pairs]
+    kernels = [lambda x=x, y=y: torch.neg(x, out=y) for x, y in pairs]
+    moved = 4 * count
+    candidates = {
+        "torch copy_": (moved, runner(place, copies, record=False)),
+        "torch copy_ recorded": (moved, runner(place, copies)),
+        "torch neg": (moved, runner(place, kernels)),
+        **{name: (size, runner(place, calls)) for name, (size, calls) in ours.items()},
     }
-    result = medians(runners, samples)
+    runners = {name: one for name, (_, one) in candidates.items()}
+    result = medians({**runners, "product": runner(place, [lambda: torch.matmul(a, b, out=c)])}, samples)
+    rates = {name: size / result[name]["seconds"] for name, (size, _) in candidates.items()}
+    best = max(rates, key=rates.get)
     return {
-        "copy_bytes_per_s": 4 * count / result["copy"]["seconds"],
+        "copy_bytes_per_s": rates[best],
+        "copy": best,
+        "copies_bytes_per_s": rates,
         "product_flops_per_s": 2 * side**3 / result["product"]["seconds"],
-        "copy": f"{count} bf16 elements",
         "product": f"{side}x{side}x{side} bf16",
     }
 
