@@ -72,7 +72,12 @@ void check(const reference::Attention& how, int32_t dtype, int64_t gap, uint64_t
     test::context() = p.name();
     const auto q = p.q.values(), k = p.k.values(), v = p.v.values(), bias = p.bias_values();
     const auto exact = reference::attention_forward<double>(how, q, k, v, bias);
-    const auto plain = reference::attention_forward<float>(how, q, k, v, bias);
+    // Matrix instructions of a device multiply weights in the storage of the tensors.
+    const auto keep = [&](float value) {
+        if (test::kind() == CARAVAN_CPU) return value;
+        return static_cast<float>(test::rounded(value, dtype));
+    };
+    const auto plain = reference::attention_forward<float>(how, q, k, v, bias, keep);
     p.forward(stream);
     // A score of size s is rounded by s units, which its exponential passes on to the weights.
     const double scores = std::fmax(1, largest(finite(exact.lse)));
@@ -85,7 +90,7 @@ void check(const reference::Attention& how, int32_t dtype, int64_t gap, uint64_t
     const auto g =
         reference::attention_backward<double>(how, q, k, v, bias, exact.out, exact.lse, d_out);
     const auto h = reference::attention_backward<float>(how, q, k, v, bias, wide(plain.out, dtype),
-                                                        wide(plain.lse, F32), d_out);
+                                                        wide(plain.lse, F32), d_out, keep);
     const double before = 0.5;
     p.backward(stream, before);
     const double size = scores * how.scale * subtracted(how, exact.out, d_out);
@@ -165,6 +170,49 @@ void heads(Stream& stream) {
             check(how, dtype, 0, ++seed, stream);
         }
     }
+}
+
+// Widths, storage and alignment that the tensor-core kernels of a device take, over tiles that end
+// within and at the ends of documents, whole and cut by masks.
+void matrix_tiles(Stream& stream) {
+    struct Case {
+        std::vector<std::pair<int, int>> lengths;
+        int64_t heads, kv_heads, width, value_width;
+        bool causal;
+        int64_t left, right;
+        double soft_cap;
+    };
+    const Case cases[] = {
+        {{{129, 129}, {1, 1}, {0, 0}, {63, 65}}, 2, 1, 64, 64, true, -1, -1, 0},
+        {{{130, 200}, {0, 5}, {3, 0}, {9, 70}}, 2, 1, 128, 128, false, -1, -1, 0},
+        {{{200, 130}}, 2, 2, 64, 64, true, -1, -1, 0},
+        {{{150, 150}, {20, 33}}, 4, 2, 40, 96, true, 33, -1, 20},
+        {{{150, 150}, {20, 33}}, 1, 1, 128, 64, false, 33, 10, 0},
+        {{{260, 260}}, 3, 1, 128, 128, true, 100, -1, 0},
+        {{{1, 190}, {2, 3}}, 2, 2, 72, 8, true, -1, -1, 5},
+    };
+    uint64_t seed = 1100;
+    for (const Case& c : cases) {
+        reference::Attention how =
+            documents(c.lengths, c.heads, c.kv_heads, c.width, c.value_width);
+        how.causal = c.causal;
+        how.window_left = c.left;
+        how.window_right = c.right;
+        how.soft_cap = c.soft_cap;
+        how.scale = 1 / std::sqrt(static_cast<double>(c.width));
+        check(how, BF16, 0, ++seed, stream);
+    }
+    reference::Attention how = shape({{140, 140}, {3, 20}}, 2, 1, 128);
+    how.causal = true;
+    how.scale = 0.1;
+    const auto bits = [&] {
+        AttentionProblem p(how, BF16, 0, 1200);
+        p.forward(stream);
+        p.backward(stream, 0);
+        return p.out.bits() + p.lse.bits() + p.d_q.bits() + p.d_k.bits() + p.d_v.bits();
+    };
+    const std::string first = bits();
+    for (int repeat = 0; repeat < (test::emulated() ? 1 : 20); ++repeat) CHECK(bits() == first);
 }
 
 // Soft-cap, bias and windows together, with few queries and many.
@@ -393,34 +441,37 @@ void bad_offsets(Stream& stream) {
         {{0, 2147483647, 7}, "got 7 behind 2147483647 at 2"},
         {{0, 4, 8}, "got 8 at the end, needs at most 7"}};
     for (const auto& [values, message] : borders) {
-        for (const std::string name : {"cu_q", "cu_k"}) {
+        for (const std::string name : {"cu_q", "cu_k", "cu_q of bf16", "cu_k of bf16"}) {
+            const bool single = name.size() == 4;
             reference::Attention how = shape({{4, 4}, {3, 3}}, 4, 2, 8);
-            how.buckets = 8;
+            how.buckets = single ? 8 : 0;
             how.max_distance = 20;
-            AttentionProblem p(how, F32, 0, 1000);
-            (name == "cu_q" ? p.cu_q : p.cu_k).set(values);
+            AttentionProblem p(how, single ? F32 : BF16, 0, 1000);
+            (name[3] == 'q' ? p.cu_q : p.cu_k).set(values);
             const auto forward = p.forward_args();
             const auto backward = p.backward_args();
-            for (int64_t i = 0; i < p.lse.count(); ++i) p.lse.set(i, 1);
-            for (int64_t i = 0; i < p.d_bias.count(); ++i) p.d_bias.set(i, 1);
+            const auto fill = [](Tensor& tensor) {
+                tensor.set(std::vector<double>(static_cast<size_t>(tensor.count()), 1));
+            };
+            const auto all = [](const Tensor& tensor, bool bad) {
+                for (double value : tensor.values()) CHECK(bad ? std::isnan(value) : value == 1);
+            };
+            const auto outputs = {&p.out, &p.lse, &p.d_q, &p.d_k, &p.d_v, &p.d_bias};
+            for (Tensor* tensor : outputs) fill(*tensor);
+            test::context() = name + ": " + message;
             if (test::kind() == CARAVAN_CPU) {
-                const std::string part = name + ": " + message;
+                const std::string part = name.substr(0, 4) + ": " + message;
                 CHECK_REFUSED(caravan_attention_forward(stream, &forward), "attention_forward",
                               part.c_str());
                 CHECK_REFUSED(caravan_attention_backward(stream, &backward), "attention_backward",
                               part.c_str());
-                for (double value : p.d_bias.values()) CHECK(value == 1);
-                for (double value : p.lse.values()) CHECK(value == 1);
+                for (Tensor* tensor : outputs) all(*tensor, false);
             } else {
                 CHECK_OK(caravan_attention_forward(stream, &forward));
                 CHECK_OK(caravan_attention_backward(stream, &backward));
-                for (double value : p.d_bias.values()) CHECK(std::isnan(value));
-                for (double value : p.lse.values()) CHECK(std::isnan(value));
+                for (Tensor* tensor : outputs) all(*tensor, single || tensor != &p.d_bias);
             }
-            // Poisoned with NaN before.
-            for (Tensor* tensor : {&p.out, &p.d_q, &p.d_k, &p.d_v}) {
-                for (double value : tensor->values()) CHECK(std::isnan(value));
-            }
+            test::context().clear();
         }
     }
 }
@@ -513,6 +564,7 @@ int main() {
     finite_differences();
     lengths(stream);
     heads(stream);
+    matrix_tiles(stream);
     features(stream);
     long_documents(stream);
     fused(stream);

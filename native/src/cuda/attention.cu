@@ -1,4 +1,4 @@
-// attention, forward and backward: the launchers.
+// attention, forward and backward: the launchers choose the route.
 #include "cuda/attention.h"
 #include "cuda/kernels.h"
 #include "cuda/tensors.h"
@@ -21,12 +21,24 @@ bool serves(tile::Launcher& launcher, int64_t heads) {
 
 void attention_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args) {
     if (!serves(launcher, args.q.shape[1])) return;
-    attention_plain_forward(launcher, args);
+    const AttentionConfig config = attention_config(args);
+    switch (config.route) {
+        case AttentionRoute::kPlain:
+            return attention_plain_forward(launcher, args);
+        case AttentionRoute::kMma:
+            return attention_mma_forward(launcher, args, config.widths);
+    }
 }
 
 void attention_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args) {
     if (!serves(launcher, args.q.shape[1])) return;
-    attention_plain_backward(launcher, args);
+    const AttentionConfig config = attention_config(args);
+    switch (config.route) {
+        case AttentionRoute::kPlain:
+            return attention_plain_backward(launcher, args);
+        case AttentionRoute::kMma:
+            return attention_mma_backward(launcher, args, config.widths);
+    }
 }
 
 }  // namespace cuda

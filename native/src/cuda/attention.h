@@ -1,7 +1,8 @@
-// The routes of attention on CUDA.
+// The routes of attention on CUDA; attention.cu chooses one by attention_config.h.
 #pragma once
 
 #include "caravan/caravan.h"
+#include "cuda/attention_config.h"
 #include "cuda/tile/launch.cuh"
 
 namespace caravan {
@@ -11,6 +12,12 @@ namespace cuda {
 void attention_plain_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args);
 void attention_plain_backward(tile::Launcher& launcher,
                               const caravan_attention_backward_args& args);
+
+// bf16 without bias.
+void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args,
+                           AttentionWidths widths);
+void attention_mma_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args,
+                            AttentionWidths widths);
 
 }  // namespace cuda
 }  // namespace caravan

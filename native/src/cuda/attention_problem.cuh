@@ -53,9 +53,14 @@ AttentionRules attention_rules(const Args& args) {
     rules.value_width = static_cast<int32_t>(args.v.shape[2]);
     rules.query_rows = args.q.shape[0];
     rules.key_rows = args.k.shape[0];
-    constexpr int64_t kUnlimited = int64_t{1} << 40;
-    rules.left = args.window_left < 0 ? kUnlimited : args.window_left;
-    rules.right = args.window_right < 0 ? kUnlimited : args.window_right;
+    // Farther than any key, and with any position still 32 bits where those are enough for all
+    // rows.
+    const int64_t unlimited = rules.query_rows + rules.key_rows;
+    const auto limit = [&](int32_t window) {
+        return window < 0 || window > unlimited ? unlimited : int64_t{window};
+    };
+    rules.left = limit(args.window_left);
+    rules.right = limit(args.window_right);
     if (args.causal != 0) rules.right = 0;
     rules.scale = args.scale;
     rules.soft_cap = args.soft_cap;

@@ -95,6 +95,15 @@ void each_query(const Attention& a, const std::vector<Real>& q, const std::vecto
     }
 }
 
+// What a plain implementation keeps of weights and of gradients of scores before it multiplies them
+// with values, queries and keys: all, or what fits its storage.
+struct Exact {
+    template <typename Real>
+    Real operator()(Real value) const {
+        return value;
+    }
+};
+
 template <typename Real>
 std::vector<Real> as(const std::vector<double>& values) {
     return std::vector<Real>(values.begin(), values.end());
@@ -102,11 +111,14 @@ std::vector<Real> as(const std::vector<double>& values) {
 
 }  // namespace detail
 
-template <typename Real>
+// keep(value): what goes into products of what has been computed, for a plain implementation in
+// narrow storage.
+template <typename Real, typename Keep = detail::Exact>
 AttentionResult<Real> attention_forward(const Attention& a, const std::vector<double>& q_,
                                         const std::vector<double>& k_,
                                         const std::vector<double>& v_,
-                                        const std::vector<double>& bias_) {
+                                        const std::vector<double>& bias_,
+                                        const Keep& keep = Keep()) {
     const auto q = detail::as<Real>(q_), k = detail::as<Real>(k_), v = detail::as<Real>(v_);
     const auto bias = detail::as<Real>(bias_);
     AttentionResult<Real> result;
@@ -121,7 +133,7 @@ AttentionResult<Real> attention_forward(const Attention& a, const std::vector<do
             if (std::isinf(most)) return;
             for (Real score : scores) total += std::exp(score - most);
             for (size_t j = 0; j < scores.size(); ++j) {
-                const Real weight = std::exp(scores[j] - most) / total;
+                const Real weight = keep(std::exp(scores[j] - most) / total);
                 const int64_t key = first_key + static_cast<int64_t>(j);
                 for (int64_t d = 0; d < a.value_width; ++d) {
                     result.out[static_cast<size_t>((row * a.heads + h) * a.value_width + d)] +=
@@ -135,14 +147,12 @@ AttentionResult<Real> attention_forward(const Attention& a, const std::vector<do
 }
 
 // out_, lse_: as the forward pass stored them. d_bias counts from 0.
-template <typename Real>
-AttentionResult<Real> attention_backward(const Attention& a, const std::vector<double>& q_,
-                                         const std::vector<double>& k_,
-                                         const std::vector<double>& v_,
-                                         const std::vector<double>& bias_,
-                                         const std::vector<double>& out_,
-                                         const std::vector<double>& lse_,
-                                         const std::vector<double>& d_out_) {
+template <typename Real, typename Keep = detail::Exact>
+AttentionResult<Real> attention_backward(
+    const Attention& a, const std::vector<double>& q_, const std::vector<double>& k_,
+    const std::vector<double>& v_, const std::vector<double>& bias_,
+    const std::vector<double>& out_, const std::vector<double>& lse_,
+    const std::vector<double>& d_out_, const Keep& keep = Keep()) {
     const auto q = detail::as<Real>(q_), k = detail::as<Real>(k_), v = detail::as<Real>(v_);
     const auto bias = detail::as<Real>(bias_), out = detail::as<Real>(out_);
     const auto lse = detail::as<Real>(lse_), d_out = detail::as<Real>(d_out_);
@@ -170,7 +180,7 @@ AttentionResult<Real> attention_backward(const Attention& a, const std::vector<d
                 Real d_weight = 0;
                 for (size_t d = 0; d < static_cast<size_t>(a.value_width); ++d) {
                     d_weight += d_out[at_out + d] * v[at_v + d];
-                    result.d_v[at_v + d] += weight * d_out[at_out + d];
+                    result.d_v[at_v + d] += keep(weight) * d_out[at_out + d];
                 }
                 Real d_score = weight * (d_weight - delta);
                 if (a.buckets > 0) {
@@ -178,7 +188,7 @@ AttentionResult<Real> attention_backward(const Attention& a, const std::vector<d
                     result.d_bias[static_cast<size_t>(a.bucket(distance) * a.heads + h)] += d_score;
                 }
                 if (a.soft_cap != 0) d_score *= 1 - bent[j] * bent[j];
-                d_score *= static_cast<Real>(a.scale);
+                d_score = keep(d_score * static_cast<Real>(a.scale));
                 for (size_t d = 0; d < static_cast<size_t>(a.width); ++d) {
                     result.d_q[at_q + d] += d_score * k[at_k + d];
                     result.d_k[at_k + d] += d_score * q[at_q + d];

@@ -1,0 +1,62 @@
+// Which route an attention takes and with which tiles: pure functions of shapes, strides and the
+// device's capability.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "caravan/caravan.h"
+
+namespace caravan {
+namespace cuda {
+
+inline constexpr int kForwardKeys = 64;  // of a tile, forward
+
+// Widths of keys and values that a kernel is made for; narrower ones are filled up with zeros.
+enum class AttentionWidths { k64, k128 };
+
+enum class AttentionRoute { kPlain, kMma };
+
+struct AttentionConfig {
+    AttentionRoute route;
+    AttentionWidths widths;  // of any route but the plain one
+};
+
+// Rows and windows are counted in 32 bits by all routes but the plain one.
+inline constexpr int64_t kAttentionMostRows = int64_t{1} << 29;
+
+// Whether rows of a [T, H, N] tensor of bf16 are moved in 16 bytes.
+inline bool wide_heads(const caravan_tensor& tensor) {
+    return tensor.shape[2] % 8 == 0 && tensor.stride[0] % 8 == 0 && tensor.stride[1] % 8 == 0 &&
+           reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0;
+}
+
+// Of what both directions have.
+template <typename Args>
+AttentionConfig attention_common_config(const Args& args) {
+    const AttentionConfig plain = {AttentionRoute::kPlain, AttentionWidths::k64};
+    const int64_t width = std::max(args.q.shape[2], args.v.shape[2]);
+    const bool wide = args.q.dtype == CARAVAN_BF16 && wide_heads(args.q) && wide_heads(args.k) &&
+                      wide_heads(args.v) && wide_heads(args.out);
+    const bool small = args.q.shape[0] + args.k.shape[0] < kAttentionMostRows;
+    const bool positive = args.scale > 0;  // the largest product then has the largest score
+    if (!wide || !small || !positive || width > 128 || args.bias_table.data != nullptr) {
+        return plain;
+    }
+    return {AttentionRoute::kMma, width <= 64 ? AttentionWidths::k64 : AttentionWidths::k128};
+}
+
+inline AttentionConfig attention_config(const caravan_attention_forward_args& args) {
+    return attention_common_config(args);
+}
+
+inline AttentionConfig attention_config(const caravan_attention_backward_args& args) {
+    AttentionConfig config = attention_common_config(args);
+    const bool wide = wide_heads(args.d_out) && wide_heads(args.d_q) && wide_heads(args.d_k) &&
+                      wide_heads(args.d_v);
+    if (!wide) config.route = AttentionRoute::kPlain;
+    return config;
+}
+
+}  // namespace cuda
+}  // namespace caravan
