@@ -1,10 +1,11 @@
 // Soft-max cross-entropy of a chunk of logit rows, with its gradient in place.
 //
-// Kept route: the row is read once, into the shared memory of a block or of the blocks of a
+// Kept route: the row is copied once into the shared memory of a block or of the blocks of a
 // cluster (from capability 9.0 on), which keep it until its sum is known and write the gradient
-// from there. Reread route: the row is too long for that, or no gradient is asked for. Maximum and
-// sum are found together (Milakov and Gimelshein 2018, arXiv 1805.02867, algorithm 3). A target or
-// a count that cannot be makes the row, or all rows, NaN, and so the loss.
+// from there. Each thread copies what it works on itself, so that none waits for another's copies.
+// Reread route: the row is too long for that, or no gradient is asked for. Maximum and sum are
+// found together (Milakov and Gimelshein 2018, arXiv 1805.02867, algorithm 3). A target or a count
+// that cannot be makes the row, or all rows, NaN, and so the loss.
 //
 // Bytes, of the R * V logits: kept route one read and one write (rows up to 8 times the shared
 // memory of a block on capability 9.0 and later: 1.7 MiB there; else up to half of it); reread
@@ -15,7 +16,9 @@
 #include "cuda/kernels.h"
 #include "cuda/tensors.h"
 #include "cuda/tile/cluster.cuh"
+#include "cuda/tile/copy_async.cuh"
 #include "cuda/tile/launch.cuh"
+#include "cuda/tile/math.cuh"
 #include "cuda/tile/reduce.cuh"
 #include "cuda/tile/shared.cuh"
 
@@ -24,7 +27,8 @@ namespace cuda {
 namespace {
 
 constexpr int kMaxThreads = 256;
-constexpr int kAtOnce = 4;  // loads of a thread that are under way together
+constexpr int kAtOnce = 4;  // vectors that a thread loads or copies as one
+constexpr int kAhead = 3;   // such copies that are under way
 constexpr int kMaxCluster = 8;
 constexpr int64_t kSliceBytes = 32 << 10;  // of a row, that a block of a cluster keeps
 constexpr int kSumThreads = 256;
@@ -49,7 +53,7 @@ struct Problem {
 template <typename T>
 __device__ __forceinline__ float exponential(float x) {
     if constexpr (sizeof(T) == 2) {
-        return __expf(x);
+        return tile::exp2_flushed(x * 1.4426950408889634f);
     } else {
         return expf(x);
     }
@@ -165,7 +169,8 @@ __device__ __forceinline__ SoftMax combine(SoftMax s, int blocks, int rank, Soft
 }
 
 template <typename T, bool kKept>
-__global__ void __launch_bounds__(kMaxThreads, 5) cross_entropy_fwd_kernel(Problem<T> p) {
+__global__ void __launch_bounds__(kMaxThreads, kKept ? 6 : 4)
+    cross_entropy_fwd_kernel(Problem<T> p) {
     constexpr int kVector = Row<T>::kVector;
     using Values = tile::Vector<T, kVector>;
     const auto thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
@@ -179,16 +184,28 @@ __global__ void __launch_bounds__(kMaxThreads, 5) cross_entropy_fwd_kernel(Probl
         if (p.gradient) fill(row, tile::from_float<T>(bad_count ? NAN : 0.0f));
         return;
     }
-    const int64_t k = p.first + i;
-    const int target = p.targets[k];
-    const bool bad = bad_count || target < 0 || target >= p.vocabulary;
-    const float target_logit = bad ? NAN : tile::to_float(row.elements[target]);
-
     tile::Shared shared;
     float* const scratch = shared.take<float>(tile::kReduceScratch);
     SoftMax* const of_blocks = shared.take<SoftMax>(kMaxCluster);
     Values* const kept = shared.take<Values>(kKept ? row.count : 0, 16);
+    const auto fetch = [&](int first) {
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j) {
+            const int at = first + j * threads;
+            if (at < row.count) tile::copy_async<16>(kept + at, row.vector(at));
+        }
+        tile::copy_async_commit();
+    };
+    if constexpr (kKept) {
+#pragma unroll
+        for (int ahead = 0; ahead < kAhead; ++ahead) fetch(thread + ahead * kAtOnce * threads);
+    }
     if (p.blocks > 1) tile::cluster_arrive();
+
+    const int64_t k = p.first + i;
+    const int target = p.targets[k];
+    const bool bad = bad_count || target < 0 || target >= p.vocabulary;
+    const float target_logit = bad ? NAN : tile::to_float(row.elements[target]);
 
     SoftMax s;
     const bool has_edge = row.has_edge(thread);
@@ -198,28 +215,41 @@ __global__ void __launch_bounds__(kMaxThreads, 5) cross_entropy_fwd_kernel(Probl
         const float values[1] = {edge};
         add<T>(s, values);
     }
+    const auto part_at = [&](int at) {
+        Values part;
+        if constexpr (kKept) {
+            tile::load_bytes<16>(&part, kept + at);
+        } else {
+            part = tile::load<kVector>(row.vector(at));
+        }
+        return part;
+    };
     const auto read = [&](int at, auto vectors) {
         constexpr int kVectors = decltype(vectors)::value;
         Values parts[kVectors];
 #pragma unroll
-        for (int j = 0; j < kVectors; ++j) {
-            const T* const from = row.vector(at + j * threads);
-            parts[j] = kKept ? tile::load_streaming<kVector>(from) : tile::load<kVector>(from);
-        }
+        for (int j = 0; j < kVectors; ++j) parts[j] = part_at(at + j * threads);
         float values[kVectors * kVector];
 #pragma unroll
         for (int j = 0; j < kVectors; ++j) {
-            if (kKept) kept[at + j * threads] = parts[j];
+            const auto part = tile::to_floats(parts[j]);
 #pragma unroll
-            for (int n = 0; n < kVector; ++n) values[j * kVector + n] = tile::to_float(parts[j][n]);
+            for (int n = 0; n < kVector; ++n) values[j * kVector + n] = part[n];
         }
         add<T>(s, values);
     };
-    int at = thread;
-    for (; at + (kAtOnce - 1) * threads < row.count; at += kAtOnce * threads) {
-        read(at, std::integral_constant<int, kAtOnce>{});
+    // Out of shared memory two at once are enough.
+    constexpr int kTogether = kKept ? 2 : kAtOnce;
+    for (int first = thread; first < row.count; first += kAtOnce * threads) {
+        if constexpr (kKept) tile::copy_async_wait<kAhead - 1>();
+        const int end = min(row.count, first + kAtOnce * threads);
+        int at = first;
+        for (; at + (kTogether - 1) * threads < end; at += kTogether * threads) {
+            read(at, std::integral_constant<int, kTogether>{});
+        }
+        for (; at < end; at += threads) read(at, std::integral_constant<int, 1>{});
+        if constexpr (kKept) fetch(first + kAhead * kAtOnce * threads);
     }
-    for (; at < row.count; at += threads) read(at, std::integral_constant<int, 1>{});
 
     s = combine(s, p.blocks, rank, of_blocks, scratch);
     if (rank == 0 && thread == 0) p.nll[k] = nll_of(s, target_logit);
@@ -229,11 +259,10 @@ __global__ void __launch_bounds__(kMaxThreads, 5) cross_entropy_fwd_kernel(Probl
     const float factor = bad ? NAN : scale / s.sum;
     const auto turned = [&](float x) { return exponential<T>(x - s.max) * factor; };
 #pragma unroll kAtOnce
-    for (at = thread; at < row.count; at += threads) {
-        const Values part = kKept ? kept[at] : tile::load<kVector>(row.vector(at));
-        tile::Vector<float, kVector> values;
+    for (int at = thread; at < row.count; at += threads) {
+        auto values = tile::to_floats(part_at(at));
 #pragma unroll
-        for (int n = 0; n < kVector; ++n) values[n] = turned(tile::to_float(part[n]));
+        for (int n = 0; n < kVector; ++n) values[n] = turned(values[n]);
         tile::store(row.vector(at), tile::from_floats<T>(values));
     }
     if (has_edge) *row.edge(thread) = tile::from_float<T>(turned(edge));
