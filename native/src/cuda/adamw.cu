@@ -4,6 +4,7 @@
 // remainder; all but the master in bfloat16: 18. Besides: the state and a few segments a block.
 #include "core/adamw_step.h"
 #include "cuda/kernels.h"
+#include "cuda/master.cuh"
 #include "cuda/tensors.h"
 #include "cuda/tile/part.cuh"
 #include "cuda/tile/random.cuh"
@@ -97,18 +98,6 @@ __device__ __forceinline__ void update(const AdamWStep& step, float decay, float
     v = fmaf(v, step.beta2, g * g * step.rest2);
     const float ratio = m * step.m_correction / (sqrtf(v * step.v_correction) + step.eps);
     p = fmaf(-fmaf(p, decay, ratio), step.lr, p);
-}
-
-// A master in two parts, as cpu/master.h splits it.
-__device__ __forceinline__ float join(uint16_t param, uint16_t remainder) {
-    const auto low = static_cast<int32_t>(static_cast<int16_t>(remainder));
-    return __uint_as_float((static_cast<uint32_t>(param) << 16) + static_cast<uint32_t>(low));
-}
-
-__device__ __forceinline__ void split(float master, uint16_t& param, uint16_t& remainder) {
-    const uint32_t bits = __float_as_uint(master);
-    param = static_cast<uint16_t>((bits + 0x8000u) >> 16);
-    remainder = static_cast<uint16_t>(bits);
 }
 
 template <bool kWide, typename T>
