@@ -7,6 +7,7 @@
 
 // name of the launcher, type of its argument struct; an op that is not here is "not built yet"
 #define CARAVAN_CUDA_KERNELS(X)                            \
+    X(adafactor_step, caravan_adafactor_args)              \
     X(adamw_step, caravan_adamw_args)                      \
     X(add_forward, caravan_add_args)                       \
     X(attention_forward, caravan_attention_forward_args)   \
