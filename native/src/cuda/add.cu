@@ -12,8 +12,8 @@ __global__ void __launch_bounds__(tile::kElementThreads)
     add_fwd_kernel(const T* a, const T* b, T* out, int64_t count) {
     const int64_t i = tile::element_first(kVector);
     if (i >= count) return;
-    const auto left = tile::to_floats(tile::load_streaming<kVector>(a + i));
-    const auto right = tile::to_floats(tile::load_streaming<kVector>(b + i));
+    const auto left = tile::to_floats(tile::load<kVector>(a + i));
+    const auto right = tile::to_floats(tile::load<kVector>(b + i));
     tile::Vector<float, kVector> sum;
 #pragma unroll
     for (int j = 0; j < kVector; ++j) sum[j] = left[j] + right[j];

@@ -11,26 +11,30 @@ namespace caravan {
 namespace cuda {
 namespace {
 
-constexpr int kIlp = 4;  // loads of 16 bytes before the first use
+constexpr int kIlp = 4;    // loads of 16 bytes before the first use
+constexpr int kParts = 2;  // of a thread in the forward, with the bias of each
 
 template <typename T, typename B, bool kWide>
 __global__ void __launch_bounds__(RowParts::kThreads)
     bias_fwd_kernel(Rows<const T> x, const B* bias, Rows<T> y, RowParts shape) {
     constexpr int N = tile::kLanes<T>;
-    tile::Vector<T, N> parts[kIlp] = {};
+    tile::Vector<T, N> parts[kParts] = {};
+    tile::Vector<B, N> added[kParts] = {};
 #pragma unroll
-    for (int k = 0; k < kIlp; ++k) {
-        const auto at = shape.place<kIlp, N>(k);
-        if (at.inside) parts[k] = tile::load_part<kWide, N>(x[at.row], at.first, shape.width);
+    for (int k = 0; k < kParts; ++k) {
+        const auto at = shape.place<kParts, N>(k);
+        if (!at.inside) continue;
+        parts[k] = tile::load_part<kWide, N>(x[at.row], at.first, shape.width);
+        added[k] = tile::load_part<kWide, N>(bias, at.first, shape.width);
     }
 #pragma unroll
-    for (int k = 0; k < kIlp; ++k) {
-        const auto at = shape.place<kIlp, N>(k);
+    for (int k = 0; k < kParts; ++k) {
+        const auto at = shape.place<kParts, N>(k);
         if (!at.inside) continue;
-        const auto added = tile::load_part<kWide, N, false>(bias, at.first, shape.width);
-        tile::Vector<float, N> sum;
+        auto sum = tile::to_floats(parts[k]);
+        const auto bias_part = tile::to_floats(added[k]);
 #pragma unroll
-        for (int j = 0; j < N; ++j) sum[j] = tile::to_float(parts[k][j]) + tile::to_float(added[j]);
+        for (int j = 0; j < N; ++j) sum[j] += bias_part[j];
         tile::store_part<kWide>(y[at.row], at.first, shape.width, tile::from_floats<T>(sum));
     }
 }
@@ -69,8 +73,9 @@ __global__ void __launch_bounds__(kSumThreads)
             }
 #pragma unroll
             for (int k = 0; k < kIlp; ++k) {
+                const auto row = tile::to_floats(rows[k]);
 #pragma unroll
-                for (int j = 0; j < N; ++j) sum[j] += tile::to_float(rows[k][j]);
+                for (int j = 0; j < N; ++j) sum[j] += row[j];
             }
         }
     }
@@ -96,7 +101,7 @@ void bias_forward(tile::Launcher& launcher, const caravan_bias_forward_args& arg
             using B = StorageOf<decltype(bias_tag)>;
             const auto shape = row_parts<tile::kLanes<T>>(args.x, false);
             const auto start = [&](auto kernel) {
-                launcher.run(kernel, shape.template config<kIlp>(), rows_of<const T>(args.x),
+                launcher.run(kernel, shape.template config<kParts>(), rows_of<const T>(args.x),
                              data<const B>(args.bias), rows_of<T>(args.y), shape);
             };
             if (wide_parts(false, args.x, args.y) && wide_start(args.bias)) {

@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(tile::kElementThreads)
     const int64_t i = tile::element_first(kVector);
     if (i >= count) return;
     tile::store(out + i,
-                tile::from_floats<To>(tile::to_floats(tile::load_streaming<kVector>(x + i))));
+                tile::from_floats<To>(tile::to_floats(tile::load<kVector>(x + i))));
 }
 
 }  // namespace

@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(kRmsNormThreads)
     } else {
 #pragma unroll 4
         for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormThreads) {
-            sum = squares(tile::load_part<kWide, N, false>(source, part * N, args.width), sum);
+            sum = squares(tile::load_part<kWide, N>(source, part * N, args.width), sum);
         }
     }
     sum = group_sum(sum, kRmsNormThreads, scratch);
@@ -357,8 +357,8 @@ __global__ void __launch_bounds__(kRmsNormThreads)
 #pragma unroll 2
         for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormThreads) {
             const int64_t at = part * N;
-            mean = products(tile::load_part<kWide, N, false>(args.d_y[row], at, args.width),
-                            tile::load_part<kWide, N, false>(args.x[row], at, args.width),
+            mean = products(tile::load_part<kWide, N>(args.d_y[row], at, args.width),
+                            tile::load_part<kWide, N>(args.x[row], at, args.width),
                             args.weight.template part<kWide, N>(at, args.width), mean);
         }
         const float rstd = args.rstd[row];
@@ -371,7 +371,7 @@ __global__ void __launch_bounds__(kRmsNormThreads)
                 d_sum = tile::load_part<kWide, N>(args.d_sum[row], at, args.width);
             }
             tile::Vector<float, N> d_weight = {};
-            if (row > begin) d_weight = tile::load_part<false, N, false>(partials, at, args.width);
+            if (row > begin) d_weight = tile::load_part<false, N>(partials, at, args.width);
             tile::store_part<kWide>(
                 args.d_x[row], at, args.width,
                 gradient(tile::load_part<kWide, N>(args.d_y[row], at, args.width),

@@ -23,10 +23,10 @@ struct RmsNormWeight {
         tile::Vector<float, N> weight;
         if (is_bf16) {
             const auto* const from = static_cast<const tile::bf16*>(data);
-            weight = tile::to_floats(tile::load_part<kWide, N, false>(from, at, width));
+            weight = tile::to_floats(tile::load_part<kWide, N>(from, at, width));
         } else {
             const auto* const from = static_cast<const float*>(data);
-            weight = tile::load_part<kWide, N, false>(from, at, width);
+            weight = tile::load_part<kWide, N>(from, at, width);
         }
 #pragma unroll
         for (int j = 0; j < N; ++j) weight[j] += offset;

@@ -47,8 +47,8 @@ struct Pieces {
 #pragma unroll
         for (int h = 0; h < kHeads; ++h) {
             if (h >= heads) continue;
-            low[h] = tile::load_streaming<kVector>(x + h * stride + low_at);
-            if (has_high) high[h] = tile::load_streaming<kVector>(x + h * stride + high_at);
+            low[h] = tile::load<kVector>(x + h * stride + low_at);
+            if (has_high) high[h] = tile::load<kVector>(x + h * stride + high_at);
         }
     }
     __device__ __forceinline__ void store(T* y, int64_t stride, int heads, int64_t low_at,

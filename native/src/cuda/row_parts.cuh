@@ -18,6 +18,10 @@ struct RowParts {
     int64_t rows;
     int64_t width;  // elements of a row
     int64_t parts;  // of a row
+    // floor((2^64 - 1) / parts), and the same of 2^32: what is below 2^64 (2^32), times that and
+    // without its lower 64 (32) bits, is the quotient or one less.
+    uint64_t inverse;
+    uint32_t small_inverse;
 
     struct Place {
         int64_t row;
@@ -30,14 +34,20 @@ struct RowParts {
     __device__ __forceinline__ Place place(int k) const {
         constexpr int kPerBlock = kThreads * kIlp;
         const int64_t block_first = static_cast<int64_t>(blockIdx.x) * kPerBlock;
-        const int64_t row = block_first / parts;  // the same for all threads
-        const int64_t part = block_first - row * parts + threadIdx.x + kThreads * k;
+        auto row = static_cast<int64_t>(__umul64hi(static_cast<uint64_t>(block_first), inverse));
+        int64_t left = block_first - row * parts;  // the same for all threads
+        if (left >= parts) {
+            ++row;
+            left -= parts;
+        }
+        const int64_t part = left + threadIdx.x + kThreads * k;
         if (parts >= kPerBlock) {  // at most one row ends within the block
             const bool next = part >= parts;
             return {row + next, (part - (next ? parts : 0)) * N, row + next < rows};
         }
         const auto small = static_cast<uint32_t>(part), each = static_cast<uint32_t>(parts);
-        const uint32_t rows_on = small / each;
+        uint32_t rows_on = __umulhi(small, small_inverse);
+        if (small - rows_on * each >= each) ++rows_on;
         return {row + rows_on, static_cast<int64_t>(small - rows_on * each) * N,
                 row + rows_on < rows};
     }
@@ -74,7 +84,10 @@ template <int N>
 RowParts row_parts(const caravan_tensor& matrix, bool as_one_row) {
     const int64_t rows = as_one_row ? 1 : matrix.shape[0];
     const int64_t width = as_one_row ? element_count(matrix) : matrix.shape[1];
-    return {rows, width, (width + N - 1) / N};
+    const int64_t parts = (width + N - 1) / N;
+    const auto small = static_cast<uint32_t>(std::clamp<int64_t>(parts, 1, UINT32_MAX));
+    return {rows, width, parts, UINT64_MAX / static_cast<uint64_t>(std::max<int64_t>(parts, 1)),
+            UINT32_MAX / small};
 }
 
 // Whether every part of every row moves as 16 bytes.

@@ -10,18 +10,14 @@ namespace tile {
 
 // Elements [first, first + N) of a row of `width`; those beyond it are 0. With kWide the row begins
 // at a multiple of 16 bytes, and its width and `first` are multiples of N; first is below width.
-template <bool kWide, int N, bool kStreaming = true, typename T>
+template <bool kWide, int N, typename T>
 __device__ __forceinline__ Vector<T, N> load_part(const T* row, int64_t first, int64_t width) {
     Vector<T, N> part;
     constexpr int kMove = !kWide ? 1 : N < kLanes<T> ? N : kLanes<T>;
 #pragma unroll
     for (int j = 0; j < N; j += kMove) {
         if (kWide || first + j < width) {
-            if constexpr (kStreaming) {
-                load_streaming_bytes<kMove * sizeof(T)>(&part[j], row + first + j);
-            } else {
-                load_bytes<kMove * sizeof(T)>(&part[j], row + first + j);
-            }
+            load_bytes<kMove * sizeof(T)>(&part[j], row + first + j);
         } else {
             part[j] = T{};
         }

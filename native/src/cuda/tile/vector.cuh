@@ -1,6 +1,8 @@
 // Several neighbouring elements that one thread moves at once: up to 16 bytes an access.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/tile/types.cuh"
 #ifdef CARAVAN_SIMT
 #include "simt/tile/vector.h"
@@ -50,19 +52,38 @@ __device__ __forceinline__ void store_streaming(T* to, const Vector<T, N>& value
     store_streaming_bytes<N * sizeof(T)>(to, &value);
 }
 
+// bfloat16 in pairs, as they lie in registers: an instruction each, where halves one by one take
+// two.
 template <int N, typename T>
 __device__ __forceinline__ Vector<float, N> to_floats(const Vector<T, N>& value) {
     Vector<float, N> result;
+    if constexpr (std::is_same_v<T, bf16> && N % 2 == 0) {
+        uint32_t pairs[N / 2];
+        memcpy(pairs, &value, sizeof pairs);
 #pragma unroll
-    for (int i = 0; i < N; ++i) result[i] = to_float(value[i]);
+        for (int i = 0; i < N / 2; ++i) {
+            result[2 * i] = unpack_low(pairs[i]);
+            result[2 * i + 1] = unpack_high(pairs[i]);
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < N; ++i) result[i] = to_float(value[i]);
+    }
     return result;
 }
 
 template <typename T, int N>
 __device__ __forceinline__ Vector<T, N> from_floats(const Vector<float, N>& value) {
     Vector<T, N> result;
+    if constexpr (std::is_same_v<T, bf16> && N % 2 == 0) {
+        uint32_t pairs[N / 2];
 #pragma unroll
-    for (int i = 0; i < N; ++i) result[i] = from_float<T>(value[i]);
+        for (int i = 0; i < N / 2; ++i) pairs[i] = pack_bf16(value[2 * i], value[2 * i + 1]);
+        memcpy(&result, pairs, sizeof pairs);
+    } else {
+#pragma unroll
+        for (int i = 0; i < N; ++i) result[i] = from_float<T>(value[i]);
+    }
     return result;
 }
 
