@@ -273,7 +273,7 @@ void Machine::set_up_block(Block& block, uint64_t number) {
     }
     block.mbarriers.clear();
     const size_t shared = cluster.shared_bytes;
-    block.shadow.reset(shared);
+    block.shadow.reset(shared, cluster.checks);
     unsigned char* const window = block.threads->shared;
 #ifdef __SANITIZE_ADDRESS__
     __asan_unpoison_memory_region(window, kWindowBytes);

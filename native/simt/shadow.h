@@ -48,8 +48,9 @@ struct Shadow {
     std::vector<uint8_t> bytes;
     std::vector<Access> writes, reads;  // one for two bytes
 
-    void reset(size_t size) {
-        bytes.assign(size, kUnwritten);
+    // Where plain stores are not seen, no byte is known to be unwritten.
+    void reset(size_t size, bool sees_stores) {
+        bytes.assign(size, sees_stores ? kUnwritten : kWritten);
         writes.assign((size + 1) / 2, Access());
         reads.assign((size + 1) / 2, Access());
     }
