@@ -19,7 +19,9 @@ import dev.caravan.tensor.TensorType;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -41,6 +43,12 @@ record OneStep(double loss, Map<String, float[]> gradients) {
 
   /** The same with products by somebody. */
   static OneStep on(Device device, Products products, boolean rounded, String... assignments) {
+    return on(device, products, rounded, 1, assignments).get(0);
+  }
+
+  /** The same step a number of times, on the same weights. */
+  static List<OneStep> on(
+      Device device, Products products, boolean rounded, int times, String... assignments) {
     TinyRun runs = new TinyRun(Path.of("unused"), device);
     RunConfig config = runs.config(assignments);
     RowStore rows = TinyRun.rows(40);
@@ -65,20 +73,30 @@ record OneStep(double loss, Map<String, float[]> gradients) {
       if (rounded) {
         roundWeights(executor, access);
       }
-      state.begin(stream, 1, 17, 0, (float) (1.0 / step.targetTokens()), 0);
-      TensorRef all = executor.gradients();
-      stream.fill(all.address(), 0, all.bytes());
-      for (int i = 0; i < step.microBatches(); i++) {
-        inputs.upload(step.microBatch(i));
-        executor.run(TrainingStep.MICRO, step.microBatch(i).targets());
+      List<OneStep> steps = new ArrayList<>();
+      for (int i = 0; i < times; i++) {
+        steps.add(compute(executor, state, inputs, step, access));
       }
-      double loss = state.result(stream).lossSum() / step.targetTokens();
-      Map<String, float[]> gradients = new LinkedHashMap<>();
-      for (FlatLayout.Slot slot : executor.plan().weights().slots()) {
-        gradients.put(slot.name(), floats(executor.gradient(slot.name()), access));
-      }
-      return new OneStep(loss, gradients);
+      return steps;
     }
+  }
+
+  private static OneStep compute(
+      Executor executor, StepState state, InputBuffer inputs, Step step, TensorAccess access) {
+    Stream stream = executor.stream();
+    state.begin(stream, 1, 17, 0, (float) (1.0 / step.targetTokens()), 0);
+    TensorRef all = executor.gradients();
+    stream.fill(all.address(), 0, all.bytes());
+    for (int i = 0; i < step.microBatches(); i++) {
+      inputs.upload(step.microBatch(i));
+      executor.run(TrainingStep.MICRO, step.microBatch(i).targets());
+    }
+    double loss = state.result(stream).lossSum() / step.targetTokens();
+    Map<String, float[]> gradients = new LinkedHashMap<>();
+    for (FlatLayout.Slot slot : executor.plan().weights().slots()) {
+      gradients.put(slot.name(), floats(executor.gradient(slot.name()), access));
+    }
+    return new OneStep(loss, gradients);
   }
 
   private static float[] floats(TensorRef tensor, TensorAccess access) {
