@@ -1,6 +1,7 @@
 package dev.caravan.model;
 
 import java.util.Arrays;
+import java.util.stream.IntStream;
 
 /**
  * Random starting values of a parameter. Element i of a parameter is a pure function of (seed,
@@ -12,6 +13,9 @@ import java.util.Arrays;
 public final class RandomWeights {
   private static final long GAMMA = 0x9e3779b97f4a7c15L;
   private static final double TWO_TO_MINUS_53 = 0x1p-53;
+
+  /** Elements that one thread makes: a billion of them take minutes on one core. */
+  private static final int BLOCK = 1 << 14;
 
   private RandomWeights() {}
 
@@ -28,20 +32,27 @@ public final class RandomWeights {
     switch (spec.init()) {
       case ONES -> Arrays.fill(out, 1);
       case ZEROS -> Arrays.fill(out, 0);
-      case NORMAL -> normal(key(seed, spec.name()), deviation, first, out);
+      case NORMAL -> {
+        long key = key(seed, spec.name());
+        IntStream.range(0, (out.length + BLOCK - 1) / BLOCK)
+            .parallel()
+            .forEach(block -> normal(key, deviation, first, out, block * BLOCK));
+      }
     }
   }
 
-  private static void normal(long key, double deviation, long first, float[] out) {
-    int i = 0;
-    while (i < out.length) {
+  /** The block of {@code out} that begins at {@code from}. */
+  private static void normal(long key, double deviation, long first, float[] out, int from) {
+    int end = Math.min(out.length, from + BLOCK);
+    int i = from;
+    while (i < end) {
       long pair = (first + i) >> 1;
       // 1 - u lies in (0, 1], so its logarithm is finite.
       double radius = StrictMath.sqrt(-2 * StrictMath.log(1 - uniform(key, 2 * pair)));
       double angle = 2 * Math.PI * uniform(key, 2 * pair + 1);
       if (((first + i) & 1) == 0) {
         out[i++] = (float) (deviation * radius * StrictMath.cos(angle));
-        if (i == out.length) {
+        if (i == end) {
           break;
         }
       }
