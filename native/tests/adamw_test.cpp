@@ -231,6 +231,20 @@ void does_nothing_when_not_finite() {
     CHECK(buffers.bits() == before);
 }
 
+// Whatever the bits of a NaN are, the parameter is one.
+void nan_stays_nan() {
+    test::Stream stream;
+    Buffers buffers({1, 2, 3}, CARAVAN_BF16, CARAVAN_F32, CARAVAN_F32);
+    buffers.grad.set({1, 1, 1});
+    test::settle();
+    const uint32_t bits = 0x7fffffff;  // what arithmetic on a device gives
+    buffers.param.as<uint16_t>()[1] = static_cast<uint16_t>((bits + 0x8000) >> 16);
+    buffers.remainder.as<uint16_t>()[1] = static_cast<uint16_t>(bits);
+    buffers.step(stream);
+    CHECK(std::isnan(buffers.masters()[1]) && std::isnan(buffers.param.get(1)));
+    CHECK(!std::isnan(buffers.param.get(0)) && !std::isnan(buffers.param.get(2)));
+}
+
 // For 10 elements.
 std::vector<std::vector<caravan_segment>> wrong_tables() {
     return {{{-1, 3, 1, 0}},
@@ -355,6 +369,7 @@ int main() {
         }
     }
     split_is_lossless();
+    nan_stays_nan();
     for (int64_t n : {1, 17, 64, 100, few ? 5000 : 40000}) bf16_moments(n, ++seed);
     for (int32_t param_dtype : {CARAVAN_F32, CARAVAN_BF16}) {
         for (int32_t grad_dtype : {CARAVAN_F32, CARAVAN_BF16}) unaligned(param_dtype, grad_dtype);

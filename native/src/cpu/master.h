@@ -46,7 +46,8 @@ struct Master<bf16> {
     }
     template <typename P>
     void write(int64_t i, Vec value, P part) const {
-        const VecU bits = reinterpret_cast<VecU>(value);
+        // A NaN of ones alone would be rounded to a parameter of -0.
+        const VecU bits = value == value ? reinterpret_cast<VecU>(value) : VecU{} + 0x7fc00000u;
         store_bits(param + i, (bits + 0x8000) >> 16, part);
         store_bits(remainder + i, bits & 0xffff, part);
     }

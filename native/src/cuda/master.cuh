@@ -14,8 +14,9 @@ __device__ __forceinline__ float join(uint16_t param, uint16_t remainder) {
     return __uint_as_float((static_cast<uint32_t>(param) << 16) + static_cast<uint32_t>(low));
 }
 
+// A NaN whose bits are all ones, as devices make them, would be rounded to a parameter of -0.
 __device__ __forceinline__ void split(float master, uint16_t& param, uint16_t& remainder) {
-    const uint32_t bits = __float_as_uint(master);
+    const uint32_t bits = master != master ? 0x7fc00000u : __float_as_uint(master);
     param = static_cast<uint16_t>((bits + 0x8000u) >> 16);
     remainder = static_cast<uint16_t>(bits);
 }
