@@ -6,6 +6,7 @@
 #include "cuda/kernels.h"
 #include "cuda/master.cuh"
 #include "cuda/tensors.h"
+#include "cuda/tile/math.cuh"
 #include "cuda/tile/part.cuh"
 #include "cuda/tile/random.cuh"
 #include "cuda/tile/shared.cuh"
@@ -15,13 +16,13 @@ namespace cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kUnit = 4;   // neighbouring elements of a thread: 16 bytes of float32
-constexpr int kUnits = 4;  // of a thread, all loaded before the first is used
-constexpr int kPerBlock = kThreads * kUnit * kUnits;
-constexpr int kPerWarp = tile::kWarp * kUnit;  // a warp's neighbouring elements: two groups of 64
+constexpr int kPerThread = 8;  // elements, all loaded before the first is used
+constexpr int kPerBlock = kThreads * kPerThread;
 
-template <typename T>
-using Unit = tile::Vector<T, kUnit>;
+// A thread's neighbouring elements: 16 bytes of the widest that is written. With more, the stores
+// of a warp would each leave gaps that only the next one fills.
+template <typename P, typename M>
+inline constexpr int kUnitOf = sizeof(P) + sizeof(M) == 4 ? 8 : 4;
 
 template <typename P, typename G, typename M>
 struct Buffers {
@@ -90,25 +91,28 @@ __device__ __forceinline__ bool decay_of(const Segments& segments, float weight_
     return segments.at[s].offset <= i;
 }
 
-// Fused by hand, so that parameters of every storage see the same bits.
+// Fused by hand, so that parameters of every storage see the same bits. The ratio is good to a few
+// units in the last place, lr times of which reach the parameter.
 __device__ __forceinline__ void update(const AdamWStep& step, float decay, float grad, float& m,
                                        float& v, float& p) {
     const float g = grad * step.clip;
     m = fmaf(m, step.beta1, g * step.rest1);
     v = fmaf(v, step.beta2, g * g * step.rest2);
-    const float ratio = m * step.m_correction / (sqrtf(v * step.v_correction) + step.eps);
+    const float ratio = m * step.m_correction *
+                        tile::reciprocal(tile::square_root(v * step.v_correction) + step.eps);
     p = fmaf(-fmaf(p, decay, ratio), step.lr, p);
 }
 
-template <bool kWide, typename T>
-__device__ __forceinline__ Unit<T> load_unit(const T* from, int64_t i, int64_t count) {
+template <bool kWide, int kUnit, typename T>
+__device__ __forceinline__ tile::Vector<T, kUnit> load_unit(const T* from, int64_t i,
+                                                            int64_t count) {
     if (kWide && i + kUnit <= count) return tile::load_part<true, kUnit>(from, i, count);
     return tile::load_part<false, kUnit>(from, i, count);
 }
 
-template <bool kWide, typename T>
-__device__ __forceinline__ void store_unit(T* to, int64_t i, int64_t count, const Unit<T>& unit,
-                                           unsigned chosen) {
+template <bool kWide, int kUnit, typename T>
+__device__ __forceinline__ void store_unit(T* to, int64_t i, int64_t count,
+                                           const tile::Vector<T, kUnit>& unit, unsigned chosen) {
     if (kWide && chosen == (1u << kUnit) - 1 && i + kUnit <= count) {
         return tile::store_part<true>(to, i, count, unit);
     }
@@ -119,64 +123,79 @@ __device__ __forceinline__ void store_unit(T* to, int64_t i, int64_t count, cons
     }
 }
 
-// noise[e] = element_random(seed, step, first + e) for a warp's elements, by as many counters as
-// it has lanes; `first` is a multiple of kPerWarp.
-__device__ __forceinline__ Unit<uint32_t> draw(const AdamWStep& step, int64_t first,
-                                               uint32_t* noise) {
+// noise[e] = element_random(seed, step, first + e) for a warp's elements, kUnit a lane; `first` is
+// a multiple of 64, of which each group shares 16 counters.
+template <int kUnit>
+__device__ __forceinline__ tile::Vector<uint32_t, kUnit> draw(const AdamWStep& step, int64_t first,
+                                                              uint32_t* noise) {
     const int lane = static_cast<int>(threadIdx.x) % tile::kWarp;
-    const uint64_t counter = static_cast<uint64_t>(first) / 4 + static_cast<uint64_t>(lane);
-    uint32_t words[4] = {static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),
-                         static_cast<uint32_t>(step.number),
-                         static_cast<uint32_t>(step.number >> 32)};
-    philox(words, step.seed);
     __syncwarp();  // the draws before have been read
 #pragma unroll
-    for (int word = 0; word < 4; ++word)
-        noise[lane / 16 * 64 + word * 16 + lane % 16] = words[word];
+    for (int k = 0; k < kUnit / 4; ++k) {
+        const int at = k * tile::kWarp + lane;
+        const uint64_t counter = static_cast<uint64_t>(first) / 4 + static_cast<uint64_t>(at);
+        uint32_t words[4] = {static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),
+                             static_cast<uint32_t>(step.number),
+                             static_cast<uint32_t>(step.number >> 32)};
+        philox(words, step.seed);
+#pragma unroll
+        for (int word = 0; word < 4; ++word) {
+            noise[at / 16 * 64 + word * 16 + at % 16] = words[word];
+        }
+    }
     __syncwarp();
-    return tile::load<kUnit>(noise + lane * kUnit);
+    tile::Vector<uint32_t, kUnit> drawn;
+#pragma unroll
+    for (int j = 0; j < kUnit; j += 4) {
+        tile::load_bytes<16>(&drawn[j], noise + lane * kUnit + j);
+    }
+    return drawn;
 }
 
 template <typename P, typename G, typename M, bool kWide>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, !kWide                          ? 2
+                                            : std::is_same_v<M, tile::bf16> ? 3
+                                                                            : 4)
     adamw_step_kernel(Buffers<P, G, M> buffers, Segments segments, const caravan_step_state* state,
                       float beta1, float beta2, float eps, float weight_decay) {
     constexpr bool kSplit = std::is_same_v<P, tile::bf16>;
     constexpr bool kRounds = std::is_same_v<M, tile::bf16>;
+    constexpr int kUnit = kUnitOf<P, M>, kUnits = kPerThread / kUnit;
     tile::Shared shared;
     auto* const common = shared.take<Common>(1);
     uint32_t* noise = nullptr;
     if constexpr (kRounds) {
         noise = shared.take<uint32_t>(kThreads * kUnit, 16) +
-                static_cast<int>(threadIdx.x) / tile::kWarp * kPerWarp;
+                static_cast<int>(threadIdx.x) / tile::kWarp * (tile::kWarp * kUnit);
     }
     const int64_t block_first = static_cast<int64_t>(blockIdx.x) * kPerBlock;
     const auto first_of = [&](int k) {
         return block_first + (static_cast<int64_t>(k) * kThreads + threadIdx.x) * kUnit;
     };
 
-    Unit<uint32_t> master[kUnits] = {};  // as bits: whole, or param and remainder in halves
-    Unit<G> grad[kUnits] = {};
-    Unit<M> m[kUnits] = {}, v[kUnits] = {};
+    tile::Vector<uint32_t, kUnit> master[kUnits] =
+        {};  // as bits: whole, or param and remainder in halves
+    tile::Vector<G, kUnit> grad[kUnits] = {};
+    tile::Vector<M, kUnit> m[kUnits] = {}, v[kUnits] = {};
 #pragma unroll
     for (int k = 0; k < kUnits; ++k) {
         const int64_t i = first_of(k);
         if (i >= buffers.count) continue;
         if constexpr (kSplit) {
-            const auto high = load_unit<kWide>(reinterpret_cast<const uint16_t*>(buffers.param), i,
-                                               buffers.count);
-            const auto low = load_unit<kWide>(buffers.remainder, i, buffers.count);
+            const auto high = load_unit<kWide, kUnit>(
+                reinterpret_cast<const uint16_t*>(buffers.param), i, buffers.count);
+            const auto low = load_unit<kWide, kUnit>(buffers.remainder, i, buffers.count);
 #pragma unroll
             for (int j = 0; j < kUnit; ++j) {
                 master[k][j] = static_cast<uint32_t>(high[j]) << 16 | low[j];
             }
         } else {
-            master[k] = load_unit<kWide>(reinterpret_cast<const uint32_t*>(buffers.param), i,
-                                         buffers.count);
+            master[k] = load_unit<kWide, kUnit>(reinterpret_cast<const uint32_t*>(buffers.param), i,
+                                                buffers.count);
         }
-        grad[k] = load_unit<kWide>(buffers.grad, i, buffers.count);
-        m[k] = load_unit<kWide>(static_cast<const M*>(buffers.m), i, buffers.count);
-        v[k] = load_unit<kWide>(static_cast<const M*>(buffers.v), i, buffers.count);
+        grad[k] = load_unit<kWide, kUnit>(buffers.grad, i, buffers.count);
+        m[k] = load_unit<kWide, kUnit>(static_cast<const M*>(buffers.m), i, buffers.count);
+        v[k] = load_unit<kWide, kUnit>(static_cast<const M*>(buffers.v), i, buffers.count);
     }
 
     // While those are on their way.
@@ -199,13 +218,13 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int k = 0; k < kUnits; ++k) {
         const int64_t i = first_of(k);
-        Unit<uint32_t> random = {};
+        tile::Vector<uint32_t, kUnit> random = {};
         if constexpr (kRounds) {
-            random = draw(step, i - threadIdx.x % tile::kWarp * kUnit, noise);
+            random = draw<kUnit>(step, i - threadIdx.x % tile::kWarp * kUnit, noise);
         }
         if (i >= buffers.count) continue;
-        Unit<P> param;
-        Unit<uint16_t> remainder;
+        tile::Vector<P, kUnit> param;
+        tile::Vector<uint16_t, kUnit> remainder;
         unsigned chosen = 0;
         int64_t segment = common->segment;
 #pragma unroll
@@ -272,7 +291,8 @@ void adamw_step(tile::Launcher& launcher, const caravan_adamw_args& args) {
                     data<M>(args.v),          count};
                 tile::SharedLayout layout;
                 layout.take<Common>(1);
-                if (args.m.dtype == CARAVAN_BF16) layout.take<uint32_t>(kThreads * kUnit, 16);
+                if (args.m.dtype == CARAVAN_BF16)
+                    layout.take<uint32_t>(kThreads * kUnitOf<P, M>, 16);
                 const auto start = [&](auto kernel) {
                     launcher.run(
                         kernel,

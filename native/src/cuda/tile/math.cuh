@@ -1,4 +1,4 @@
-// Functions of one instruction. PTX ISA, "Floating Point Instructions: ex2, rcp".
+// Functions of one instruction. PTX ISA, "Floating Point Instructions: ex2, rcp, sqrt".
 #pragma once
 
 #include "cuda/tile/arch.cuh"

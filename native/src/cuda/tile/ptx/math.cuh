@@ -11,6 +11,13 @@ __device__ __forceinline__ float exp2_flushed(float x) {
     return value;
 }
 
+// The square root of x, within a relative error of 2^-23; subnormal numbers are not flushed.
+__device__ __forceinline__ float square_root(float x) {
+    float value;
+    asm("sqrt.approx.f32 %0, %1;" : "=f"(value) : "f"(x));
+    return value;
+}
+
 // 1 / x within 1 unit in the last place; 0 for an infinity.
 __device__ __forceinline__ float reciprocal(float x) {
     float value;
