@@ -85,7 +85,7 @@ __global__ void copy_in_kernel(const float* in, float* out, int fault, int from,
 
 // A tensor copy into shared memory at byte `to`.
 __global__ void tensor_kernel(const __grid_constant__ tile::TensorMap map, float* out, int to,
-                              int wait) {
+                              int wait, int x) {
     tile::Shared shared;
     auto* bytes = shared.take<unsigned char>(1024 + 128, 1024);
     auto* full = shared.take<Mbarrier>(1);
@@ -97,7 +97,7 @@ __global__ void tensor_kernel(const __grid_constant__ tile::TensorMap map, float
     __syncthreads();
     if (t == 0) {
         tile::mbarrier_arrive_expect(full, 1024);
-        tile::tma_load(bytes + to, map, 0, 0, full);
+        tile::tma_load(bytes + to, map, x, 0, full);
     }
     if (wait != 0) tile::mbarrier_wait(full, 0);
     out[t] = *reinterpret_cast<float*>(bytes + to + t * 4);
@@ -132,6 +132,20 @@ __global__ void copy_out_kernel(float* out, int fault) {
         if (fault != kNoCommit) tile::tma_commit();
         if (fault == kOverwrite) floats[5] = 1;
         if (fault != kNoReadWait) tile::tma_wait<0>();
+    }
+}
+
+// A tensor copy of [8, 32] floats out of shared memory to (x, y).
+__global__ void tensor_out_kernel(const __grid_constant__ tile::TensorMap map, int x, int y) {
+    tile::Shared shared;
+    auto* floats = shared.take<float>(256, 1024);
+    for (int i = threadIdx.x; i < 256; i += blockDim.x) floats[i] = static_cast<float>(i);
+    tile::fence_async_shared();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        tile::tma_store(map, x, y, floats);
+        tile::tma_commit();
+        tile::tma_wait<0>();
     }
 }
 
@@ -205,18 +219,39 @@ void test_tile_bulk() {
     shape.box[1] = 9;
     check(tile::make_tensor_map(shape, &beyond), "tensor map", "refused");
     const Shape box = {1, 64, 1024 + 128 + 8};
-    clean("tensor copy", tensor_kernel, box, map, out, 0, 1);
-    clean("tensor copy at a multiple of 128", tensor_kernel, box, map, out, 128, 1);
+    clean("tensor copy", tensor_kernel, box, map, out, 0, 1, 0);
+    clean("tensor copy at a multiple of 128", tensor_kernel, box, map, out, 128, 1, 0);
     caught("tensor copy to a multiple of 64", {"needs 128 bytes' alignment"}, tensor_kernel, box,
-           map, out, 64, 1);
+           map, out, 64, 1, 0);
     caught_by_hooks("tensor copy read without a wait", {"read of 4 bytes (load)"}, tensor_kernel,
-                    box, map, out, 0, 0);
+                    box, map, out, 0, 0, 0);
     caught("tensor beyond its allocation", {"out of bounds", "cp.async.bulk.tensor source"},
-           tensor_kernel, box, beyond, out, 0, 1);
+           tensor_kernel, box, beyond, out, 0, 1, 0);
     caught("a map that was never made", {"not a tensor map"}, tensor_kernel, box, tile::TensorMap{},
-           out, 0, 1);
+           out, 0, 1, 0);
+    caught("tensor copy from within 16 bytes", {"x = 2 is byte 8 of a row, needs a multiple of 16"},
+           tensor_kernel, box, map, out, 0, 1, 2);
+    clean("tensor copy from a negative coordinate", tensor_kernel, box, map, out, 0, 1, -4);
     caught("a copy of fewer dimensions", {"a copy of 1 dimensions by a tensor map of 2"},
            wrong_rank_kernel, {1, 1, 1024 + 8}, map);
+
+    const Shape box_out = {1, 64, 1024};
+    clean("tensor copy out", tensor_out_kernel, box_out, map, 4, 3);
+    caught("tensor copy out to within 16 bytes", {"x = 6 is byte 24 of a row"}, tensor_out_kernel,
+           box_out, map, 6, 0);
+    caught("tensor copy out to a negative coordinate", {"store: coordinate 1 is -1"},
+           tensor_out_kernel, box_out, map, 0, -1);
+    // Its rows end within 16 bytes: the last one's end lies beyond the allocation.
+    const Buffer<float> ragged(30);
+    shape.data = static_cast<const float*>(ragged);
+    shape.extent[0] = 30;
+    shape.extent[1] = 1;
+    shape.box[1] = 8;
+    tile::TensorMap cut = {};
+    check(tile::make_tensor_map(shape, &cut), "tensor map", "refused");
+    caught("tensor copy out that is not cut at 16 bytes",
+           {"out of bounds: write of 128 bytes (cp.async.bulk.tensor target)"}, tensor_out_kernel,
+           box_out, cut, 0, 0);
 
     const Shape copy_out = {1, 64, 256};
     clean("copy out", copy_out_kernel, copy_out, out, kGoodOut);

@@ -43,6 +43,11 @@ class Box {
         }
         for (int i = rank; i < 3; ++i) shape_.extent[i] = shape_.box[i] = 1;
         width_ = shape_.type == TensorMapType::kBf16 ? 2 : 4;
+        if (x * width_ % 16 != 0) {
+            simt::fault(
+                "cp.async.bulk.tensor: x = %d is byte %lld of a row, needs a multiple of 16", x,
+                static_cast<long long>(x * width_));
+        }
     }
 
     uint32_t bytes() const {
@@ -57,11 +62,24 @@ class Box {
         }
     }
 
+    // A store writes whole granules of 16 bytes, so it may write beyond the extent of a row; a
+    // negative coordinate is no place to store to. Both as an H200 does.
+    void prepare_store() {
+        for (int i = 0; i < 3; ++i) {
+            if (at_[i] < 0) {
+                simt::fault("cp.async.bulk.tensor store: coordinate %d is %lld, needs 0 or more", i,
+                            static_cast<long long>(at_[i]));
+            }
+        }
+        const int64_t granule = 16 / width_;
+        shape_.extent[0] = (shape_.extent[0] + granule - 1) / granule * granule;
+    }
+
     // fn(global, column_bytes, bytes, row): the part of each row of the box that lies in the
     // tensor.
     template <typename Fn>
     void each_row(Fn&& fn) const {
-        const int64_t first = std::max<int64_t>(0, -int64_t{at_[0]});
+        const int64_t first = std::max<int64_t>(0, -at_[0]);
         const int64_t last = std::min<int64_t>(shape_.box[0], shape_.extent[0] - at_[0]);
         if (first >= last) return;
         for (int64_t z = 0; z < shape_.box[2]; ++z) {
@@ -129,8 +147,9 @@ inline void load_box(const Box& box, void* to_shared, Mbarrier* barrier) {
     simt::async_start(barrier, box.bytes(), std::move(work));
 }
 
-inline void store_box(const Box& box, const void* from_shared) {
+inline void store_box(Box box, const void* from_shared) {
     const simt::Trusted trusted;
+    box.prepare_store();
     box.check_shared(from_shared);
     box.each_row([](const unsigned char* global, int64_t, int64_t bytes, int64_t) {
         simt::check_write(global, static_cast<size_t>(bytes), 1, "cp.async.bulk.tensor target");
