@@ -354,6 +354,58 @@ void routes(Stream& stream) {
     }
 }
 
+// Enough tiles for warpgroups where they are: both widths of a tile, blocks alone and in pairs, a
+// ring that goes round several times, tiles and a depth that are cut off, a c that no tensor copy
+// reaches, limits within a tile, at its edge and before it.
+void warpgroups(Stream& stream) {
+    if (test::kind() != CARAVAN_CUDA) return;
+    Random random(8);
+    struct Shape {
+        int64_t m, n, k;
+    };
+    const Shape shapes[] = {{520, 1160, 200}, {120, 4104, 328}, {264, 8712, 72}, {1144, 528, 392}};
+    for (int transposed = 0; transposed < 4; ++transposed) {
+        for (const Shape& shape : shapes) {
+            reference::Matmul how = {shape.m, shape.n, shape.k};
+            how.transpose_a = (transposed & 1) != 0;
+            how.transpose_b = (transposed & 2) != 0;
+            const int way = static_cast<int>(random.below(4));
+            how.alpha = way < 2 ? 1 : 0.5;
+            how.beta = way % 2 == 0 ? 0 : way == 1 ? 1 : -0.25;
+            const int64_t limited = how.transpose_a ? how.k : how.m;
+            const int64_t limits[] = {-1, random.below(limited + 1), limited / 128 * 128, 5};
+            how.rows = limits[random.below(4)];
+            Storage storage = {BF16, BF16, random.below(2) == 0 ? F32 : BF16};
+            if (way == 3) storage.gap = 8;
+            check(how, storage, random, stream);
+        }
+    }
+    // Odd columns of c: rows that begin anywhere.
+    reference::Matmul odd = {500, 1157, 136, false, true};
+    for (int32_t dtype : {F32, BF16}) {
+        odd.beta = dtype == F32 ? 1 : 0;
+        odd.rows = dtype == F32 ? 300 : -1;
+        check(odd, {BF16, BF16, dtype}, random, stream);
+    }
+    // A limit beyond its range makes all of c NaN here too.
+    for (bool transpose_a : {false, true}) {
+        reference::Matmul how = {512, 1032, 72, transpose_a};
+        how.rows = 0;
+        Problem problem(how, {BF16, BF16, BF16}, random);
+        problem.rows.set(0, 513);
+        const auto args = problem.args();
+        CHECK_OK(caravan_matmul_forward(stream, &args));
+        for (double value : problem.c.values()) CHECK(std::isnan(value));
+    }
+    // The same bits again.
+    Problem problem({520, 1160, 328, false, true}, {BF16, BF16, F32}, random);
+    const auto args = problem.args();
+    CHECK_OK(caravan_matmul_forward(stream, &args));
+    const std::string first = problem.c.bits();
+    CHECK_OK(caravan_matmul_forward(stream, &args));
+    CHECK(problem.c.bits() == first);
+}
+
 }  // namespace
 
 int main() {
@@ -365,6 +417,7 @@ int main() {
     slices(stream);
     limits_on_device(stream);
     routes(stream);
+    warpgroups(stream);
     refusals(stream);
     return test::finish();
 }

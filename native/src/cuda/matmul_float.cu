@@ -62,7 +62,7 @@ class Source {
 template <typename A, typename B, bool kTransposeA, bool kTransposeB>
 __global__ void __launch_bounds__(kThreads, 2) float_kernel(const Product product) {
     const Used used = used_extents(product);
-    const TilePlace place = tile_place(product, kTile, kTile);
+    const TilePlace place = tile_place(product, blockIdx.x, kTile, kTile);
     tile::Shared shared;
     auto* const a_tile = shared.take<float>(2 * kDepth * kPitch, 16);
     auto* const b_tile = shared.take<float>(2 * kDepth * kPitch, 16);
@@ -101,8 +101,8 @@ __global__ void __launch_bounds__(kThreads, 2) float_kernel(const Product produc
     for (int i = 0; i < 4; ++i) {
 #pragma unroll
         for (int j = 0; j < 4; j += 2) {
-            put_pair(product, used, place.row + down + i, place.column + across + j,
-                     {sums[i][j], sums[i][j + 1]});
+            put_pair(product, used, place.row + down + i, place.column + across + j, sums[i][j],
+                     sums[i][j + 1]);
         }
     }
 }

@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(T::kThreads) mma_kernel(const Product product)
     using A = Operand<!kTransposeA, T::kRows>;
     using B = Operand<kTransposeB, T::kColumns>;
     const Used used = used_extents(product);
-    const TilePlace place = tile_place(product, T::kRows, T::kColumns);
+    const TilePlace place = tile_place(product, blockIdx.x, T::kRows, T::kColumns);
     const A a = {static_cast<const bf16*>(product.a), product.a_stride, used.m, used.k};
     const B b = {static_cast<const bf16*>(product.b), product.b_stride, product.n, used.k};
     tile::Shared shared;
@@ -159,8 +159,8 @@ __global__ void __launch_bounds__(T::kThreads) mma_kernel(const Product product)
                     place.row + warp_row + i * 16 + tile::Mma16816::sum_row(lane, half * 2);
                 const int32_t column =
                     place.column + warp_column + j * 8 + tile::Mma16816::sum_column(lane, 0);
-                put_pair(product, used, row, column,
-                         {sums[i][j][half * 2], sums[i][j][half * 2 + 1]});
+                put_pair(product, used, row, column, sums[i][j][half * 2],
+                         sums[i][j][half * 2 + 1]);
             }
         }
     }

@@ -31,64 +31,89 @@ struct Used {
 };
 
 __device__ __forceinline__ Used used_extents(const Product& product) {
-    Used used = {product.m, product.k, false};
-    if (product.rows == nullptr) return used;
-    int32_t& limited = product.transpose_a ? used.k : used.m;
+    if (product.rows == nullptr) return {product.m, product.k, false};
     const int32_t rows = *product.rows;
-    used.bad = rows < 0 || rows > limited;
-    limited = used.bad ? 0 : rows;
-    return used;
+    const bool bad = rows < 0 || rows > (product.transpose_a ? product.k : product.m);
+    const int32_t limit = bad ? 0 : rows;
+    if (product.transpose_a) return {product.m, limit, bad};
+    return {limit, product.k, bad};
 }
 
-// The block's tile. Eight rows of tiles are walked together, so that those which run at one time
-// share what they read in the second-level cache.
+// Where tile number `index` begins. kGroup rows of tiles are walked together, so that those which
+// run at one time share what they read in the second-level cache.
 struct TilePlace {
     int32_t row, column;
 };
 
-__device__ __forceinline__ TilePlace tile_place(const Product& product, int tile_rows,
-                                                int tile_columns) {
-    constexpr unsigned kGroup = 8;
+template <unsigned kGroup = 8>
+__device__ __forceinline__ TilePlace tile_place(const Product& product, unsigned index,
+                                                int tile_rows, int tile_columns) {
     const unsigned down = (static_cast<unsigned>(product.m) + tile_rows - 1) / tile_rows;
     const unsigned across = (static_cast<unsigned>(product.n) + tile_columns - 1) / tile_columns;
-    const unsigned first = blockIdx.x / (kGroup * across) * kGroup;
+    const unsigned first = index / (kGroup * across) * kGroup;
     const unsigned height = min(kGroup, down - first);
-    const unsigned inside = blockIdx.x % (kGroup * across);
+    const unsigned inside = index % (kGroup * across);
     return {static_cast<int32_t>((first + inside % height) * tile_rows),
             static_cast<int32_t>(inside / height * tile_columns)};
 }
 
+// Two neighbours of a row.
+struct Pair {
+    float low, high;
+};
+
+// What c held at (row, column) and right of it; 0 where that is outside of c.
 template <typename T>
-__device__ __forceinline__ void put_elements(const Product& product, int32_t row, int32_t column,
-                                             const float (&sums)[2], bool limited, bool bad) {
+__device__ __forceinline__ Pair read_elements(const Product& product, int32_t row, int32_t column) {
+    if (row >= product.m || column >= product.n) return {0.0f, 0.0f};
+    const T* from = static_cast<const T*>(product.c) + row * product.c_stride + column;
+    if (column + 1 >= product.n) return {tile::to_float(from[0]), 0.0f};
+    if (!product.c_pairs) return {tile::to_float(from[0]), tile::to_float(from[1])};
+    const auto values = tile::load<2>(from);
+    return {tile::to_float(values[0]), tile::to_float(values[1])};
+}
+
+// alpha * sums + beta * c at (row, column) and right of it. Rows beyond the limit become 0.
+template <typename T>
+__device__ __forceinline__ Pair finished(const Product& product, const Used& used, int32_t row,
+                                         int32_t column, float low, float high) {
+    if (used.bad) return {NAN, NAN};
+    if (row >= used.m) return {0.0f, 0.0f};
+    Pair pair = {product.alpha * low, product.alpha * high};
+    if (product.beta != 0) {
+        const Pair before = read_elements<T>(product, row, column);
+        pair.low += product.beta * before.low;
+        pair.high += product.beta * before.high;
+    }
+    return pair;
+}
+
+template <typename T>
+__device__ __forceinline__ void put_elements(const Product& product, const Used& used, int32_t row,
+                                             int32_t column, float low, float high) {
+    const Pair pair = finished<T>(product, used, row, column, low, high);
     T* to = static_cast<T*>(product.c) + row * product.c_stride + column;
     const bool both = column + 1 < product.n;
-    tile::Vector<T, 2> values;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        float value = limited ? 0.0f : product.alpha * sums[i];
-        if (product.beta != 0 && (i == 0 || both)) value += product.beta * tile::to_float(to[i]);
-        values[i] = tile::from_float<T>(bad ? NAN : value);
-    }
     if (both && product.c_pairs) {
+        tile::Vector<T, 2> values = {
+            {tile::from_float<T>(pair.low), tile::from_float<T>(pair.high)}};
         tile::store(to, values);
     } else {
-        to[0] = values[0];
-        if (both) to[1] = values[1];
+        to[0] = tile::from_float<T>(pair.low);
+        if (both) to[1] = tile::from_float<T>(pair.high);
     }
 }
 
 // Writes the sums of (row, column) and of its neighbour to the right, where they lie in c. Rows
 // beyond the limit become 0 when beta is 0, and stay as they are otherwise.
 __device__ __forceinline__ void put_pair(const Product& product, const Used& used, int32_t row,
-                                         int32_t column, const float (&sums)[2]) {
+                                         int32_t column, float low, float high) {
     if (row >= product.m || column >= product.n) return;
-    const bool limited = row >= used.m;
-    if (limited && !used.bad && product.beta != 0) return;
+    if (row >= used.m && !used.bad && product.beta != 0) return;
     if (product.bf16_c) {
-        put_elements<tile::bf16>(product, row, column, sums, limited, used.bad);
+        put_elements<tile::bf16>(product, used, row, column, low, high);
     } else {
-        put_elements<float>(product, row, column, sums, limited, used.bad);
+        put_elements<float>(product, used, row, column, low, high);
     }
 }
 
@@ -96,6 +121,8 @@ __device__ __forceinline__ void put_pair(const Product& product, const Used& use
 void start_mma_product(tile::Launcher& launcher, const Product& product, bool wide);
 void start_float_product(tile::Launcher& launcher, const Product& product, bool bf16_a,
                          bool bf16_b);
+// False where the device or the product is not for warpgroups; nothing was started then.
+bool start_wgmma_product(tile::Launcher& launcher, const Product& product);
 
 }  // namespace cuda
 }  // namespace caravan
