@@ -67,9 +67,7 @@ final class BenchKernelsCommand implements Callable<Integer> {
     }
     Dims.of(size == null ? Dims.defaultName(Device.Kind.CPU) : size).with(shape);
     DeviceChoice choice = device.choose();
-    if (choice.device().kind() == Device.Kind.CPU) {
-      Blas.install();
-    }
+    Blas.install(); // another device's products are held against the CPU's
     String name = size == null ? Dims.defaultName(choice.device().kind()) : size;
     try (Stream stream = Stream.open(choice.device(), choice.threads())) {
       Roof roof = Roof.measure(stream, samples);
@@ -170,6 +168,7 @@ final class BenchKernelsCommand implements Callable<Integer> {
           .put("bytes_per_s", result.cost().bytes() / seconds)
           .put("flops_per_s", result.cost().flops() / seconds)
           .put("roof_share", result.share());
+      result.ours().ifPresent(ratio -> node.put("ours_to_vendor", ratio));
     }
     return out;
   }

@@ -31,10 +31,27 @@ final class Bed implements AutoCloseable {
   private final List<AutoCloseable> owned = new ArrayList<>();
   private final List<TensorRef> outputs = new ArrayList<>();
   private StepState state;
+  private final boolean vendor;
   private Products products;
 
+  /** Products are computed by who would compute them in training. */
   Bed(Stream stream) {
+    this(stream, true);
+  }
+
+  /**
+   * A bed.
+   *
+   * @param vendor whether a vendor's library may compute products
+   */
+  Bed(Stream stream, boolean vendor) {
     this.stream = stream;
+    this.vendor = vendor;
+  }
+
+  /** Whether a vendor's library computes a product here. */
+  boolean usesVendor() {
+    return products != null && products != Products.ABI;
   }
 
   private TensorRef allocate(DType dtype, long... shape) {
@@ -141,7 +158,7 @@ final class Bed implements AutoCloseable {
     return state.ref();
   }
 
-  /** {@code c = op(a) op(b) + beta c}, by who computes products on the device. */
+  /** {@code c = op(a) op(b) + beta c}, by the vendor's library where it may and can, else by our kernel. */
   KernelCall product(
       TensorRef a,
       boolean transposeA,
@@ -150,7 +167,8 @@ final class Bed implements AutoCloseable {
       TensorRef c,
       float beta) {
     if (products == null) {
-      products = CublasLt.open(stream, reason -> {}).orElse(Products.ABI);
+      products =
+          vendor ? CublasLt.open(stream, reason -> {}).orElse(Products.ABI) : Products.ABI;
       owned.add(products);
     }
     return products.prepare(new Product(a, transposeA, b, transposeB, c, null, 1, beta));

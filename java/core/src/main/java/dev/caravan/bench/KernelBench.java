@@ -31,6 +31,8 @@ public final class KernelBench {
    * @param cost what it has to do at least
    * @param seconds of one call; empty when it was not measured
    * @param share of the roof, 1 = all of it
+   * @param ours rate of our own kernel as a multiple of that of a vendor's library, of which the other figures
+   *     then are; empty where our kernel is what was measured
    * @param refusal why it was not measured; "" when it was
    */
   public record Result(
@@ -40,6 +42,7 @@ public final class KernelBench {
       Cost cost,
       Optional<Double> seconds,
       double share,
+      Optional<Double> ours,
       String refusal) {}
 
   private final Stream stream;
@@ -85,27 +88,38 @@ public final class KernelBench {
   private Result measure(KernelCase one, KernelCase small) {
     try (Stopwatch watch = new Stopwatch(stream)) {
       if (stream.device().kind() != Device.Kind.CPU) {
-        agree(small);
+        agree(small, true);
       }
-      try (KernelRun run = new KernelRun(one, stream)) {
-        double seconds = watch.median(run::run, samples);
-        return result(one, Optional.of(seconds), roof.share(one.cost(), one.dtype(), seconds), "");
+      double seconds;
+      boolean byVendor;
+      try (KernelRun run = new KernelRun(one, stream, true)) {
+        seconds = watch.median(run::run, samples);
+        byVendor = run.usesVendor();
       }
+      Optional<Double> ours = byVendor ? ours(one, small, watch, seconds) : Optional.empty();
+      double share = roof.share(one.cost(), one.dtype(), seconds);
+      return new Result(
+          one.op(), one.shape(), one.dtype(), one.cost(), Optional.of(seconds), share, ours, "");
     } catch (KernelException.Unsupported | KernelException.OutOfMemory e) {
-      return result(one, Optional.empty(), 0, e.getMessage());
+      Optional<Double> none = Optional.empty();
+      return new Result(
+          one.op(), one.shape(), one.dtype(), one.cost(), none, 0, none, e.getMessage());
     }
   }
 
-  private static Result result(
-      KernelCase one, Optional<Double> seconds, double share, String refusal) {
-    return new Result(one.op(), one.shape(), one.dtype(), one.cost(), seconds, share, refusal);
+  private Optional<Double> ours(
+      KernelCase one, KernelCase small, Stopwatch watch, double vendorSeconds) {
+    agree(small, false);
+    try (KernelRun run = new KernelRun(one, stream, false)) {
+      return Optional.of(vendorSeconds / watch.median(run::run, samples));
+    }
   }
 
-  private void agree(KernelCase small) {
-    List<float[]> here = once(small, stream);
+  private void agree(KernelCase small, boolean vendor) {
+    List<float[]> here = once(small, stream, vendor);
     List<float[]> reference;
     try (Stream cpu = Stream.open(Device.CPU, 1)) {
-      reference = once(small, cpu);
+      reference = once(small, cpu, false);
     }
     double tolerance = small.dtype() == DType.F32 ? FLOAT32_TOLERANCE : BFLOAT16_TOLERANCE;
     for (int i = 0; i < reference.size(); i++) {
@@ -118,8 +132,8 @@ public final class KernelBench {
     }
   }
 
-  private static List<float[]> once(KernelCase one, Stream stream) {
-    try (Bed bed = new Bed(stream)) {
+  private static List<float[]> once(KernelCase one, Stream stream, boolean vendor) {
+    try (Bed bed = new Bed(stream, vendor)) {
       bed.run(bed.ready(one.setup().prepare(bed)));
       return bed.read();
     }

@@ -18,7 +18,7 @@ public final class KernelRun implements AutoCloseable {
    * @throws IllegalStateException if it leaves an output unwritten or gives values that are not finite
    */
   public KernelRun(String op, Dims dims, DType dtype, Stream stream) {
-    this(named(op, dims, dtype), stream);
+    this(named(op, dims, dtype), stream, true);
   }
 
   private static KernelCase named(String op, Dims dims, DType dtype) {
@@ -28,9 +28,14 @@ public final class KernelRun implements AutoCloseable {
         .orElseThrow(() -> new IllegalArgumentException("no op of " + dtype + " is named " + op));
   }
 
-  KernelRun(KernelCase one, Stream stream) {
+  /**
+   * Prepares a case.
+   *
+   * @param vendor whether a vendor's library may compute products
+   */
+  KernelRun(KernelCase one, Stream stream, boolean vendor) {
     this.stream = stream;
-    bed = new Bed(stream);
+    bed = new Bed(stream, vendor);
     try {
       call = bed.ready(one.setup().prepare(bed));
       call.run(stream);
@@ -50,13 +55,18 @@ public final class KernelRun implements AutoCloseable {
     call.run(stream);
   }
 
+  /** Whether a vendor's library is what runs. */
+  boolean usesVendor() {
+    return bed.usesVendor();
+  }
+
   /** What an op does at least, and the share of the roof that it reaches in the given time. */
   public static KernelBench.Result result(
       String op, Dims dims, DType dtype, double seconds, Roof roof) {
     KernelCase one = named(op, dims, dtype);
     double share = roof.share(one.cost(), dtype, seconds);
     return new KernelBench.Result(
-        op, one.shape(), dtype, one.cost(), Optional.of(seconds), share, "");
+        op, one.shape(), dtype, one.cost(), Optional.of(seconds), share, Optional.empty(), "");
   }
 
   @Override

@@ -13,20 +13,24 @@ public final class KernelTable {
 
   private KernelTable() {}
 
-  /** The lines of the table; ops that could not be measured follow it, with the reason. */
+  /**
+   * The lines of the table. Below it stand, with the reason, ops that could not be measured, and our own kernel's
+   * rate where the table has a vendor's library's.
+   */
   public static List<String> lines(List<KernelBench.Result> results, Roof roof) {
     List<List<String>> rows = new ArrayList<>();
     rows.add(HEAD);
-    List<String> refused = new ArrayList<>();
+    List<String> notes = new ArrayList<>();
     for (KernelBench.Result result : results) {
       if (result.seconds().isEmpty()) {
-        refused.add("not measured: " + result.op() + " " + type(result) + ": " + result.refusal());
+        notes.add("not measured: " + result.op() + " " + type(result) + ": " + result.refusal());
       } else {
         rows.add(row(result, roof));
+        result.ours().ifPresent(ratio -> notes.add(ours(result, ratio)));
       }
     }
     List<String> lines = new ArrayList<>(markdown(rows, WORDS));
-    lines.addAll(refused);
+    lines.addAll(notes);
     return lines;
   }
 
@@ -43,6 +47,15 @@ public final class KernelTable {
         time(seconds),
         rate(rate, compute ? "FLOP/s" : "B/s"),
         String.format(Locale.ROOT, "%.0f %%", 100 * result.share()));
+  }
+
+  private static String ours(KernelBench.Result result, double ratio) {
+    return String.format(
+        Locale.ROOT,
+        "%s %s: the vendor's library; our own kernel has %.2fx its rate",
+        result.op(),
+        type(result),
+        ratio);
   }
 
   private static String type(KernelBench.Result result) {

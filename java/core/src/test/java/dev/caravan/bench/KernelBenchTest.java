@@ -139,17 +139,30 @@ class KernelBenchTest {
   }
 
   @Test
+  void ourRateStandsBelowTheVendors() {
+    KernelCase c = KernelCases.of(Dims.of("tiny"), DType.BF16).get(0);
+    KernelBench.Result byVendor =
+        new KernelBench.Result(
+            c.op(), c.shape(), c.dtype(), c.cost(), Optional.of(1e-3), 0.9, Optional.of(0.876), "");
+    List<String> lines = KernelTable.lines(List.of(byVendor), ROOF);
+    assertEquals(
+        List.of("matmul bf16: the vendor's library; our own kernel has 0.88x its rate"),
+        lines.subList(3, 4));
+  }
+
+  @Test
   void whatWasNotMeasuredIsSaidBelow() {
     KernelCase first = KernelCases.of(Dims.of("tiny"), DType.F32).get(0);
     KernelBench.Result refused =
         new KernelBench.Result(
-            first.op(), first.shape(), DType.F32, first.cost(), Optional.empty(), 0, "no kernel");
+            first.op(), first.shape(), DType.F32, first.cost(), Optional.empty(), 0, Optional.empty(), "no kernel");
     List<String> lines = KernelTable.lines(List.of(refused), ROOF);
     assertEquals(List.of("not measured: matmul f32: no kernel"), lines.subList(2, 3));
   }
 
   private static KernelBench.Result result(KernelCase c, Optional<Double> seconds, double share) {
-    return new KernelBench.Result(c.op(), c.shape(), c.dtype(), c.cost(), seconds, share, "");
+    return new KernelBench.Result(
+        c.op(), c.shape(), c.dtype(), c.cost(), seconds, share, Optional.empty(), "");
   }
 
   @Test
