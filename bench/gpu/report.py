@@ -90,6 +90,14 @@ def stage_line(name, stage):
             text += f", Java {100 * fast['java_share']:.2f} %" if "java_share" in fast else ""
         elif "message" in fast:
             text += f"; speed: {(fast['message'].strip().splitlines() or [''])[-1][:120]}"
+        table = stage.get("bench", {})
+        if "results" in table:
+            refused = sum("seconds" not in one for one in table["results"])
+            text += f"; bench kernels: {len(table['results']) - refused} measured, {refused} refused"
+        elif "message" in table:
+            text += f"; bench kernels: {(table['message'].strip().splitlines() or [''])[-1][:120]}"
+        for one in table.get("products", []):
+            text += f"; {one['op']} {one['shape']} from Java at {one['ratio']:.3f} of C++'s rate"
     elif name == "kernels" and "measured" in stage:
         text += f", {stage['measured']} measured, {stage['not built']} not built, {stage['failed']} failed"
         text += "" if stage["complete"] else ", cut short"

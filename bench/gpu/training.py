@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Trains end to end from Java and judges it: losses against those of the CPU on the same rows, then speed.
+"""Trains end to end from Java and judges it: losses against those of the CPU on the same rows, then speed; last the
+kernels' table as a user has it.
 
     training.py --record FILE --program ./caravan --work FOLDER     the CPU's losses, made when the bundle is packed
     training.py --bundle FOLDER --work FOLDER --out FILE            the rest, where the GPU is"""
@@ -111,6 +112,51 @@ def speed(program, device, size, limit):
     return result
 
 
+def bench(program, device, size, limit):
+    """The user's own command on this device, each op after its check; and products by cuBLASLt as Java calls it against
+    the same products as PyTorch, which is C++, calls it."""
+    words = [program, "bench", "kernels", "--device", device, "--json", "--dtype", "bf16"]
+    words += ["--size", "1b", "--samples", "5"] if size == "full" else ["--size", "tiny", "--samples", "1"]
+    text, code = execute(words, limit)
+    if code != 0:
+        return {"ok": False, "message": text[-600:]}
+    result = {"ok": True, **json.loads(text[text.index("{") :])}
+    if device == "cuda" and "CARAVAN_CUDA_LIBRARY" not in os.environ:
+        result["products"] = products(result["results"])
+    return result
+
+
+def products(measured):
+    """Seconds of y = x W^T and dX = dY W, from Java and from C++. Inputs of the same kind: multiples of 1/128."""
+    import torch
+
+    torch.backends.cuda.preferred_blas_library("cublaslt")
+    out = []
+    for one in measured:
+        if one["op"] not in ("matmul", "matmul dX") or "seconds" not in one:
+            continue
+        m, n, k = (int(extent) for extent in one["shape"].split("x"))
+        a = torch.randint(-128, 129, (m, k), device="cuda").div(128).bfloat16()
+        b = torch.randint(-128, 129, (n, k) if one["op"] == "matmul" else (k, n), device="cuda").div(128).bfloat16()
+        b = b.t() if one["op"] == "matmul" else b
+        c = torch.empty(m, n, device="cuda", dtype=torch.bfloat16)
+        calls = max(1, int(0.02 / one["seconds"]))
+        seconds = []
+        for _ in range(6):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            for _ in range(calls):
+                torch.mm(a, b, out=c)
+            end.record()
+            end.synchronize()
+            seconds.append(begin.elapsed_time(end) / 1e3 / calls)
+        other = statistics.median(seconds[1:])
+        out.append({
+            "op": one["op"], "shape": one["shape"], "java_seconds": one["seconds"], "torch_seconds": other,
+            "ratio": other / one["seconds"]})
+    return out
+
+
 def record(chosen):
     measured, _ = train(chosen.program, chosen.work, "cpu", "fp32", 600)
     steps = sorted(measured)
@@ -126,7 +172,7 @@ def main():
     parser.add_argument("--bundle", type=pathlib.Path)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--size", choices=("full", "smoke"), default="full")
-    parser.add_argument("--parts", default="agree_fp32,speed,agree_bf16")
+    parser.add_argument("--parts", default="agree_fp32,agree_bf16,speed,bench")
     parser.add_argument("--time-limit", type=float, default=150)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path)
@@ -145,6 +191,7 @@ def main():
         "agree_fp32": lambda left: agree(program, chosen.work, chosen.device, "fp32", min(left, 60), recorded),
         "speed": lambda left: speed(program, chosen.device, chosen.size, left),
         "agree_bf16": lambda left: agree(program, chosen.work, chosen.device, "bf16", min(left, 60), recorded),
+        "bench": lambda left: bench(program, chosen.device, chosen.size, min(left, 60)),
     }
     for name in chosen.parts.split(","):
         part = parts[name]
