@@ -13,28 +13,6 @@ namespace {
 
 using namespace mma;
 
-struct Forward {
-    AttentionRules rules;
-    Scores scores;
-    Heads<const bf16> q, k, v;
-    Heads<bf16> out;
-    float* lse;  // null where it is not wanted
-    int64_t lse_stride;
-};
-
-// Scores may exceed what is subtracted from them by as much before it is raised, which multiplies
-// all sums: weights up to 2^kSlack lose nothing, as float32 and bf16 are relative.
-constexpr float kSlack = 8;
-
-// Where a block is. In shared memory, for sums take the registers.
-struct Place {
-    int query_row, rows;     // first row of its queries, of all rows, and how many
-    int first_key, keys;     // of the document
-    int position;            // of its first query among the document's keys
-    int zero;                // 0, which the compiler does not know (see multiply)
-    int keys_from, keys_to;  // the keys that it goes over, from a tile's border on
-};
-
 // Shapes of the kernel: what is in a block. kRowTiles: of 16 queries, of a warp.
 template <int kWidth_, int kValueWidth_, int kRowTiles_, int kWarps_, bool kKeepQueries_,
           int kBlocks_>
@@ -56,24 +34,6 @@ struct ForwardShape {
 };
 
 template <typename Shape>
-__device__ __forceinline__ void place_queries(const AttentionRules& rules,
-                                              const DocumentTile& document, Place* place) {
-    const int left = static_cast<int>(rules.left), right = static_cast<int>(rules.right);
-    const int rows =
-        static_cast<int>(min(document.queries - document.begin, int64_t{Shape::kQueries}));
-    const int keys = static_cast<int>(document.keys);
-    const int position = static_cast<int>(document.begin + document.shift());
-    *place = {static_cast<int>(document.first_query + document.begin),
-              rows,
-              static_cast<int>(document.first_key),
-              keys,
-              position,
-              0,
-              max(position - left, 0) / Shape::kKeys * Shape::kKeys,
-              min(position + rows + right, keys)};
-}
-
-template <typename Shape>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     attention_mma_fwd_kernel(const __grid_constant__ Forward a) {
     constexpr int kM = Shape::kRowTiles, kKeys = Shape::kKeys, kScoreTiles = kKeys / 8;
@@ -81,14 +41,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     const AttentionRules& rules = a.rules;
     const int slot = gridDim.x - 1 - blockIdx.x;  // the last tiles of a document see most keys
     const int head = blockIdx.y;
-    if (!documents_hold(rules)) {
-        spoil<Shape::kQueries>(a.out, slot, rules.query_rows, head, rules.value_width);
-        for (int i = threadIdx.x; a.lse != nullptr && i < Shape::kQueries; i += kThreads) {
-            const int64_t row = int64_t{slot} * Shape::kQueries + i;
-            if (row < rules.query_rows) a.lse[head * a.lse_stride + row] = NAN;
-        }
-        return;
-    }
+    if (!documents_hold(rules)) return spoil_forward<Shape::kQueries>(a, slot, head);
     const DocumentTile document = find_tile<Side::kQueries>(rules, slot, Shape::kQueries);
     if (document.begin >= document.queries) return;
     unsigned char* const memory = tile::shared_memory();
@@ -97,7 +50,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     const Tile<Shape::kValueWidth> values = {keys.data + Tile<Shape::kWidth>::bytes(kKeys)};
     Place* const place =
         reinterpret_cast<Place*>(values.data + Tile<Shape::kValueWidth>::bytes(kKeys));
-    if (threadIdx.x == 0) place_queries<Shape>(rules, document, place);
+    if (threadIdx.x == 0) place_queries<Shape::kQueries, kKeys>(rules, document, place);
     __syncthreads();
     const int left = static_cast<int>(rules.left), right = static_cast<int>(rules.right);
     const int warp_row = warp() * Shape::kWarpQueries;
@@ -236,33 +189,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
             tile::copy_async_wait<0>();
             __syncthreads();  // the keys are there, the values are free
         }
-#pragma unroll
-        for (int m = 0; m < kM; ++m) {
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                float& sum = total[m][half];
-                sum += __shfl_xor_sync(tile::kFullMask, sum, 1);
-                sum += __shfl_xor_sync(tile::kFullMask, sum, 2);
-            }
-        }
     }
-
     const Tile<Shape::kValueWidth> stage = {queries.data + warp_row * int64_t{Shape::kWidth} * 2};
-    store_rows(sums, stage, a.out.at(place->query_row + warp_row, head), a.out.row,
-               place->rows - warp_row, rules.value_width,
-               [&](int m, int half) { return total[m][half] == 0 ? 0.0f : 1 / total[m][half]; });
-    if (a.lse != nullptr && lane() % 4 == 0) {
-#pragma unroll
-        for (int m = 0; m < kM; ++m) {
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const int row = warp_row + m * 16 + half * 8 + lane() / 4;
-                if (row >= place->rows) continue;
-                a.lse[head * a.lse_stride + place->query_row + row] =
-                    total[m][half] == 0 ? -INFINITY : base[m][half] * kLn2 + logf(total[m][half]);
-            }
-        }
-    }
+    store_forward(a, *place, head, warp_row, sums, base, total, stage);
 }
 
 template <typename Shape>
@@ -278,15 +207,7 @@ void run(tile::Launcher& launcher, const Forward& a) {
 
 void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                            AttentionWidths widths) {
-    Forward a = {};
-    a.rules = attention_rules(args);
-    a.scores = Scores(a.rules);
-    a.q = heads_of<const bf16>(args.q);
-    a.k = heads_of<const bf16>(args.k);
-    a.v = heads_of<const bf16>(args.v);
-    a.out = heads_of<bf16>(args.out);
-    a.lse = data<float>(args.lse);
-    a.lse_stride = row_stride(args.lse);
+    const Forward a = forward_of(args);
     switch (widths) {
         case AttentionWidths::k64:
             return run<ForwardShape<64, 64, 2, 4, true, 2>>(launcher, a);
