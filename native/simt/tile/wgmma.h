@@ -383,6 +383,10 @@ inline void wgmma_wait(Arrays&... sums) {
         nullptr, simt::Order::kMemory, simt::Site{"wgmma_wait", 0}, true);
 }
 
+// Products took operands in registers when they were started.
+template <typename... Operands>
+inline void wgmma_keep(Operands&...) {}
+
 template <int kN, Major kMajorA, Major kMajorB>
 inline void wgmma(float (&sums)[kN / 2], uint64_t a, uint64_t b, bool add) {
     emulation::WgmmaLane own = {sums, a, b, {}, add};

@@ -1,4 +1,4 @@
-// Values that the compiler shall not know anything of.
+// What the compiler shall not know of values, and where it shall have computed them.
 #pragma once
 
 #include "cuda/tile/arch.cuh"
@@ -8,12 +8,18 @@ namespace tile {
 
 // x, from here on as if it had just been read: what depends on it is computed here and not kept in
 // registers from before, as the compiler does with everything that a loop does not change.
-__device__ __forceinline__ int opaque(int x) {
-#ifndef CARAVAN_SIMT
-    asm volatile("" : "+r"(x));
-#endif
-    return x;
-}
+__device__ __forceinline__ int opaque(int x);
+
+// Has the values computed by here, where the compiler would move their computation down to their
+// use: beneath asynchronous products that are waited for next.
+template <int kCount>
+__device__ __forceinline__ void computed(float (&values)[kCount]);
 
 }  // namespace tile
 }  // namespace caravan
+
+#ifdef CARAVAN_SIMT
+#include "simt/tile/opaque.h"
+#else
+#include "cuda/tile/ptx/opaque.cuh"
+#endif

@@ -95,13 +95,18 @@ __device__ __forceinline__ void wgmma_commit();
 template <int kPending, typename... Sums>
 __device__ __forceinline__ void wgmma_wait(Sums&... sums);
 
+// Behind a wait: until here the compiler leaves operands a in these registers alone, which products
+// may have read up to the wait.
+template <typename... Operands>
+__device__ __forceinline__ void wgmma_keep(Operands&... operands);
+
 // sums = a b when add is false, sums += a b when it is true. kN is a multiple of 16 from 16 to 256.
 // a and b are descriptors of bf16 tiles.
 template <int kN, Major kMajorA, Major kMajorB>
 __device__ __forceinline__ void wgmma(float (&sums)[kN / 2], uint64_t a, uint64_t b, bool add);
 
 // The same with a in registers, two elements in each, as Wgmma64 tells; a must not change before
-// the wait.
+// the wait, and is named by wgmma_keep behind it.
 template <int kN, Major kMajorB>
 __device__ __forceinline__ void wgmma(float (&sums)[kN / 2], const uint32_t (&a)[4], uint64_t b,
                                       bool add);

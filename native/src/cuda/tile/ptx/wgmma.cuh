@@ -32,10 +32,22 @@ __device__ __forceinline__ void hold(float (&values)[kCount]) {
     for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(values[i])::"memory");
 }
 
-template <int kRows, int kCount>
-__device__ __forceinline__ void hold(float (&values)[kRows][kCount]) {
+template <int kCount>
+__device__ __forceinline__ void hold(uint32_t (&values)[kCount]) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(values[i])::"memory");
+}
+
+template <typename T, int kRows, int kCount>
+__device__ __forceinline__ void hold(T (&values)[kRows][kCount]) {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) hold(values[i]);
+}
+
+template <typename T, int kBlocks, int kRows, int kCount>
+__device__ __forceinline__ void hold(T (&values)[kBlocks][kRows][kCount]) {
+#pragma unroll
+    for (int i = 0; i < kBlocks; ++i) hold(values[i]);
 }
 
 // One specialisation for each N, since the instruction names every register.
@@ -144,6 +156,11 @@ __device__ void wgmma_wait(Sums&... sums) {
 #else
     ptx::unavailable();
 #endif
+}
+
+template <typename... Operands>
+__device__ void wgmma_keep(Operands&... operands) {
+    (ptx::hold(operands), ...);
 }
 
 template <int kN, Major kMajorA, Major kMajorB>
