@@ -19,9 +19,13 @@ void routes() {
     };
     const auto route = [&](int32_t dtype, int64_t width, int64_t value_width) {
         AttentionProblem p = problem(dtype, width, value_width);
-        const auto forward = attention_config(p.forward_args());
-        const auto backward = attention_config(p.backward_args());
+        const auto forward = attention_config(p.forward_args(), 80);
+        const auto backward = attention_config(p.backward_args(), 80);
         CHECK(forward.route == backward.route && forward.widths == backward.widths);
+        const auto ninety = attention_config(p.forward_args(), 90);
+        CHECK((ninety.route == AttentionRoute::kSm90) == (forward.route == AttentionRoute::kMma));
+        CHECK(ninety.widths == forward.widths);
+        CHECK(attention_config(p.forward_args(), 120).route == forward.route);
         return forward;
     };
     CHECK(route(BF16, 64, 64).route == AttentionRoute::kMma);
@@ -37,8 +41,10 @@ void routes() {
         AttentionProblem p = problem(BF16, 64, 64);
         auto args = p.backward_args();
         change(args);
-        return attention_config(args).route == AttentionRoute::kPlain;
+        return attention_config(args, 80).route == AttentionRoute::kPlain;
     };
+    AttentionProblem none(test::documents({{8, 0}}, 4, 2, 64, 64), BF16, 0, 1);
+    CHECK(attention_config(none.forward_args(), 90).route == AttentionRoute::kMma);
     using Args = caravan_attention_backward_args&;
     CHECK(!changed([](Args) {}));
     CHECK(changed([](Args args) { args.k.data = static_cast<char*>(args.k.data) + 2; }));

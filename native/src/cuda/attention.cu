@@ -21,22 +21,25 @@ bool serves(tile::Launcher& launcher, int64_t heads) {
 
 void attention_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args) {
     if (!serves(launcher, args.q.shape[1])) return;
-    const AttentionConfig config = attention_config(args);
+    const AttentionConfig config = attention_config(args, launcher.target().capability);
     switch (config.route) {
         case AttentionRoute::kPlain:
             return attention_plain_forward(launcher, args);
         case AttentionRoute::kMma:
             return attention_mma_forward(launcher, args, config.widths);
+        case AttentionRoute::kSm90:
+            return attention_forward_sm90(launcher, args, config.widths);
     }
 }
 
 void attention_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args) {
     if (!serves(launcher, args.q.shape[1])) return;
-    const AttentionConfig config = attention_config(args);
+    const AttentionConfig config = attention_config(args, launcher.target().capability);
     switch (config.route) {
         case AttentionRoute::kPlain:
             return attention_plain_backward(launcher, args);
         case AttentionRoute::kMma:
+        case AttentionRoute::kSm90:
             return attention_mma_backward(launcher, args, config.widths);
     }
 }

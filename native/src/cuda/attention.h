@@ -13,9 +13,11 @@ void attention_plain_forward(tile::Launcher& launcher, const caravan_attention_f
 void attention_plain_backward(tile::Launcher& launcher,
                               const caravan_attention_backward_args& args);
 
-// bf16 without bias.
+// bf16 without bias. The route by wgmma serves sm_90a.
 void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                            AttentionWidths widths);
+void attention_forward_sm90(tile::Launcher& launcher, const caravan_attention_forward_args& args,
+                            AttentionWidths widths);
 void attention_mma_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args,
                             AttentionWidths widths);
 

@@ -15,7 +15,8 @@ inline constexpr int kForwardKeys = 64;  // of a tile, forward
 // Widths of keys and values that a kernel is made for; narrower ones are filled up with zeros.
 enum class AttentionWidths { k64, k128 };
 
-enum class AttentionRoute { kPlain, kMma };
+// kSm90: wgmma and tensor copies.
+enum class AttentionRoute { kPlain, kMma, kSm90 };
 
 struct AttentionConfig {
     AttentionRoute route;
@@ -46,11 +47,18 @@ AttentionConfig attention_common_config(const Args& args) {
     return {AttentionRoute::kMma, width <= 64 ? AttentionWidths::k64 : AttentionWidths::k128};
 }
 
-inline AttentionConfig attention_config(const caravan_attention_forward_args& args) {
-    return attention_common_config(args);
+inline AttentionConfig attention_config(const caravan_attention_forward_args& args,
+                                        int32_t capability) {
+    AttentionConfig config = attention_common_config(args);
+    // A tensor map needs rows to map.
+    const bool rows = args.q.shape[0] > 0 && args.k.shape[0] > 0;
+    if (config.route == AttentionRoute::kMma && capability == 90 && rows) {
+        config.route = AttentionRoute::kSm90;
+    }
+    return config;
 }
 
-inline AttentionConfig attention_config(const caravan_attention_backward_args& args) {
+inline AttentionConfig attention_config(const caravan_attention_backward_args& args, int32_t) {
     AttentionConfig config = attention_common_config(args);
     const bool wide = wide_heads(args.d_out) && wide_heads(args.d_q) && wide_heads(args.d_k) &&
                       wide_heads(args.d_v);

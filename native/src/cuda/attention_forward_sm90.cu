@@ -1,0 +1,367 @@
+// Forward attention for sm_90a, bf16: a block for each tile of queries and head goes over the keys
+// that they see, last tile first. One thread keeps a ring of tiles of keys and values full by
+// tensor copies; each of two or three consumer warpgroups has 64 queries. A warpgroup starts the
+// products with the next keys before those with the present values and takes the soft-max of the
+// one while the other runs; the warpgroups start products in turn, so that one's soft-max lies
+// beneath another's products. Weights stay in registers as the left operand.
+// Sources: Shah et al. 2024, arXiv 2407.08608 (FlashAttention-3), sections 3.1 and 3.2; PTX ISA for
+// the layouts.
+#include "cuda/attention.h"
+#include "cuda/attention_sm90.cuh"
+#include "cuda/tile/fence.cuh"
+#include "cuda/tile/named_barrier.cuh"
+#include "cuda/tile/opaque.cuh"
+#include "cuda/tile/registers.cuh"
+
+namespace caravan {
+namespace cuda {
+namespace {
+
+using namespace sm90;
+
+// Behind the tiles in shared memory.
+template <int kStages>
+struct Control {
+    Place place;
+    Mbarrier queries;
+    Mbarrier keys[kStages], values[kStages];            // have arrived
+    Mbarrier free_keys[kStages], free_values[kStages];  // have been read by all consumer warps
+};
+
+#if CARAVAN_SM90A
+
+template <typename S>
+struct Memory {
+    unsigned char *queries, *keys, *values;  // rings of keys and values
+    Control<S::kStages>* control;
+
+    __device__ __forceinline__ explicit Memory(unsigned char* from)
+        : queries(from),
+          keys(from + S::kQueryBytes),
+          values(keys + S::kStages * S::kKeyBytes),
+          control(reinterpret_cast<Control<S::kStages>*>(from + S::kBytes)) {}
+};
+
+// Number i of the tiles, from `row` on, into a ring, once what was there has been read.
+template <typename S, int kWidth>
+__device__ __forceinline__ void load_tile(unsigned char* ring, Mbarrier* arrived, Mbarrier* free,
+                                          int i, const tile::TensorMap& map, int head, int row) {
+    constexpr int kBytes = S::kKeys * kWidth * 2;
+    const Turn<S::kStages> turn(i);
+    tile::mbarrier_wait(free + turn.stage, turn.parity ^ 1);
+    tile::mbarrier_arrive_expect(arrived + turn.stage, kBytes);
+    load_rows<kWidth>(ring + turn.stage * kBytes, S::kKeys, map, head, row, arrived + turn.stage);
+}
+
+// One thread.
+template <typename S>
+__device__ __forceinline__ void produce(const Memory<S>& memory, const tile::TensorMap& q,
+                                        const tile::TensorMap& k, const tile::TensorMap& v,
+                                        int head, int kv_head) {
+    auto* const control = memory.control;
+    const Place place = control->place;
+    if (place.keys_from >= place.keys_to) return;
+    tile::mbarrier_arrive_expect(&control->queries, S::kQueryBytes);
+    for (int group = 0; group < S::kGroups; ++group) {
+        load_rows<S::kWidth>(memory.queries + group * S::kGroupBytes, 64, q, head,
+                             place.query_row + group * 64, &control->queries);
+    }
+    const auto load_keys = [&](int i, int key) {
+        load_tile<S, S::kWidth>(memory.keys, control->keys, control->free_keys, i, k, kv_head,
+                                place.first_key + key);
+    };
+    const auto load_values = [&](int i, int key) {
+        load_tile<S, S::kValueWidth>(memory.values, control->values, control->free_values, i, v,
+                                     kv_head, place.first_key + key);
+    };
+    // Keys go ahead of values by one tile, as they do in the products.
+    int key = (place.keys_to - 1) / S::kKeys * S::kKeys, i = 0;
+    load_keys(i, key);
+    for (; key - S::kKeys >= place.keys_from; key -= S::kKeys, ++i) {
+        load_keys(i + 1, key - S::kKeys);
+        load_values(i, key);
+    }
+    load_values(i, key);
+}
+
+// Makes 0 of the rows of values from `valid` on, which belong to another document or to none: their
+// weights are 0, but what they hold may not be a number. All consumers call.
+template <typename S>
+__device__ __forceinline__ void clear_values(unsigned char* values, int valid) {
+    const tile::Vector<uint32_t, 4> zeros = {};
+    const int chunks = (S::kKeys - valid) * (kLine / 16);
+    for (int i = threadIdx.x - kGroup; i < chunks * (S::kValueWidth / kPanel); i += S::kConsumers) {
+        tile::store(reinterpret_cast<uint32_t*>(values + (i / chunks * S::kKeys + valid) * kLine +
+                                                i % chunks * 16),
+                    zeros);
+    }
+    tile::fence_async_shared();
+    tile::barrier_sync(S::kGroups + 1, S::kConsumers);
+}
+
+// Starts scores = queries keys^T.
+template <typename S>
+__device__ __forceinline__ void start_scores(float (&scores)[1][S::kKeys / 8][4],
+                                             const unsigned char* queries,
+                                             const unsigned char* keys) {
+    const uint64_t a = tile::wgmma_k_major(queries), b = tile::wgmma_k_major(keys);
+    tile::wgmma_fence();
+#pragma unroll
+    for (int step = 0; step < S::kWidth / 16; ++step) {
+        const int panel = step / 4, inside = step % 4 * 32;
+        tile::wgmma<S::kKeys, Major::kK, Major::kK>(
+            flat(scores), tile::wgmma_advance(a, panel * 64 * kLine + inside),
+            tile::wgmma_advance(b, panel * S::kKeys * kLine + inside), step > 0);
+    }
+    tile::wgmma_commit();
+}
+
+// Starts sums += weights values.
+template <typename S>
+__device__ __forceinline__ void start_sums(float (&sums)[1][S::kValueWidth / 8][4],
+                                           const uint32_t (&weights)[S::kKeys / 16][1][4],
+                                           const unsigned char* values) {
+    const uint64_t b = tile::wgmma_mn_major(values, S::kKeys * kLine);
+    tile::wgmma_fence();
+#pragma unroll
+    for (int step = 0; step < S::kKeys / 16; ++step) {
+        tile::wgmma<S::kValueWidth, Major::kMN>(flat(sums), weights[step][0],
+                                                tile::wgmma_advance(b, step * 16 * kLine), true);
+    }
+    tile::wgmma_commit();
+}
+
+// Of a thread's two rows: what is subtracted from scores, the sum of weights in its columns, and by
+// what sums before the last scores are to be multiplied.
+struct Rows {
+    float base[1][2], total[1][2];
+    float shrink[2];
+};
+
+// Turns products into weights. True when sums are to be shrunk, for all lanes of the warp.
+template <int kN>
+__device__ __forceinline__ bool weigh(float (&scores)[1][kN][4], const Scores& to_score,
+                                      const Band& band, Rows& rows) {
+    if (to_score.cap > 0) {
+#pragma unroll
+        for (int n = 0; n < kN; ++n) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                scores[0][n][e] = to_score.cap * tile::tanh_of_cap(scores[0][n][e] * to_score.bend);
+            }
+        }
+    }
+    if (band.cuts(16, kN * 8)) band.apply(scores);
+    float highest[2];
+    bool grown = false;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        float& high = highest[half];
+        high = fmaxf(scores[0][0][half * 2], scores[0][0][half * 2 + 1]);
+#pragma unroll
+        for (int n = 1; n < kN; ++n) {
+            high = fmaxf(high, fmaxf(scores[0][n][half * 2], scores[0][n][half * 2 + 1]));
+        }
+        grown |= high * to_score.scale > rows.base[0][half] + kSlack;
+    }
+    grown = __any_sync(tile::kFullMask, grown);
+    if (grown) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            float high = highest[half];
+            high = fmaxf(high, __shfl_xor_sync(tile::kFullMask, high, 1));
+            high = fmaxf(high, __shfl_xor_sync(tile::kFullMask, high, 2));
+            float& base = rows.base[0][half];
+            const float next = fmaxf(base, high * to_score.scale);
+            // 1 as long as there are no keys, for -infinity has no difference.
+            rows.shrink[half] = next == base ? 1.0f : tile::exp2_flushed(base - next);
+            base = next;
+            rows.total[0][half] *= rows.shrink[half];
+        }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        const float subtracted = rows.base[0][half] == -INFINITY ? 0.0f : rows.base[0][half];
+        float sum = 0;
+#pragma unroll
+        for (int n = 0; n < kN; ++n) {
+#pragma unroll
+            for (int e = half * 2; e < half * 2 + 2; ++e) {
+                scores[0][n][e] = tile::exp2_flushed(scores[0][n][e] * to_score.scale - subtracted);
+                sum += scores[0][n][e];
+            }
+        }
+        rows.total[0][half] += sum;
+    }
+    return grown;
+}
+
+template <int kSteps, int kN>
+__device__ __forceinline__ void round_weights(uint32_t (&weights)[kSteps][1][4],
+                                              const float (&scores)[1][kN][4]) {
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) to_left(weights[step], scores, step);
+}
+
+// A warpgroup: number `group` of the consumers.
+template <typename S>
+__device__ __forceinline__ void consume(const Forward& a, const Memory<S>& memory, int head,
+                                        int group) {
+    auto* const control = memory.control;
+    const Place place = control->place;
+    const int left = static_cast<int>(a.rules.left), right = static_cast<int>(a.rules.right);
+    const int warp_row = group * 64 + warp() % 4 * 16;
+    unsigned char* const queries = memory.queries + group * S::kGroupBytes;
+    const auto band_at = [&](int key) {
+        return Band{place.position + warp_row - key, left, right, place.keys - 1 - key};
+    };
+    const auto release = [&](Mbarrier* barrier) {
+        if (lane() == 0) tile::mbarrier_arrive(barrier);
+    };
+    float sums[1][S::kValueWidth / 8][4];
+    clear(sums);
+    Rows rows = {{{-INFINITY, -INFINITY}}, {{0, 0}}, {1, 1}};
+    // Rows behind the document's, another's queries, are taken for great already: they raise
+    // nothing.
+    for (int half = 0; half < 2; ++half) {
+        if (warp_row + half * 8 + lane() / 4 >= place.rows) rows.base[0][half] = INFINITY;
+    }
+    if (place.keys_from < place.keys_to) {
+        // The barrier of each warpgroup's turn to start products.
+        const int own_turn = 1 + group, next_turn = 1 + (group + 1) % S::kGroups;
+        float scores[1][S::kKeys / 8][4];
+        uint32_t weights[S::kKeys / 16][1][4];
+        int key = (place.keys_to - 1) / S::kKeys * S::kKeys;
+
+        tile::mbarrier_wait(&control->queries, 0);
+        tile::mbarrier_wait(control->keys, 0);
+        start_scores<S>(scores, queries, memory.keys);
+        tile::wgmma_wait<0>(flat(scores));
+        release(control->free_keys);
+        weigh(scores, a.scores, band_at(key), rows);
+        round_weights(weights, scores);
+        if (place.keys - key < S::kKeys) {
+            tile::mbarrier_wait(control->values, 0);
+            clear_values<S>(memory.values, place.keys - key);
+        }
+        // Waits for tile number i of keys, `key` on, if there is one.
+        const auto wait_keys = [&](int i, int key) {
+            const Turn<S::kStages> turn(i);
+            if (key < place.keys_from) return;
+            tile::mbarrier_wait(control->keys + turn.stage, turn.parity);
+        };
+        int i = 1;  // the ring's tile of keys; that of values is the one before
+        key -= S::kKeys;
+        if (group == S::kGroups - 1 && key >= place.keys_from) {
+            tile::barrier_arrive(next_turn, 2 * kGroup);  // the first turn
+        }
+        wait_keys(i, key);
+        for (; key >= place.keys_from; key -= S::kKeys, ++i) {
+            const Turn<S::kStages> now(i), before(i - 1);
+            tile::barrier_sync(own_turn, 2 * kGroup);
+            start_scores<S>(scores, queries, memory.keys + now.stage * S::kKeyBytes);
+            tile::mbarrier_wait(control->values + before.stage, before.parity);
+            start_sums<S>(sums, weights, memory.values + before.stage * S::kValueBytes);
+            // The last turn of all is nobody's.
+            if (group < S::kGroups - 1 || key - S::kKeys >= place.keys_from) {
+                tile::barrier_arrive(next_turn, 2 * kGroup);
+            }
+            tile::wgmma_wait<1>(flat(scores));
+            release(control->free_keys + now.stage);
+            const bool shrunk = weigh(scores, a.scores, band_at(key), rows);
+            tile::computed(flat(scores));
+            // Here, because the compiler puts no weights off beyond a wait that loops.
+            wait_keys(i + 1, key - S::kKeys);
+            tile::wgmma_wait<0>(flat(sums));
+            tile::wgmma_keep(weights);
+            release(control->free_values + before.stage);
+            if (shrunk) {
+#pragma unroll
+                for (int n = 0; n < S::kValueWidth / 8; ++n) {
+#pragma unroll
+                    for (int e = 0; e < 4; ++e) sums[0][n][e] *= rows.shrink[e / 2];
+                }
+            }
+            round_weights(weights, scores);
+        }
+        const Turn<S::kStages> last(i - 1);
+        tile::mbarrier_wait(control->values + last.stage, last.parity);
+        start_sums<S>(sums, weights, memory.values + last.stage * S::kValueBytes);
+        tile::wgmma_wait<0>(flat(sums));
+        tile::wgmma_keep(weights);
+    }
+    tile::barrier_sync(S::kGroups + 2 + group, kGroup);  // the warpgroup has read its queries
+    const Tile<S::kValueWidth> stage = {queries + warp() % 4 * 16 * S::kValueWidth * 2};
+    store_forward(a, place, head, warp_row, sums, rows.base, rows.total, stage);
+}
+
+#endif  // CARAVAN_SM90A
+
+template <typename S>
+__global__ void __launch_bounds__(S::kThreads, 1)
+    attention_fwd_sm90_kernel(const __grid_constant__ Forward a,
+                              const __grid_constant__ tile::TensorMap q,
+                              const __grid_constant__ tile::TensorMap k,
+                              const __grid_constant__ tile::TensorMap v) {
+#if CARAVAN_SM90A
+    const int slot = gridDim.x - 1 - blockIdx.x;  // the last tiles of a document see most keys
+    const int head = blockIdx.y;
+    if (!documents_hold(a.rules)) return spoil_forward<S::kQueries>(a, slot, head);
+    const DocumentTile document = find_tile<Side::kQueries>(a.rules, slot, S::kQueries);
+    if (document.begin >= document.queries) return;
+    const Memory<S> memory(tile::shared_memory());
+    auto* const control = memory.control;
+    if (threadIdx.x == 0) {
+        place_queries<S::kQueries, S::kKeys>(a.rules, document, &control->place);
+        tile::mbarrier_init(&control->queries, 1);
+        for (int stage = 0; stage < S::kStages; ++stage) {
+            tile::mbarrier_init(control->keys + stage, 1);
+            tile::mbarrier_init(control->values + stage, 1);
+            tile::mbarrier_init(control->free_keys + stage, S::kConsumers / tile::kWarp);
+            tile::mbarrier_init(control->free_values + stage, S::kConsumers / tile::kWarp);
+        }
+        tile::mbarrier_init_fence();
+    }
+    __syncthreads();
+    const int group = uniform(threadIdx.x / kGroup);
+    if (group == 0) {
+        tile::registers_release<S::kProducerRegisters>();
+        if (threadIdx.x == 0) produce(memory, q, k, v, head, head / a.rules.group);
+        __syncwarp();
+    } else {
+        tile::registers_claim<S::kConsumerRegisters>();
+        consume(a, memory, head, group - 1);
+    }
+#endif
+}
+
+template <typename S>
+void run(tile::Launcher& launcher, const caravan_attention_forward_args& args) {
+    const Forward a = forward_of(args);
+    tile::TensorMap q, k, v;
+    if (!map_rows(args.q, 64, &q) || !map_rows(args.k, S::kKeys, &k) ||
+        !map_rows(args.v, S::kKeys, &v)) {
+        launcher.refuse("attention_forward: needs a driver that makes tensor maps");
+        return;
+    }
+    const int64_t slots = attention_slots(a.rules.query_rows, a.rules.documents, S::kQueries);
+    launcher.run(attention_fwd_sm90_kernel<S>,
+                 {dim3(static_cast<unsigned>(slots), static_cast<unsigned>(a.rules.heads)),
+                  dim3(S::kThreads), S::kBytes + int64_t{sizeof(Control<S::kStages>)}, 1},
+                 a, q, k, v);
+}
+
+}  // namespace
+
+void attention_forward_sm90(tile::Launcher& launcher, const caravan_attention_forward_args& args,
+                            AttentionWidths widths) {
+    switch (widths) {
+        case AttentionWidths::k64:
+            return run<ForwardShape<64, 64, 3, 128>>(launcher, args);
+        case AttentionWidths::k128:
+            return run<ForwardShape<128, 128, 2, 128>>(launcher, args);
+    }
+}
+
+}  // namespace cuda
+}  // namespace caravan

@@ -1,0 +1,86 @@
+// Tiles of attention for sm_90a: tensor copies of rows, and sums as wgmma takes them.
+#pragma once
+
+#include "cuda/attention_tensor.cuh"
+#include "cuda/tile/mbarrier.cuh"
+#include "cuda/tile/tma.cuh"
+#include "cuda/tile/wgmma.cuh"
+
+namespace caravan {
+namespace cuda {
+namespace sm90 {
+
+using namespace tensor;
+using tile::Major;
+using tile::Mbarrier;
+
+// A tile of rows as wgmma takes it: panels of 64 elements, each [rows, 128 bytes], swizzled.
+inline constexpr int kLine = 128;   // bytes of a row in a panel
+inline constexpr int kPanel = 64;   // elements of it
+inline constexpr int kGroup = 128;  // threads of a warpgroup
+
+// What is in a block of the forward pass. Queries lie by warpgroups, [groups][panels][64][128
+// bytes].
+template <int kWidth_, int kValueWidth_, int kGroups_, int kKeys_>
+struct ForwardShape {
+    static constexpr int kWidth = kWidth_, kValueWidth = kValueWidth_;
+    static constexpr int kGroups = kGroups_, kKeys = kKeys_, kStages = 2;
+    static constexpr int kQueries = kGroups * 64, kConsumers = kGroups * kGroup;
+    static constexpr int kThreads = kConsumers + kGroup;
+    static constexpr int kGroupBytes = 64 * kWidth * 2;
+    static constexpr int kQueryBytes = kGroups * kGroupBytes;
+    static constexpr int kKeyBytes = kKeys * kWidth * 2, kValueBytes = kKeys * kValueWidth * 2;
+    static constexpr int kBytes = kQueryBytes + kStages * (kKeyBytes + kValueBytes);
+    // 65,536 registers are there for all threads.
+    static constexpr int kProducerRegisters = kGroups == 2 ? 24 : 32;
+    static constexpr int kConsumerRegisters = kGroups == 2 ? 240 : 160;
+    static_assert(kKeyBytes % 1024 == 0 && kValueBytes % 1024 == 0, "tiles begin with the pattern");
+    static_assert(kValueWidth <= kWidth, "results are staged where the queries were");
+};
+
+// Number i of a ring's tiles: its stage, and the parity of the phase in which it arrives.
+template <int kStages>
+struct Turn {
+    int stage;
+    uint32_t parity;
+
+    __device__ __forceinline__ explicit Turn(int i)
+        : stage(i % kStages), parity(static_cast<uint32_t>(i / kStages % 2)) {}
+};
+
+// Copies of rows from `row` on, one for each panel.
+template <int kWidth>
+__device__ __forceinline__ void load_rows(unsigned char* to, int panel_rows,
+                                          const tile::TensorMap& map, int head, int row,
+                                          Mbarrier* barrier) {
+#pragma unroll
+    for (int panel = 0; panel < kWidth / kPanel; ++panel) {
+        tile::tma_load(to + panel * panel_rows * kLine, map, panel * kPanel, head, row, barrier);
+    }
+}
+
+// A warpgroup's sums as wgmma takes them.
+template <int kN>
+__device__ __forceinline__ float (&flat(float (&sums)[1][kN][4]))[kN * 4] {
+    return reinterpret_cast<float(&)[kN * 4]>(sums);
+}
+
+// Boxes of `rows` rows of one head, a panel wide.
+inline bool map_rows(const caravan_tensor& tensor, int rows, tile::TensorMap* map) {
+    tile::TensorMapShape shape;
+    shape.data = tensor.data;
+    shape.rank = 3;
+    const int32_t box[3] = {kPanel, 1, rows};
+    for (int i = 0; i < 3; ++i) {
+        shape.extent[i] = tensor.shape[2 - i];
+        // Of a single head or row it may be anything.
+        shape.stride_bytes[i] = shape.extent[i] == 1 ? 16 : tensor.stride[2 - i] * 2;
+        shape.box[i] = box[i];
+    }
+    shape.swizzle = tile::Swizzle::k128;
+    return tile::make_tensor_map(shape, map);
+}
+
+}  // namespace sm90
+}  // namespace cuda
+}  // namespace caravan
