@@ -105,7 +105,7 @@ class Pack(unittest.TestCase):
     def test_other_platforms_natives_stay_behind(self):
         pack = script("pack")
         names = ["a/B.class", "native/lib/osx/libx.dylib", "org/bytedeco/javacpp/linux-x86_64/libjnijavacpp.so",
-                 "org/bytedeco/openblas/linux-x86_64/libopenblas.so.0", "x.dll"]
+                 "org/bytedeco/openblas/linux-x86_64/libopenblas_full.so.0", "x.dll"]
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "in.jar"), Path(folder, "out.jar")
             with zipfile.ZipFile(source, "w") as jar:
