@@ -79,8 +79,8 @@ def stage_line(name, stage):
         for part in ("agree_fp32", "agree_bf16"):
             one = stage.get(part, {})
             if "worst_loss_difference" in one:
-                text += (f"; {part[6:]}: first loss off by {one['first_loss_difference']:.1e}, worst "
-                         f"{one['worst_loss_difference']:.1e}, {one['first_loss']:.3f} -> {one['last_loss']:.3f}")
+                text += (f"; {part[6:]}: first loss off by {one['first_loss_difference']:.1e}, worst of "
+                         f"30 steps {one['worst_loss_difference']:.1e}, {one['first_loss']:.3f} -> {one['last_loss']:.3f}")
             elif "message" in one:
                 text += f"; {part[6:]}: {one['message'].strip().splitlines()[-1][:120]}"
         fast = stage.get("speed", {})

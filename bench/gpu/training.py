@@ -81,16 +81,19 @@ def agree(program, work, device, precision, limit, recorded):
     ours = [measured[step][0] for step in sorted(measured)]
     theirs = recorded["losses"][: len(ours)]
     first = abs(ours[0] - theirs[0]) / theirs[0]
-    worst = max(abs(a - b) / b for a, b in zip(ours, theirs))
+    differences = [abs(a - b) / b for a, b in zip(ours, theirs)]
+    worst = max(differences[: STEPS // 2])
     norm = abs(measured[1][1] - recorded["grad_norms"][0]) / recorded["grad_norms"][0]
-    # After the first step rounding grows with training, as it does between two correct programs.
-    limits = {"first": 1e-4, "norm": 1e-3, "worst": 2e-2} if precision == "fp32" else {
-        "first": 1e-2, "norm": 5e-2, "worst": 1e-1}
+    # After the first step rounding grows with training, as it does between two correct programs; at step 39 the loss
+    # jumps, and by how much hangs on the last bits. So the first half is judged, and the rest told.
+    limits = {"first": 1e-4, "norm": 1e-3, "worst": 1e-3} if precision == "fp32" else {
+        "first": 1e-2, "norm": 5e-2, "worst": 1e-2}
     good = first <= limits["first"] and norm <= limits["norm"] and worst <= limits["worst"] and len(ours) == len(theirs)
     good = good and ours[-1] < 0.8 * ours[0]
     return {
         "ok": good, "precision": precision, "steps": len(ours), "first_loss_difference": first,
-        "first_gradient_norm_difference": norm, "worst_loss_difference": worst, "limits": limits,
+        "first_gradient_norm_difference": norm, "worst_loss_difference": worst,
+        "worst_of_all_steps": max(differences), "limits": limits,
         "first_loss": ours[0], "last_loss": ours[-1], "cpu_last_loss": theirs[-1], "losses": ours,
         "tokens_per_s": statistics.median(value[2] for value in list(measured.values())[len(measured) // 2 :]),
         "seconds": time.monotonic() - began}
