@@ -34,8 +34,11 @@ public final class TrainBench {
 
   private static final int RATE_SAMPLES = 9;
 
-  /** A step's recorded work is enqueued so often to measure the device's part of it. */
+  /** A step's recorded work is enqueued so often to measure the device's part of it... */
   private static final int REPLAYS = 50;
+
+  /** ... but of long steps only as many as take about so many seconds, and at least two. */
+  private static final double REPLAY_SECONDS = 10;
 
   private TrainBench() {}
 
@@ -143,7 +146,12 @@ public final class TrainBench {
       return OptionalDouble.empty();
     }
     double loop = counted.stream().mapToDouble(StepMetrics::seconds).sum() / counted.size();
-    return OptionalDouble.of(1 - trainer.replaySeconds(REPLAYS) / loop);
+    return OptionalDouble.of(1 - trainer.replaySeconds(replays(loop)) / loop);
+  }
+
+  /** How often a step of so many seconds is enqueued. */
+  static int replays(double seconds) {
+    return (int) Math.max(2, Math.min(REPLAYS, REPLAY_SECONDS / seconds));
   }
 
   private static StepProfile profiled(Trainer trainer, Stream stream) {

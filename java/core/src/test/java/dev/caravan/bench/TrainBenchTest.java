@@ -116,4 +116,11 @@ class TrainBenchTest {
     assertEquals(2.5, result.median());
     assertEquals(4, result.tokensPerSecond());
   }
+
+  @Test
+  void longStepsAreReplayedLessOften() {
+    assertEquals(50, TrainBench.replays(0.01));
+    assertEquals(8, TrainBench.replays(1.25));
+    assertEquals(2, TrainBench.replays(60));
+  }
 }
