@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/device_entry.h"
+#include "core/device_needs.h"
 #include "cuda/kernels.h"
 #include "simt/matmul.h"
 #include "simt/memory.h"
@@ -20,6 +21,9 @@ namespace {
 
 // Results must not depend on it, so it is one that no GPU has.
 constexpr int32_t kMultiprocessors = 3;
+
+// The CUDA that a driver must serve, as cudaRuntimeGetVersion counts.
+constexpr int32_t kRuntime = 13000;
 
 thread_local std::string
     message;  // a string: little room is left for thread-local data of late libraries
@@ -38,7 +42,12 @@ int32_t probe(char* reason, int64_t capacity) {
     // Not earlier: the table of kernels is made when the library is loaded.
     kernels = cuda::kKernels;
     if (!simt::settings().own_products) kernels.matmul_forward = simt::matmul_forward;
+    if (simt::settings().driver < kRuntime) {
+        driver_too_old(simt::settings().driver, kRuntime, reason, capacity);
+        return 0;
+    }
     const int32_t capability = simt::settings().capability;
+    if (!built_for(capability, reason, capacity)) return 0;
     if (simt::shared_limit(capability) != 0) return 1;
     std::snprintf(reason, static_cast<size_t>(capacity),
                   "CARAVAN_SIMT_CAPABILITY: got %d, needs 80, 86, 89, 90 or 120", capability);
@@ -60,7 +69,7 @@ caravan_status capability(int32_t, int32_t* capability) {
 caravan_status memory_info(int32_t, int64_t* free_bytes, int64_t* total_bytes) {
     const simt::DeviceMemory& memory = simt::device_memory();
     *total_bytes = static_cast<int64_t>(memory.limit());
-    *free_bytes = static_cast<int64_t>(memory.limit() - memory.in_use());
+    *free_bytes = static_cast<int64_t>(memory.free_bytes());
     return result(simt::device_state());
 }
 
@@ -74,9 +83,7 @@ caravan_status allocate_as(int64_t bytes, void** data, bool pinned) {
     simt::DeviceMemory& memory = simt::device_memory();
     *data = memory.allocate(static_cast<size_t>(bytes), pinned);
     if (*data != nullptr) return CARAVAN_OK;
-    return result({CARAVAN_OUT_OF_MEMORY,
-                   "out of memory (" + std::to_string(memory.limit() - memory.in_use()) + " of " +
-                       std::to_string(memory.limit()) + " bytes free)"});
+    return result({CARAVAN_OUT_OF_MEMORY, "out of memory"});
 }
 
 caravan_status release_as(void* data, bool pinned) {

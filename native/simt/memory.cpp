@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "simt/run.h"
+
 namespace simt {
 namespace {
 
@@ -53,10 +55,16 @@ size_t DeviceMemory::find_pages(size_t pages) {
     return 0;
 }
 
+size_t DeviceMemory::room() const {
+    const bool shared = serial_ + 1 >= settings().held_from;
+    const size_t used = in_use_ + (shared ? static_cast<size_t>(settings().held_bytes) : 0);
+    return limit_ - std::min(limit_, used);
+}
+
 void* DeviceMemory::allocate(size_t bytes, bool pinned) {
     const size_t pages = (std::max<size_t>(bytes, 1) + kShift + kPageBytes - 1) / kPageBytes;
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!pinned && (bytes > limit_ || in_use_ > limit_ - bytes)) return nullptr;
+    if (!pinned && bytes > room()) return nullptr;
     if (base_ == nullptr || pages >= kReservedBytes / kPageBytes) return nullptr;
     const size_t first = find_pages(pages);
     if (first == 0) return nullptr;

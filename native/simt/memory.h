@@ -44,9 +44,10 @@ class DeviceMemory {
     bool release(void* data, bool pinned);
 
     size_t limit() const { return limit_; }
-    size_t in_use() const {
+    // What neither this process nor, as the settings say, others hold.
+    size_t free_bytes() const {
         const std::lock_guard<std::mutex> lock(mutex_);
-        return in_use_;
+        return room();
     }
 
     bool reserved(const void* address) const { return offset(address) < kReservedBytes; }
@@ -71,6 +72,7 @@ class DeviceMemory {
     size_t offset(const void* address) const {
         return static_cast<size_t>(static_cast<const char*>(address) - base_);
     }
+    size_t room() const;
     size_t find_pages(size_t pages);
     void drop_shadow(Allocation& allocation);
 

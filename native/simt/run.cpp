@@ -227,9 +227,13 @@ std::string Machine::run(const Launch& launch, bool& lost) {
     if (wrong.empty() && !set_up(launch)) wrong = "no memory for the threads of a block";
     if (!wrong.empty()) return kernel_name(launch.kernel) + ": " + wrong;
 
+    if (static_cast<int64_t>(++launches_) == settings().lost_at) {
+        lost = true;
+        return kernel_name(launch.kernel) + ": the device failed, as CARAVAN_SIMT_LOST_AT asks";
+    }
     launch_ = &launch;
     faulted_ = false;
-    random_ = (settings().seed * 0x9e3779b97f4a7c15ull + ++launches_) | 1;
+    random_ = (settings().seed * 0x9e3779b97f4a7c15ull + launches_) | 1;
     for (int i = 0; i < 4; ++i) random_below(2);
     const uint64_t clusters = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z /
                               static_cast<unsigned>(launch.cluster);
@@ -468,6 +472,10 @@ Settings& settings() {
         static_cast<int32_t>(number_from("CARAVAN_SIMT_CAPABILITY", 90)),
         number_from("CARAVAN_SIMT_MEMORY_BYTES", int64_t{8} << 30),
         equals("CARAVAN_SIMT_PRODUCTS", "kernel"),
+        number_from("CARAVAN_SIMT_LOST_AT", 0),
+        number_from("CARAVAN_SIMT_HELD_BYTES", 0),
+        number_from("CARAVAN_SIMT_HELD_FROM", 0),
+        static_cast<int32_t>(number_from("CARAVAN_SIMT_DRIVER", 13000)),
     };
     return made;
 }

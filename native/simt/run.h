@@ -26,6 +26,10 @@ struct Settings {
     int64_t memory_bytes;  // CARAVAN_SIMT_MEMORY_BYTES
     bool own_products;     // CARAVAN_SIMT_PRODUCTS=kernel: ours, not the host's stand-in for the
                            // vendor's
+    int64_t lost_at;       // CARAVAN_SIMT_LOST_AT=N: the device fails at launch N, counted from 1
+    int64_t held_bytes;    // CARAVAN_SIMT_HELD_BYTES: of the memory, by other processes
+    int64_t held_from;     // CARAVAN_SIMT_HELD_FROM=N: from this process's allocation N on
+    int32_t driver;        // CARAVAN_SIMT_DRIVER=12040: no later CUDA than 12.4
 };
 Settings& settings();
 

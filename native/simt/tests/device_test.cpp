@@ -79,10 +79,18 @@ void what_it_says_of_itself() {
     int32_t capability = 0;
     CHECK_DONE(device.capability(0, &capability));
     CHECK_EQUAL(capability, 90);
-    simt::settings().capability = 70;
+    simt::settings().capability = 75;
+    CHECK_EQUAL(device.probe(text, sizeof text), 0);
+    CHECK(std::string(text) == "the NVIDIA GPU has compute capability 7.5, needs 8.0 or later");
+    simt::settings().capability = 100;
     CHECK_EQUAL(device.probe(text, sizeof text), 0);
     CHECK(std::string(text).find("needs 80, 86, 89, 90 or 120") != std::string::npos);
     simt::settings().capability = 90;
+    simt::settings().driver = 12090;
+    CHECK_EQUAL(device.probe(text, sizeof text), 0);
+    CHECK(std::string(text) ==
+          "the NVIDIA driver is for CUDA 12.9 at most, needs to be one for CUDA 13.0 or later");
+    simt::settings().driver = 13000;
     CHECK_DONE(device.memory_info(0, &free_bytes, &bytes));
     CHECK_EQUAL(free_bytes, bytes);
 }
@@ -91,14 +99,14 @@ void memory_is_limited_and_poisoned() {
     int64_t free_bytes = 0, bytes = 0;
     CHECK_DONE(device.memory_info(0, &free_bytes, &bytes));
     void* all = nullptr;
-    CHECK_FAILED(device.allocate(0, bytes + 1, &all), CARAVAN_OUT_OF_MEMORY, "out of memory (");
+    CHECK_FAILED(device.allocate(0, bytes + 1, &all), CARAVAN_OUT_OF_MEMORY, "out of memory");
     void* some = nullptr;
     CHECK_DONE(device.allocate(0, 1000, &some));
     CHECK_EQUAL(reinterpret_cast<uintptr_t>(some) % 256, 0u);
     int64_t now = 0;
     CHECK_DONE(device.memory_info(0, &now, &bytes));
     CHECK_EQUAL(now, free_bytes - 1000);
-    CHECK_FAILED(device.allocate(0, bytes - 999, &all), CARAVAN_OUT_OF_MEMORY, "bytes free)");
+    CHECK_FAILED(device.allocate(0, bytes - 999, &all), CARAVAN_OUT_OF_MEMORY, "out of memory");
     const Stream stream;
     float values[2] = {1, 1};
     CHECK_DONE(device.copy(0, stream.handle, values, some, 8));
@@ -126,6 +134,29 @@ void memory_is_limited_and_poisoned() {
     CHECK_DONE(device.memory_info(0, &now, &bytes));
     CHECK_EQUAL(now, free_bytes);
     CHECK_DONE(device.release_host(0, pinned));
+}
+
+void others_hold_memory() {
+    int64_t before = 0, bytes = 0, now = 0;
+    CHECK_DONE(device.memory_info(0, &before, &bytes));
+    simt::settings().held_bytes = before - 1000;
+    CHECK_DONE(device.memory_info(0, &now, &bytes));
+    CHECK_EQUAL(now, 1000);
+    CHECK_EQUAL(bytes, before);
+    void* some = nullptr;
+    void* more = nullptr;
+    CHECK_FAILED(device.allocate(0, 1001, &some), CARAVAN_OUT_OF_MEMORY, "out of memory");
+    CHECK_DONE(device.allocate(0, 1000, &some));
+    simt::settings().held_bytes = bytes + 1;
+    CHECK_DONE(device.memory_info(0, &now, &bytes));
+    CHECK_EQUAL(now, 0);
+    CHECK_DONE(device.release(0, some));
+    simt::settings().held_from = int64_t{1} << 40;
+    CHECK_DONE(device.memory_info(0, &now, &bytes));
+    CHECK_EQUAL(now, before);
+    CHECK_DONE(device.allocate(0, 1001, &more));
+    CHECK_DONE(device.release(0, more));
+    simt::settings().held_bytes = simt::settings().held_from = 0;
 }
 
 void work_is_done_in_order() {
@@ -316,6 +347,7 @@ void threads_with_little_stack_may_launch() {
 int main() {
     what_it_says_of_itself();
     memory_is_limited_and_poisoned();
+    others_hold_memory();
     work_is_done_in_order();
     a_recording_runs_later_with_its_arguments();
     a_recording_may_span_streams();

@@ -110,7 +110,12 @@ void* allocate(const char* op, const caravan::DeviceEntry* device, int32_t index
     void* block = nullptr;
     if (device != nullptr) {
         const auto make = host ? device->allocate_host : device->allocate;
-        caravan::require(op, *device, make(index, bytes > 0 ? bytes : 1, &block));
+        const caravan_status status = make(index, bytes > 0 ? bytes : 1, &block);
+        if (status == CARAVAN_OUT_OF_MEMORY) {
+            caravan::fail(status, "%s: bytes: got %lld: %s", op, static_cast<long long>(bytes),
+                          device->last_error());
+        }
+        caravan::require(op, *device, status);
     } else if (bytes <= kLargest) {
         block = allocate_on_cpu(bytes);
     }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/device_entry.h"
+#include "core/device_needs.h"
 #include "cuda/kernels.h"
 
 namespace caravan {
@@ -34,8 +35,6 @@ caravan_status tile::status_of(cudaError_t error) {
 namespace {
 
 using tile::status_of;
-
-constexpr int kLeastCapability = 80;  // major * 10 + minor: kernels are built from compute_80 on
 
 thread_local char message[512] = "";
 
@@ -70,9 +69,7 @@ int32_t probe(char* reason, int64_t capacity) {
         return 0;
     }
     if (error == cudaErrorInsufficientDriver) {
-        std::snprintf(reason, size,
-                      "the NVIDIA driver is for CUDA %d.%d at most, this build needs %d.%d",
-                      driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+        driver_too_old(driver, runtime, reason, capacity);
         return 0;
     }
     if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
@@ -87,9 +84,7 @@ int32_t probe(char* reason, int64_t capacity) {
     for (int i = 0; i < count; ++i) {
         cudaDeviceProp properties = {};
         if (cudaGetDeviceProperties(&properties, i) != cudaSuccess ||
-            properties.major * 10 + properties.minor < kLeastCapability) {
-            std::snprintf(reason, size, "the NVIDIA GPU has compute capability %d.%d, needs 8.0",
-                          properties.major, properties.minor);
+            !built_for(properties.major * 10 + properties.minor, reason, capacity)) {
             return i;
         }
     }
