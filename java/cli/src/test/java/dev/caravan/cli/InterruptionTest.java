@@ -30,24 +30,12 @@ class InterruptionTest {
         List.of(
             // Whoever runs the tests in the background may have Ctrl-C ignored, and so its children.
             "env",
-            "--default-signal=INT",
-            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-            "-XX:+UseSerialGC",
-            "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0",
-            "-cp",
-            classPath(),
-            Main.class.getName()));
-    command.addAll(List.of(TrainTest.arguments("sft", output, steps)));
+            "--default-signal=INT"));
+    command.addAll(Child.command(List.of(), TrainTest.arguments("sft", output, steps)));
     return new ProcessBuilder(command)
         .redirectErrorStream(true)
         .redirectOutput(ProcessBuilder.Redirect.appendTo(log().toFile()))
         .start();
-  }
-
-  /** The class path of this test; Surefire may hide it behind a jar of its own. */
-  private static String classPath() {
-    String named = System.getProperty("surefire.test.class.path");
-    return named != null ? named : System.getProperty("java.class.path");
   }
 
   private Path log() {

@@ -84,12 +84,23 @@ public final class Executor implements AutoCloseable {
       zero(weights, remainders, gradients, leaves);
       plan.units().forEach((name, unit) -> programs.put(name, bind(unit)));
     } catch (RuntimeException | Error e) {
-      close();
+      try {
+        close();
+      } catch (KernelException lost) {
+        e.addSuppressed(lost);
+      }
       throw e;
     }
   }
 
-  private Memory allocate(String what, long bytes) {
+  /**
+   * Memory of the executor's device, which the caller frees; null for no bytes.
+   *
+   * @param what it is for, for errors
+   * @throws KernelException.OutOfMemory with what was asked for and why, what the plan needs and what is
+   *     free
+   */
+  public Memory allocate(String what, long bytes) {
     if (bytes == 0) {
       return null;
     }
@@ -171,17 +182,32 @@ public final class Executor implements AutoCloseable {
     try {
       for (; i < program.launches.length; i++) {
         if (targets > program.launches[i].above()) {
-          launch(program.launches[i], program.nodes[i]);
+          launch(program.launches[i], (Object) program.nodes[i]);
         }
       }
     } catch (KernelException e) {
-      throw e.at(program.nodes[i].toString());
+      throw located(e, program.nodes[i].toString());
     }
   }
 
-  private void launch(Launch launch, Node node) {
+  /** Launches work that belongs to no node of the plan as nodes are launched, under a name. */
+  public void launch(String name, Launch work) {
+    try {
+      launch(work, (Object) name);
+    } catch (KernelException e) {
+      throw located(e, name);
+    }
+  }
+
+  /** A device tells of its failure whenever it is asked next, unless every launch is waited for. */
+  private KernelException located(KernelException e, String name) {
+    boolean late = e instanceof KernelException.DeviceLost && mode != LaunchMode.WAIT;
+    return e.at(late ? "noticed at " + name : name);
+  }
+
+  private void launch(Launch launch, Object name) {
     if (mode == LaunchMode.RANGES) {
-      Ranges.push(stream.device().kind(), node.toString());
+      Ranges.push(stream.device().kind(), name.toString());
     }
     launch.run(stream);
     if (mode == LaunchMode.RANGES) {
@@ -213,6 +239,11 @@ public final class Executor implements AutoCloseable {
   /** Who computes the matrix products. */
   public Products products() {
     return products;
+  }
+
+  /** How work reaches the device. */
+  public LaunchMode launches() {
+    return mode;
   }
 
   /** The stream that everything runs on. */

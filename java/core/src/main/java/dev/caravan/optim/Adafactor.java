@@ -60,7 +60,7 @@ public final class Adafactor implements Optimizer {
     Stream stream = executor.stream();
     FlatLayout layout = executor.plan().weights();
     long bytes = lay(layout, settings, NOWHERE, new LinkedHashMap<>());
-    memory = Memory.allocate(stream.device(), bytes);
+    memory = executor.allocate("moments", bytes);
     stream.fill(memory.address(), 0, bytes);
     state = new LinkedHashMap<>();
     lay(layout, settings, memory.address(), state);
@@ -73,7 +73,7 @@ public final class Adafactor implements Optimizer {
               settings));
     }
     long largest = workspaceBytes(calls, stream.device().kind());
-    workspace = largest == 0 ? null : Memory.allocate(stream.device(), largest);
+    workspace = executor.allocate("the optimizer's workspace", largest);
     if (workspace != null) {
       calls.forEach(call -> call.workspace(workspace.address(), workspace.bytes()));
     }

@@ -43,8 +43,8 @@ public final class AdamW implements Optimizer {
     type = settings.moments();
     Stream stream = executor.stream();
     long bytes = layout.elements() * type.bytes();
-    m = Memory.allocate(stream.device(), bytes);
-    v = Memory.allocate(stream.device(), bytes);
+    m = executor.allocate("first moments", bytes);
+    v = executor.allocate("second moments", bytes);
     stream.fill(m.address(), 0, bytes);
     stream.fill(v.address(), 0, bytes);
     segments = segments(stream, layout);

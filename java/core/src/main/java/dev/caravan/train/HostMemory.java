@@ -30,6 +30,16 @@ final class HostMemory {
     return free - Math.min(DRIVER_BYTES, free / 16);
   }
 
+  /** What of a GPU's memory is free, in words: others may hold the rest. */
+  static String room(Device device) {
+    Memory.Room room = Memory.room(device);
+    if (room.freeBytes() == room.totalBytes()) {
+      return device + " has " + RunPlan.size(room.totalBytes()) + ", all free";
+    }
+    return "%s has %s, of which %s are free and the rest is held by other processes or the driver"
+        .formatted(device, RunPlan.size(room.totalBytes()), RunPlan.size(room.freeBytes()));
+  }
+
   private static long systemAvailable() {
     try {
       for (String line : Files.readAllLines(MEMINFO, StandardCharsets.US_ASCII)) {

@@ -15,6 +15,7 @@ import dev.caravan.model.LlamaConfig;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.nn.Inputs;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -158,9 +159,9 @@ public record RunPlan(
     }
     throw new UserError(
         "the plan needs "
-            + gib(last.bytes.total())
-            + " of memory, this machine has "
-            + gib(available)
+            + size(last.bytes.total())
+            + " of memory, the device has "
+            + size(available)
             + " for it; "
             + advice(model, config, buffers, kind, threads, available));
   }
@@ -205,14 +206,17 @@ public record RunPlan(
               + tokens
               + (storage == DType.BF16 ? ", precision=bf16" : "")
               + " would need "
-              + gib(plan.bytes.total());
+              + size(plan.bytes.total());
         }
       }
     }
     return "a shorter sequence.length or a smaller model would fit";
   }
 
-  static String gib(long bytes) {
-    return String.format(java.util.Locale.ROOT, "%.2f GiB", bytes / (double) (1L << 30));
+  /** An amount of memory in a unit that shows it. */
+  static String size(long bytes) {
+    int unit = bytes >= 1L << 30 ? 30 : bytes >= 1L << 20 ? 20 : 10;
+    String name = unit == 30 ? "GiB" : unit == 20 ? "MiB" : "KiB";
+    return String.format(Locale.ROOT, "%.2f %s", bytes / (double) (1L << unit), name);
   }
 }

@@ -4,6 +4,7 @@ import dev.caravan.checkpoint.SavedCheckpoint;
 import dev.caravan.data.pack.Step;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.graph.Executor;
+import dev.caravan.graph.LaunchMode;
 import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
@@ -111,6 +112,11 @@ public final class Trainer implements AutoCloseable {
     model.load(executor, plan.graphs().positions());
   }
 
+  /** How work reaches the device. */
+  LaunchMode launches() {
+    return executor.launches();
+  }
+
   /** Steps that are done. */
   public int done() {
     return done;
@@ -140,12 +146,16 @@ public final class Trainer implements AutoCloseable {
       listener.step(step());
       boolean last = done == steps;
       boolean stopped = !last && stop.getAsBoolean();
-      if (evaluation != null && (last || due(evaluateEvery))) {
-        Evaluation.Result held = evaluation.run();
-        listener.evaluated(new EvalMetrics(done, held.loss(), held.targets()));
-      }
-      if (last || stopped || due(config.checkpoint().everySteps())) {
-        listener.saved(done, all.save(folder, done, nextExample, microBatchTokens, counts));
+      try {
+        if (evaluation != null && (last || due(evaluateEvery))) {
+          Evaluation.Result held = evaluation.run();
+          listener.evaluated(new EvalMetrics(done, held.loss(), held.targets()));
+        }
+        if (last || stopped || due(config.checkpoint().everySteps())) {
+          listener.saved(done, all.save(folder, done, nextExample, microBatchTokens, counts));
+        }
+      } catch (KernelException e) {
+        throw e.at("after step " + done);
       }
       if (stopped) {
         return End.STOPPED;

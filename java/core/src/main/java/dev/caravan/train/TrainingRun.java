@@ -7,6 +7,7 @@ import dev.caravan.data.mixture.ExampleOrder;
 import dev.caravan.data.pack.BufferShape;
 import dev.caravan.data.pack.StepSize;
 import dev.caravan.data.pack.StepSource;
+import dev.caravan.graph.LaunchMode;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelException;
@@ -32,6 +33,10 @@ public final class TrainingRun {
 
   private static final int MICRO_BATCH_UNIT = 128;
   private static final int EVAL_EXAMPLES = 64;
+
+  /** How to learn which op failed on a device that says so late. */
+  private static final String NAMES_THE_OP =
+      " (to see at which op, go on with CARAVAN_JAVA_OPTS=-D" + LaunchMode.PROPERTY + "=wait)";
 
   private TrainingRun() {}
 
@@ -135,8 +140,8 @@ public final class TrainingRun {
       return new Trainer(config, model, plan, source, heldOut, steps, stream);
     } catch (KernelException.OutOfMemory e) {
       throw e.at(
-          "%s has no room for the run, whose plan needs %s and fitted when it was made"
-              .formatted(stream.device(), RunPlan.gib(plan.bytes().total())));
+          "the run's plan of %s fitted when it was made; start again to plan with what is free now"
+              .formatted(RunPlan.size(plan.bytes().total())));
     }
   }
 
@@ -196,7 +201,9 @@ public final class TrainingRun {
               stop);
       return new Outcome(end, last[0]);
     } catch (KernelException e) {
-      throw e.at(whole(folder));
+      boolean unnamed =
+          e instanceof KernelException.DeviceLost && trainer.launches() != LaunchMode.WAIT;
+      throw e.at(whole(folder) + (unnamed ? NAMES_THE_OP : ""));
     }
   }
 
@@ -237,13 +244,15 @@ public final class TrainingRun {
    */
   static RunPlan plan(
       RunConfig config, LlamaConfig model, RunData.Lengths rows, DeviceChoice choice) {
-    return plan(
-        config,
-        model,
-        rows,
-        choice.device().kind(),
-        choice.threads(),
-        HostMemory.available(choice.device()));
+    Device device = choice.device();
+    try {
+      return plan(
+          config, model, rows, device.kind(), choice.threads(), HostMemory.available(device));
+    } catch (UserError e) {
+      throw device.kind() == Device.Kind.CPU
+          ? e
+          : new UserError(e.getMessage() + "; " + HostMemory.room(device), e);
+    }
   }
 
   /** As above, for a device that need not be here: its kind, and its memory in bytes. */

@@ -71,8 +71,8 @@ public final class TrainingStep implements AutoCloseable {
         new Replay(
             stream,
             () -> {
-              norm.run(stream);
-              optimizer.step(stream);
+              executor.launch("global_norm", norm::run);
+              executor.launch("optimizer", optimizer::step);
             });
   }
 

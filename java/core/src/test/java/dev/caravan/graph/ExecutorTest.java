@@ -141,6 +141,34 @@ class ExecutorTest {
         graph.nodes().stream().filter(node -> !node.op().name().equals("view")).toList(), seen);
   }
 
+  @Test
+  void aFailureNamesWhatWasLaunchedOrWhereADevicesWasNoticed() {
+    Plan plan = plan(MODEL.train(DType.F32, Recompute.Policy.NONE));
+    for (String mode : new String[] {"plain", "wait"}) {
+      System.setProperty(LaunchMode.PROPERTY, mode);
+      try (Stream stream = Stream.open(Device.CPU, 1);
+          Executor executor = new Executor(plan, stream)) {
+        String lost = mode.equals("wait") ? "" : "noticed at ";
+        assertEquals("update: bad", failure(executor, KernelException.invalid("bad")));
+        assertEquals(lost + "update: gone", failure(executor, KernelException.lost("gone")));
+      } finally {
+        System.clearProperty(LaunchMode.PROPERTY);
+      }
+    }
+  }
+
+  private static String failure(Executor executor, KernelException thrown) {
+    return assertThrows(
+            thrown.getClass(),
+            () ->
+                executor.launch(
+                    "update",
+                    stream -> {
+                      throw thrown;
+                    }))
+        .getMessage();
+  }
+
   /** Larger than any address space, so that the system refuses it at once. */
   @Test
   void whatDoesNotFitIsRefusedAndNothingStaysBehind() {

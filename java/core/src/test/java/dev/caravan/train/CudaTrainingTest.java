@@ -37,6 +37,9 @@ class CudaTrainingTest {
   /** AdamW's first steps follow a gradient's sign; a large eps makes them smooth. */
   private static final String SMOOTH = "optimizer.eps=1e-2";
 
+  /** Several buffers a step, so that the places of the double buffer are used again. */
+  private static final String MANY = "train.examples_per_step=12";
+
   @TempDir static Path shared;
 
   /** A run with the defaults: bfloat16, recorded work replayed. */
@@ -68,8 +71,8 @@ class CudaTrainingTest {
 
   @Test
   void lossAndGradientsOfAStepAgreeWithTheCpuInFloat32() {
-    OneStep cpu = OneStep.on(Device.CPU, false, smaller("precision=fp32"));
-    OneStep cuda = OneStep.on(CUDA, false, smaller("precision=fp32"));
+    OneStep cpu = OneStep.on(Device.CPU, false, smaller("precision=fp32", MANY));
+    OneStep cuda = OneStep.on(CUDA, false, smaller("precision=fp32", MANY));
     assertEquals(cpu.loss(), cuda.loss(), 1e-4 * cpu.loss());
     cpu.gradients()
         .forEach(

@@ -102,7 +102,8 @@ class EmulatedDeviceTest {
     KernelException error =
         assertThrows(
             KernelException.OutOfMemory.class, () -> Memory.allocate(CUDA, 2 * all));
-    assertTrue(error.getMessage().contains("out of memory"), error.getMessage());
+    assertEquals(
+        "malloc: bytes: got " + 2 * all + ": cuda:0: out of memory", error.getMessage());
   }
 
   @Test
