@@ -175,6 +175,7 @@ class Memory {
     explicit Memory(int64_t bytes) : bytes_(bytes) {
         void* data = nullptr;
         CHECK_OK(caravan_malloc_host(kind(), 0, bytes, &data));
+        if (data == nullptr && bytes > 0) std::exit(1);  // said above; nothing can go on
         data_ = static_cast<unsigned char*>(data);
     }
     ~Memory() { caravan_free_host(kind(), 0, data_); }

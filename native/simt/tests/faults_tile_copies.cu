@@ -33,6 +33,16 @@ __global__ void copy_kernel(const float* in, float* out, int fault, int from_shi
     if (fault == kNoWait || fault == kTooFew) tile::copy_async_wait<0>();
 }
 
+// A copy of 16 bytes of which only the first `valid` are wanted, from word `first` on.
+__global__ void filled_copy_kernel(const float* in, float* out, int first, int valid) {
+    tile::Shared shared;
+    auto* floats = shared.take<float>(4, 16);
+    tile::copy_async_filled<16>(floats, in + first, valid);
+    tile::copy_async_commit();
+    tile::copy_async_wait<0>();
+    out[0] = floats[0];
+}
+
 // Row `lane` of a tile is 16 bytes at `pitch` bytes a row; unwritten rows are left as they were.
 __global__ void load_matrices_kernel(float* out, int pitch, int written, int lanes) {
     tile::Shared shared;
@@ -96,6 +106,14 @@ void test_tile_copies() {
            copy_kernel, two_warps, in, out, kGood, 4, 0);
     caught("target out of bounds", {"out of bounds", "cp.async"}, copy_kernel, two_warps, in, out,
            kGood, 0, 12);
+
+    const Buffer<float> six(6);
+    const Shape one_thread = {1, 1, 16};
+    clean("filled copy", filled_copy_kernel, one_thread, six, out, 0, 8);
+    clean("filled copy of nothing", filled_copy_kernel, one_thread, six, out, 4, 0);
+    caught("filled copy whose rest lies out of bounds",
+           {"out of bounds: read of 16 bytes (cp.async source)"}, filled_copy_kernel, one_thread,
+           six, out, 4, 8);
 
     clean("load_matrices", load_matrices_kernel, one_warp, out, 16, 32, 32);
     caught("load_matrices of misaligned rows", {"misaligned: read of 16 bytes (ldmatrix row)"},

@@ -18,9 +18,7 @@ inline void copy_async_filled(void* to_shared, const void* from_global, int vali
     if (reinterpret_cast<uintptr_t>(from_global) % kBytes != 0) {
         simt::fault("cp.async: source %p is not aligned to %d bytes", from_global, kBytes);
     }
-    if (valid > 0) {
-        simt::check_read(from_global, static_cast<size_t>(valid), kBytes, "cp.async source");
-    }
+    if (valid > 0) simt::check_read(from_global, kBytes, kBytes, "cp.async source");
     simt::Work work;
     work.what = "cp.async";
     work.writes[0] = {to_shared, kBytes, kBytes};

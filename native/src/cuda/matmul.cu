@@ -35,9 +35,7 @@ void matmul_forward(tile::Launcher& launcher, const caravan_matmul_args& args) {
     const bool bf16_a = args.a.dtype == CARAVAN_BF16, bf16_b = args.b.dtype == CARAVAN_BF16;
     if (bf16_a && bf16_b) {
         if (start_wgmma_product(launcher, product)) return;
-        const bool wide = tile::wide(args.a.data, product.a_stride, 2) &&
-                          tile::wide(args.b.data, product.b_stride, 2);
-        start_mma_product(launcher, product, wide);
+        start_mma_product(launcher, product, wide_rows(args.a) && wide_rows(args.b));
     } else {
         start_float_product(launcher, product, bf16_a, bf16_b);
     }
