@@ -132,11 +132,29 @@ __device__ __forceinline__ void load_row(const G* grad, int64_t r, bool there,
     }
 }
 
+// body(r, gradients of row r) for the rows of a warp, several of which are loaded before the first
+// is used.
+template <int kVector, typename G, typename Body>
+__device__ __forceinline__ void for_each_row(const G* grad, const Tile<kVector>& at, Body&& body) {
+    constexpr int kRows = kRowsAtOnce<kVector>;
+    for (int64_t r = at.begin; r < at.end; r += kRows) {
+        tile::Vector<G, kVector> grads[kRows][Columns<kVector>::kParts];
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+            load_row<kVector>(grad, r + i, r + i < at.end, at.columns, grads[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+            if (r + i >= at.end) break;
+            body(r + i, grads[i]);
+        }
+    }
+}
+
 // Algorithm 4, first half: sums of g^2 + eps1 over parts of rows and of columns.
 template <typename P, typename G, int kVector>
 __global__ void __launch_bounds__(kThreads, 2) adafactor_moments_kernel(Problem<P, G> p) {
     using Own = Columns<kVector>;
-    constexpr int kRows = kRowsAtOnce<kVector>;
     if (p.state->finite == 0) return;
     const Tile<kVector> at(p.layout);
     if (!at.any) return;
@@ -144,44 +162,34 @@ __global__ void __launch_bounds__(kThreads, 2) adafactor_moments_kernel(Problem<
     const float clip = p.state->clip_factor;
     float sums[kOwn] = {};
     double param_squares = 0;
-    for (int64_t r = at.begin; r < at.end; r += kRows) {
-        tile::Vector<G, kVector> grads[kRows][Own::kParts];
+    for_each_row<kVector>(p.grad, at, [&](int64_t r, const auto& grads) {
+        float total = 0;
 #pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-            load_row<kVector>(p.grad, r + i, r + i < at.end, columns, grads[i]);
+        for (int k = 0; k < Own::kParts; ++k) {
+            if (!columns.has(k)) continue;
+#pragma unroll
+            for (int j = 0; j < kVector; ++j) {
+                const float g = tile::to_float(grads[k][j]) * clip;
+                const float square = fmaf(g, g, p.numbers.eps1);
+                sums[k * kVector + j] += square;
+                total += square;
+            }
         }
-#pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-            if (r + i >= at.end) break;
-            float total = 0;
-#pragma unroll
-            for (int k = 0; k < Own::kParts; ++k) {
-                if (!columns.has(k)) continue;
-#pragma unroll
-                for (int j = 0; j < kVector; ++j) {
-                    const float g = tile::to_float(grads[i][k][j]) * clip;
-                    const float square = fmaf(g, g, p.numbers.eps1);
-                    sums[k * kVector + j] += square;
-                    total += square;
-                }
-            }
-            total = tile::warp_sum(total);
-            if (threadIdx.x % tile::kWarp == 0) {
-                p.row_partials[at.chunk * p.layout.rows + r + i] = total;
-            }
-            if (!p.numbers.scale_parameter) continue;
-            float squares = 0;
-#pragma unroll
-            for (int k = 0; k < Own::kParts; ++k) {
-                if (!columns.has(k)) continue;
-                const auto values =
-                    p.master.template read<kVector>((r + i) * columns.width + columns.at(k));
-#pragma unroll
-                for (int j = 0; j < kVector; ++j) squares = fmaf(values[j], values[j], squares);
-            }
-            param_squares += static_cast<double>(squares);
+        total = tile::warp_sum(total);
+        if (threadIdx.x % tile::kWarp == 0) {
+            p.row_partials[at.chunk * p.layout.rows + r] = total;
         }
-    }
+        if (!p.numbers.scale_parameter) return;
+        float squares = 0;
+#pragma unroll
+        for (int k = 0; k < Own::kParts; ++k) {
+            if (!columns.has(k)) continue;
+            const auto values = p.master.template read<kVector>(r * columns.width + columns.at(k));
+#pragma unroll
+            for (int j = 0; j < kVector; ++j) squares = fmaf(values[j], values[j], squares);
+        }
+        param_squares += static_cast<double>(squares);
+    });
     float* const out = p.column_sums + at.block * columns.width;
 #pragma unroll
     for (int k = 0; k < Own::kParts; ++k) {
@@ -258,7 +266,6 @@ __device__ __forceinline__ float row_factor(float moment, float row_mean) {
 template <typename P, typename G, int kVector>
 __global__ void __launch_bounds__(kThreads, 2) adafactor_measure_kernel(Problem<P, G> p) {
     using Own = Columns<kVector>;
-    constexpr int kRows = kRowsAtOnce<kVector>;
     tile::Shared shared;
     auto* const scratch = shared.take<double>(tile::kReduceScratch);
     if (p.state->finite == 0) return;
@@ -272,30 +279,21 @@ __global__ void __launch_bounds__(kThreads, 2) adafactor_measure_kernel(Problem<
     float factors[kOwn];
     load_factors(p.column_factors, columns, factors);
     double squares = 0;
-    for (int64_t r = at.begin; r < at.end; r += kRows) {
-        tile::Vector<G, kVector> grads[kRows][Own::kParts];
+    for_each_row<kVector>(p.grad, at, [&](int64_t r, const auto& grads) {
+        const float of_row = row_factor(p.row[r], row_mean);
+        float sum = 0;
 #pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-            load_row<kVector>(p.grad, r + i, r + i < at.end, columns, grads[i]);
-        }
+        for (int k = 0; k < Own::kParts; ++k) {
+            if (!columns.has(k)) continue;
 #pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-            if (r + i >= at.end) break;
-            const float of_row = row_factor(p.row[r + i], row_mean);
-            float sum = 0;
-#pragma unroll
-            for (int k = 0; k < Own::kParts; ++k) {
-                if (!columns.has(k)) continue;
-#pragma unroll
-                for (int j = 0; j < kVector; ++j) {
-                    const float g = tile::to_float(grads[i][k][j]) * clip;
-                    const float u = factored_update(g, of_row, factors[k * kVector + j]);
-                    sum = fmaf(u, u, sum);
-                }
+            for (int j = 0; j < kVector; ++j) {
+                const float g = tile::to_float(grads[k][j]) * clip;
+                const float u = factored_update(g, of_row, factors[k * kVector + j]);
+                sum = fmaf(u, u, sum);
             }
-            squares += static_cast<double>(sum);
         }
-    }
+        squares += static_cast<double>(sum);
+    });
     squares = tile::warp_sum(squares);
     if (threadIdx.x % tile::kWarp == 0) p.update_squares[at.task] = squares;
 }
