@@ -101,6 +101,23 @@ class Report(unittest.TestCase):
         self.assertIn("NOT OK: why", line)
 
 
+@unittest.skipUnless(importlib.util.find_spec("torch"), "needs torch")
+class Peers(unittest.TestCase):
+    def test_products_of_java_are_compared_with_torchs(self):
+        ours = [
+            {"op": "matmul", "shape": "5x3x4", "seconds": 1.0}, {"op": "matmul dX", "shape": "5x4x3", "seconds": 1.0},
+            {"op": "matmul", "shape": "5x3x4", "refusal": "no room"}, {"op": "rmsnorm", "shape": "5x4", "seconds": 1.0}]
+        compared = training.products(ours, on_gpu=False)
+        self.assertEqual([(one["op"], one["shape"]) for one in compared], [("matmul", "5x3x4"), ("matmul dX", "5x4x3")])
+        self.assertTrue(all(0 < one["ratio"] == one["torch_seconds"] for one in compared))
+
+    def test_every_case_is_in_the_lists(self):
+        import cases
+
+        names = {case.op for case in cases.all_cases("smoke")}
+        self.assertLessEqual({"adamw_step", "global_norm_forward", "attention_forward", "matmul_forward"}, names)
+
+
 class Pack(unittest.TestCase):
     def test_other_platforms_natives_stay_behind(self):
         pack = script("pack")

@@ -1,4 +1,4 @@
-"""What the cases of cases.py and attention_case.py share."""
+"""What the cases share."""
 
 import dataclasses
 

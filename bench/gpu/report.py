@@ -80,7 +80,7 @@ def stage_line(name, stage):
             one = stage.get(part, {})
             if "worst_loss_difference" in one:
                 text += (f"; {part[6:]}: first loss off by {one['first_loss_difference']:.1e}, worst of "
-                         f"30 steps {one['worst_loss_difference']:.1e}, {one['first_loss']:.3f} -> {one['last_loss']:.3f}")
+                         f"{one.get('judged_steps', one['steps'])} steps {one['worst_loss_difference']:.1e}, {one['first_loss']:.3f} -> {one['last_loss']:.3f}")
             elif "message" in one:
                 text += f"; {part[6:]}: {one['message'].strip().splitlines()[-1][:120]}"
         fast = stage.get("speed", {})

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+import types
 
 HERE = pathlib.Path(__file__).resolve().parent
 STEPS = 60
@@ -82,7 +83,8 @@ def agree(program, work, device, precision, limit, recorded):
     theirs = recorded["losses"][: len(ours)]
     first = abs(ours[0] - theirs[0]) / theirs[0]
     differences = [abs(a - b) / b for a, b in zip(ours, theirs)]
-    worst = max(differences[: STEPS // 2])
+    judged = STEPS // 2
+    worst = max(differences[:judged])
     norm = abs(measured[1][1] - recorded["grad_norms"][0]) / recorded["grad_norms"][0]
     # After the first step rounding grows with training, as it does between two correct programs; at step 39 the loss
     # jumps, and by how much hangs on the last bits. So the first half is judged, and the rest told.
@@ -92,7 +94,7 @@ def agree(program, work, device, precision, limit, recorded):
     good = good and ours[-1] < 0.8 * ours[0]
     return {
         "ok": good, "precision": precision, "steps": len(ours), "first_loss_difference": first,
-        "first_gradient_norm_difference": norm, "worst_loss_difference": worst,
+        "first_gradient_norm_difference": norm, "judged_steps": judged, "worst_loss_difference": worst,
         "worst_of_all_steps": max(differences), "limits": limits,
         "first_loss": ours[0], "last_loss": ours[-1], "cpu_last_loss": theirs[-1], "losses": ours,
         "tokens_per_s": statistics.median(value[2] for value in list(measured.values())[len(measured) // 2 :]),
@@ -125,35 +127,34 @@ def bench(program, device, size, limit):
         return {"ok": False, "message": text[-600:]}
     result = {"ok": True, **json.loads(text[text.index("{") :])}
     if device == "cuda" and "CARAVAN_CUDA_LIBRARY" not in os.environ:
-        result["products"] = products(result["results"])
+        result["products"] = products(result["results"], on_gpu=True)
     return result
 
 
-def products(measured):
-    """Seconds of y = x W^T and dX = dY W, from Java and from C++. Inputs of the same kind: multiples of 1/128."""
+def products(measured, on_gpu):
+    """Seconds of y = x W^T and dX = dY W as Java's call of cuBLASLt took them, and as PyTorch's does, launched one by one
+    on inputs of the same kind: multiples of 1/128."""
     import torch
 
-    torch.backends.cuda.preferred_blas_library("cublaslt")
+    import timing
+
+    if on_gpu:
+        torch.backends.cuda.preferred_blas_library("cublaslt")
+    where = "cuda" if on_gpu else "cpu"
+    place = types.SimpleNamespace(
+        on_gpu=on_gpu, torch_stream=torch.cuda.Stream() if on_gpu else None, synchronize=lambda: None)
+    draw = lambda *shape: torch.randint(-128, 129, shape, device=where).div(128).bfloat16()
     out = []
     for one in measured:
         if one["op"] not in ("matmul", "matmul dX") or "seconds" not in one:
             continue
         m, n, k = (int(extent) for extent in one["shape"].split("x"))
-        a = torch.randint(-128, 129, (m, k), device="cuda").div(128).bfloat16()
-        b = torch.randint(-128, 129, (n, k) if one["op"] == "matmul" else (k, n), device="cuda").div(128).bfloat16()
-        b = b.t() if one["op"] == "matmul" else b
-        c = torch.empty(m, n, device="cuda", dtype=torch.bfloat16)
-        calls = max(1, int(0.02 / one["seconds"]))
-        seconds = []
-        for _ in range(6):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
-            for _ in range(calls):
-                torch.mm(a, b, out=c)
-            end.record()
-            end.synchronize()
-            seconds.append(begin.elapsed_time(end) / 1e3 / calls)
-        other = statistics.median(seconds[1:])
+        a, b = draw(m, k), draw(n, k).t() if one["op"] == "matmul" else draw(k, n)
+        c = torch.empty(m, n, device=where, dtype=torch.bfloat16)
+        if on_gpu:
+            torch.cuda.synchronize()
+        call = timing.runner(place, [lambda: torch.mm(a, b, out=c)], record=False)
+        other = timing.medians({"torch": call}, 5)["torch"]["seconds"]
         out.append({
             "op": one["op"], "shape": one["shape"], "java_seconds": one["seconds"], "torch_seconds": other,
             "ratio": other / one["seconds"]})
