@@ -75,6 +75,14 @@ class GpuFailureTest {
     return Child.run(dir, gpu, List.of(options), args);
   }
 
+  /** A GPU of MEMORY bytes, some held by another process from an allocation of this one on. */
+  private static Map<String, String> held(int bytes, int from) {
+    return Map.of(
+        "CARAVAN_SIMT_MEMORY_BYTES", String.valueOf(MEMORY),
+        "CARAVAN_SIMT_HELD_BYTES", String.valueOf(bytes),
+        "CARAVAN_SIMT_HELD_FROM", String.valueOf(from));
+  }
+
   /** Asserts that a process ended as it should and said why in its last line; returns that line. */
   private static String failed(int code, Captured run) {
     assertEquals(code, run.code(), run.err());
@@ -133,15 +141,7 @@ class GpuFailureTest {
 
   @Test
   void memoryThatAnotherProcessHoldsIsNotPlannedWith() {
-    String held = String.valueOf(MEMORY - 65536);
-    Captured run =
-        child(
-            Map.of(
-                "CARAVAN_SIMT_MEMORY_BYTES",
-                String.valueOf(MEMORY),
-                "CARAVAN_SIMT_HELD_BYTES",
-                held),
-            sft("a", 1));
+    Captured run = child(held(MEMORY - 65536, 0), sft("a", 1));
     match(
         "caravan: the plan needs [1-9][0-9.]+ MiB of memory, the device has 60.00 KiB for it; .+;"
             + " cuda:0 has 256.00 MiB, of which 64.00 KiB are free and the rest is held by other"
@@ -153,19 +153,10 @@ class GpuFailureTest {
   /** Another process takes the memory between the plan and an allocation of this one. */
   @Test
   void memoryThatIsTakenAfterThePlanIsSaidToBe() {
-    Map<String, String> whose = Map.of("3", "gradients", "9", "first moments");
+    Map<Integer, String> whose = Map.of(3, "gradients", 9, "first moments");
     whose.forEach(
         (allocation, what) -> {
-          Captured run =
-              child(
-                  Map.of(
-                      "CARAVAN_SIMT_MEMORY_BYTES",
-                      String.valueOf(MEMORY),
-                      "CARAVAN_SIMT_HELD_BYTES",
-                      String.valueOf(MEMORY),
-                      "CARAVAN_SIMT_HELD_FROM",
-                      allocation),
-                  sft("a", 1));
+          Captured run = child(held(MEMORY, allocation), sft("a", 1));
           Matcher said =
               match(
                   "caravan: the run's plan of [1-9][0-9.]+ MiB fitted when it was made; start again"

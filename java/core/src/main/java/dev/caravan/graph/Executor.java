@@ -182,7 +182,7 @@ public final class Executor implements AutoCloseable {
     try {
       for (; i < program.launches.length; i++) {
         if (targets > program.launches[i].above()) {
-          launch(program.launches[i], (Object) program.nodes[i]);
+          launch(program.launches[i], program.nodes[i]);
         }
       }
     } catch (KernelException e) {
@@ -193,7 +193,7 @@ public final class Executor implements AutoCloseable {
   /** Launches work that belongs to no node of the plan as nodes are launched, under a name. */
   public void launch(String name, Launch work) {
     try {
-      launch(work, (Object) name);
+      launch(work, name);
     } catch (KernelException e) {
       throw located(e, name);
     }
