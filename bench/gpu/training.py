@@ -185,6 +185,8 @@ def main():
     if chosen.record:
         return record(chosen)
     began = time.monotonic()
+    if chosen.bundle is None or not chosen.bundle.is_dir():
+        parser.error(f"--bundle: there is no folder {chosen.bundle}; bench/gpu/run unpacks or builds one")
     program = chosen.program or chosen.bundle / "caravan"
     if not program.is_file():
         chosen.out.write_text(json.dumps({"ok": False, "message": "the bundle has no Java"}))

@@ -13,6 +13,7 @@ torch.autograd.grad on an output that is kept, so that its forward is not run ag
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -101,6 +102,8 @@ def main():
         tokens, width = map(int, args.peer.split("x"))
         print(json.dumps(peer(tokens, width, args.threads)))
         return
+    if not re.fullmatch(r"\d+x\d+(,\d+x\d+)*", args.shapes):
+        parser.error(f"--shapes {args.shapes}: needs TOKENSxHEADWIDTH, as in 512x64,1024x128")
     shapes = [tuple(map(int, shape.split("x"))) for shape in args.shapes.split(",")]
     report = {
         "bench": "attention",

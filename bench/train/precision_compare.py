@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 from compare import CONFIG, TOKENS_PER_STEP, WARM_UP  # noqa: E402
-from conditions import commit, processor  # noqa: E402
+from conditions import commit, missing, processor  # noqa: E402
 from sft_compare import write_rows  # noqa: E402
 
 PRECISIONS = ("fp32", "bf16")
@@ -116,6 +116,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out")
     args = parser.parse_args()
+    missing(parser, Path(args.data) / "train.jsonl", Path(args.data) / "test.jsonl", Path(args.tokenizer))
     report = {
         "bench": "precision",
         "date": date.today().isoformat(),

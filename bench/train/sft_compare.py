@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 from compare import CONFIG  # noqa: E402
-from conditions import commit, processor  # noqa: E402
+from conditions import commit, missing, processor  # noqa: E402
 
 WARM_UP = 2
 MODES = ("padding", "packing")
@@ -179,6 +179,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out")
     args = parser.parse_args()
+    missing(parser, Path(args.data) / "train.jsonl", Path(args.data) / "test.jsonl", Path(args.tokenizer))
     report = {
         "bench": "sft",
         "date": date.today().isoformat(),

@@ -41,6 +41,10 @@ const CudaLibrary& cuda_library() {
         if (file == nullptr || *file == '\0') {
             return open_cuda_library(own_folder() + "libcaravan_cuda.so");
         }
+        if (access(file, F_OK) != 0) {
+            return CudaLibrary{nullptr, 0,
+                               std::string("CARAVAN_CUDA_LIBRARY: there is no file ") + file};
+        }
         CudaLibrary library = open_cuda_library(file);
         if (library.entry == nullptr)
             library.reason += std::string(" (CARAVAN_CUDA_LIBRARY is ") + file + ")";

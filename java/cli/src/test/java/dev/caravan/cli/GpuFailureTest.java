@@ -122,6 +122,21 @@ class GpuFailureTest {
   }
 
   @Test
+  void aDeviceLibraryThatIsNotThereIsNamed() {
+    unusable(
+        Map.of("CARAVAN_CUDA_LIBRARY", "/no/such.so"),
+        "CARAVAN_CUDA_LIBRARY: there is no file /no/such.so");
+  }
+
+  @Test
+  void anUnknownWayToLaunchIsRefused() {
+    Captured run = child(Map.of(), sft("a", 1), "-Dcaravan.launches=fast");
+    assertEquals(
+        "caravan: caravan.launches: got fast, needs replay, plain, ranges or wait",
+        failed(2, run));
+  }
+
+  @Test
   void anArchitectureThatIsNotBuiltIsNoUsableGpu() {
     unusable(
         Map.of("CARAVAN_SIMT_CAPABILITY", "70"),

@@ -1,5 +1,6 @@
 package dev.caravan.graph;
 
+import dev.caravan.data.UserError;
 import dev.caravan.kernels.Device;
 import java.util.Locale;
 
@@ -17,14 +18,18 @@ public enum LaunchMode {
   /** The system property that chooses, one of the names here in small letters. */
   public static final String PROPERTY = "caravan.launches";
 
-  /** What the property says; without it REPLAY, which a CPU does not need. */
+  /**
+   * What the property says; without it REPLAY, which a CPU does not need.
+   *
+   * @throws UserError if it names no mode
+   */
   static LaunchMode of(Device device) {
     String name = System.getProperty(PROPERTY, REPLAY.name()).toUpperCase(Locale.ROOT);
     LaunchMode mode;
     try {
       mode = valueOf(name);
     } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException(
+      throw new UserError(
           PROPERTY + ": got " + name.toLowerCase(Locale.ROOT) + ", needs replay, plain, ranges or wait",
           e);
     }
