@@ -24,23 +24,21 @@ __device__ __forceinline__ unsigned char* shared_memory() {
 #endif
 }
 
-// Hands out arrays one behind the other, each aligned as asked (at least to its element). Every
-// thread makes the same calls. The host gives the launch the bytes that `SharedLayout` counts by
-// the same calls.
+// Hands out arrays one behind the other, each aligned as asked (at least to its element, at most to
+// 1,024 bytes). Every thread makes the same calls. The host gives the launch the bytes that
+// `SharedLayout` counts by the same calls. Addresses are counted from the first byte: of one that
+// was computed as an integer, the compiler would no longer know that it is in shared memory.
 class Shared {
   public:
-    __device__ __forceinline__ Shared() : next_(shared_memory()) {}
-
     template <typename T>
     __device__ __forceinline__ T* take(int64_t count, int alignment = alignof(T)) {
-        auto address = reinterpret_cast<uintptr_t>(next_);
-        address = (address + alignment - 1) / alignment * alignment;
-        next_ = reinterpret_cast<unsigned char*>(address) + count * sizeof(T);
-        return reinterpret_cast<T*>(address);
+        const uint32_t begin = (next_ + alignment - 1) / alignment * alignment;
+        next_ = begin + static_cast<uint32_t>(count * sizeof(T));
+        return reinterpret_cast<T*>(shared_memory() + begin);
     }
 
   private:
-    unsigned char* next_;
+    uint32_t next_ = 0;
 };
 
 // The host's side of `Shared`: the bytes of the same arrays.
