@@ -69,7 +69,7 @@ void backward(int64_t width, int64_t element_bytes, bool wide, int streams, cons
         CHECK(c.rows == (c.parts == 1 ? 2 : 1));
         if (c.parts == 0) continue;
         CHECK(c.stages >= 1 && c.stages <= 4);
-        CHECK_EQUAL(c.stage_bytes, int64_t{16} * c.threads * c.parts * c.rows * streams);
+        CHECK_EQUAL(c.stage_bytes, int64_t{c.threads} * c.rows * (16 * c.parts * streams + 4));
         CHECK(c.stages * c.stage_bytes < c.shared_bytes);
         // The columns' sums are added where the rows were.
         CHECK(c.threads * c.parts * (16 / element_bytes) * 4 <= c.stages * c.stage_bytes);

@@ -15,6 +15,7 @@
 #include "cuda/partials.cuh"
 #include "cuda/rmsnorm.cuh"
 #include "cuda/tile/copy_async.cuh"
+#include "cuda/tile/opaque.cuh"
 
 namespace caravan {
 namespace cuda {
@@ -24,19 +25,18 @@ namespace {
 template <typename T, int N>
 __device__ __forceinline__ tile::Vector<T, N> added(const tile::Vector<T, N>& x,
                                                     const tile::Vector<T, N>& residual) {
-    tile::Vector<float, N> sum;
+    auto sum = tile::to_floats(x);
+    const auto more = tile::to_floats(residual);
 #pragma unroll
-    for (int j = 0; j < N; ++j) sum[j] = tile::to_float(x[j]) + tile::to_float(residual[j]);
+    for (int j = 0; j < N; ++j) sum[j] += more[j];
     return tile::from_floats<T>(sum);
 }
 
 template <typename T, int N>
 __device__ __forceinline__ float squares(const tile::Vector<T, N>& part, float sum) {
+    const auto h = tile::to_floats(part);
 #pragma unroll
-    for (int j = 0; j < N; ++j) {
-        const float h = tile::to_float(part[j]);
-        sum += h * h;
-    }
+    for (int j = 0; j < N; ++j) sum += h[j] * h[j];
     return sum;
 }
 
@@ -44,21 +44,24 @@ template <typename T, int N>
 __device__ __forceinline__ tile::Vector<T, N> normalised(const tile::Vector<T, N>& h,
                                                          const tile::Vector<float, N>& weight,
                                                          float rstd) {
-    tile::Vector<float, N> y;
+    auto y = tile::to_floats(h);
 #pragma unroll
-    for (int j = 0; j < N; ++j) {
-        y[j] = tile::to_float(h[j]) * rstd * weight[j];
-    }
+    for (int j = 0; j < N; ++j) y[j] = y[j] * rstd * weight[j];
     return tile::from_floats<T>(y);
 }
 
 // ------------------------------------------------------------------------------- forward
 
-// Rows are held in registers: a thread loads its parts of kRows rows before it uses the first.
+// Rows are held in registers: a thread loads its parts of kRows rows, and of a weight stored like
+// them, before it uses the first.
 template <typename T, int kParts, int kRows, bool kWide>
-__global__ void __launch_bounds__(kRmsNormThreads) rmsnorm_fwd_kernel(RmsNormForward<T> args) {
+__global__ void __launch_bounds__(kRmsNormThreads, kWide&& kParts <= 4 ? 2 : 1)
+    rmsnorm_fwd_kernel(RmsNormForward<T> args) {
     constexpr int N = tile::kLanes<T>;
-    constexpr int kAhead = kParts < 4 ? kParts : kParts < 16 ? 4 : 1;  // parts of residual
+    constexpr int kAhead = kParts == 1 || kParts == 16 ? 1 : 2;  // parts of residual
+    constexpr int kRowsAhead = kRows < 2 ? kRows : 2;
+    // The weight, where the registers of two blocks suffice.
+    constexpr bool kEarly = kWide && kParts == 4 && CARAVAN_SM90A;
     float* const scratch = tile::Shared().take<float>(kRmsNormScratch + 1);
     const int group = args.group;
     const int lane = static_cast<int>(threadIdx.x) % group;
@@ -69,12 +72,12 @@ __global__ void __launch_bounds__(kRmsNormThreads) rmsnorm_fwd_kernel(RmsNormFor
         static_cast<int64_t>(blockIdx.x / args.cluster) * side_by_side * kRows + side;
     const int first_part = rank * kParts * group + lane;
 
-    // body(r, p, row, element) for parts p0 .. p0 + count - 1 of each row.
-    const auto visit = [&](int p0, int count, auto&& body) {
+    // body(r, p, row, element) for rows r0 .. r0 + rows - 1 and parts p0 .. p0 + parts - 1 of each.
+    const auto visit = [&](int r0, int rows, int p0, int parts, auto&& body) {
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) {
+        for (int r = r0; r < r0 + rows; ++r) {
 #pragma unroll
-            for (int p = p0; p < p0 + count; ++p) {
+            for (int p = p0; p < p0 + parts; ++p) {
                 const int64_t row = first_row + r * side_by_side;
                 const int part = first_part + p * group;
                 if (row < args.rows && part < args.parts) body(r, p, row, part * N);
@@ -82,32 +85,49 @@ __global__ void __launch_bounds__(kRmsNormThreads) rmsnorm_fwd_kernel(RmsNormFor
         }
     };
     tile::Vector<T, N> h[kRows][kParts] = {};
-    visit(0, kParts, [&](int r, int p, int64_t row, int64_t at) {
+    visit(0, kRows, 0, kParts, [&](int r, int p, int64_t row, int64_t at) {
         h[r][p] = tile::load_part<kWide, N>(args.x[row], at, args.width);
     });
     if (args.residual.data != nullptr) {
 #pragma unroll
-        for (int p0 = 0; p0 < kParts; p0 += kAhead) {
-            tile::Vector<T, N> residual[kRows][kAhead] = {};
-            visit(p0, kAhead, [&](int r, int p, int64_t row, int64_t at) {
-                residual[r][p - p0] = tile::load_part<kWide, N>(args.residual[row], at, args.width);
-            });
-            visit(p0, kAhead, [&](int r, int p, int64_t row, int64_t at) {
-                h[r][p] = added(h[r][p], residual[r][p - p0]);
-                tile::store_part<kWide>(args.sum[row], at, args.width, h[r][p]);
-            });
+        for (int r0 = 0; r0 < kRows; r0 += kRowsAhead) {
+#pragma unroll
+            for (int p0 = 0; p0 < kParts; p0 += kAhead) {
+                tile::Vector<T, N> residual[kRowsAhead][kAhead] = {};
+                visit(r0, kRowsAhead, p0, kAhead, [&](int r, int p, int64_t row, int64_t at) {
+                    residual[r - r0][p - p0] =
+                        tile::load_part<kWide, N>(args.residual[row], at, args.width);
+                });
+                visit(r0, kRowsAhead, p0, kAhead, [&](int r, int p, int64_t row, int64_t at) {
+                    h[r][p] = added(h[r][p], residual[r - r0][p - p0]);
+                    tile::store_part<kWide>(args.sum[row], at, args.width, h[r][p]);
+                });
+            }
+        }
+    }
+    tile::Vector<T, N> early[kParts] = {};
+    if (kEarly && args.weight.template is<T>()) {
+#pragma unroll
+        for (int p = 0; p < kParts; ++p) {
+            const int part = first_part + p * group;
+            if (part >= args.parts) continue;
+            early[p] = args.weight.template stored<T, kWide, N>(part * N, args.width);
         }
     }
 
-    float rstd[kRows];
+    float rstd[kRows] = {};  // first the sums
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-        float sum = 0;
 #pragma unroll
-        for (int p = 0; p < kParts; ++p) sum = squares(h[r][p], sum);
-        sum = group_sum(sum, group, scratch);
-        if (args.cluster > 1) sum = cluster_sum(sum, args.cluster, scratch + kRmsNormScratch);
-        rstd[r] = rsqrtf(sum * args.inverse_width + args.eps);
+        for (int p = 0; p < kParts; ++p) rstd[r] = squares(h[r][p], rstd[r]);
+    }
+    group_sums(rstd, group, side, scratch);
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+        if (args.cluster > 1) {
+            rstd[r] = cluster_sum(rstd[r], args.cluster, scratch + kRmsNormScratch);
+        }
+        rstd[r] = rsqrtf(rstd[r] * args.inverse_width + args.eps);
         const int64_t row = first_row + r * side_by_side;
         if (args.rstd != nullptr && lane == 0 && rank == 0 && row < args.rows) {
             args.rstd[row] = rstd[r];
@@ -118,13 +138,15 @@ __global__ void __launch_bounds__(kRmsNormThreads) rmsnorm_fwd_kernel(RmsNormFor
     for (int p = 0; p < kParts; ++p) {
         const int part = first_part + p * group;
         if (part >= args.parts) continue;
-        const auto weight = args.weight.template part<kWide, N>(part * N, args.width);
+        const auto weight = kEarly && args.weight.template is<T>()
+                                ? args.weight.of(early[p])
+                                : args.weight.template part<kWide, N>(part * N, args.width);
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
             const int64_t row = first_row + r * side_by_side;
             if (row >= args.rows) continue;
             tile::store_part<kWide>(args.y[row], part * N, args.width,
-                                    normalised(h[r][p], weight, rstd[r]));
+                                    normalised(tile::opaque(h[r][p]), weight, rstd[r]));
         }
     }
     if (args.cluster > 1) tile::cluster_sync();
@@ -155,7 +177,7 @@ __global__ void __launch_bounds__(kRmsNormThreads)
             sum = squares(tile::load_part<kWide, N>(source, part * N, args.width), sum);
         }
     }
-    sum = group_sum(sum, kRmsNormThreads, scratch);
+    sum = group_sum(sum, kRmsNormThreads, 0, scratch);
     const float rstd = rsqrtf(sum * args.inverse_width + args.eps);
     if (args.rstd != nullptr && threadIdx.x == 0) args.rstd[row] = rstd;
 #pragma unroll 2
@@ -173,29 +195,40 @@ template <typename T, int N>
 __device__ __forceinline__ float products(const tile::Vector<T, N>& d_y,
                                           const tile::Vector<T, N>& h,
                                           const tile::Vector<float, N>& weight, float sum) {
+    const auto d = tile::to_floats(d_y), x = tile::to_floats(h);
 #pragma unroll
-    for (int j = 0; j < N; ++j) {
-        sum += tile::to_float(d_y[j]) * weight[j] * tile::to_float(h[j]);
-    }
+    for (int j = 0; j < N; ++j) sum += d[j] * weight[j] * x[j];
     return sum;
 }
 
-// d_x = rstd * (g - n * mean) + d_sum, mean that of g * n; and d_weight += d_y * n.
+// rstd * (g - n * mean), mean that of g * n; and d_weight += d_y * n.
 template <typename T, int N>
-__device__ __forceinline__ tile::Vector<T, N> gradient(const tile::Vector<T, N>& d_y,
-                                                       const tile::Vector<T, N>& h,
-                                                       const tile::Vector<float, N>& weight,
-                                                       const tile::Vector<T, N>& d_sum, float rstd,
-                                                       float mean,
-                                                       tile::Vector<float, N>& d_weight) {
+__device__ __forceinline__ tile::Vector<float, N> gradient(const tile::Vector<T, N>& d_y,
+                                                           const tile::Vector<T, N>& h,
+                                                           const tile::Vector<float, N>& weight,
+                                                           float rstd, float mean,
+                                                           tile::Vector<float, N>& d_weight) {
+    const auto d = tile::to_floats(d_y), x = tile::to_floats(h);
     tile::Vector<float, N> d_x;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-        const float d = tile::to_float(d_y[j]), normal = tile::to_float(h[j]) * rstd;
-        d_weight[j] += d * normal;
-        d_x[j] = (d * weight[j] - normal * mean) * rstd + tile::to_float(d_sum[j]);
+        const float normal = x[j] * rstd;
+        d_weight[j] += d[j] * normal;
+        d_x[j] = (d[j] * weight[j] - normal * mean) * rstd;
     }
-    return tile::from_floats<T>(d_x);
+    return d_x;
+}
+
+// Stores d_x, with what d_sum() gives added where there is any.
+template <bool kWide, typename T, int N, typename DSum>
+__device__ __forceinline__ void store_gradient(T* row, int64_t at, int64_t width, bool adds,
+                                               tile::Vector<float, N> d_x, DSum&& d_sum) {
+    if (adds) {
+        const auto more = tile::to_floats(d_sum());
+#pragma unroll
+        for (int j = 0; j < N; ++j) d_x[j] += more[j];
+    }
+    tile::store_part<kWide>(row, at, width, tile::from_floats<T>(d_x));
 }
 
 __device__ __forceinline__ void wait_for_all_but(int groups) {
@@ -212,8 +245,9 @@ __device__ __forceinline__ void wait_for_all_but(int groups) {
 }
 
 // A block of rows for each block, or cluster, of the grid. Each thread copies its own parts of the
-// rows to come into its own places in shared memory, so that nobody waits for others' copies, and
-// keeps its columns' sums of d_weight in registers.
+// rows to come, and their rstd, into its own places in shared memory, so that nobody waits for
+// others' copies, and keeps its columns' sums of d_weight in registers. A load that is used at once
+// would come back behind all copies under way, and leave none under way.
 template <typename T, int kParts, int kRows, bool kWide>
 __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
     rmsnorm_bwd_kernel(RmsNormBackward<T> args) {
@@ -226,7 +260,7 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
     const int threads = static_cast<int>(blockDim.x);
     const int lane = static_cast<int>(threadIdx.x) % group;
     const int side = static_cast<int>(threadIdx.x) / group;
-    const int side_by_side = threads / group;
+    const int side_by_side = args.side_by_side;
     const int rank = args.cluster > 1 ? static_cast<int>(tile::cluster_rank()) : 0;
     const int first_part = rank * kParts * group + lane;
     const int64_t block = blockIdx.x / args.cluster;
@@ -235,42 +269,55 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
     const int count = static_cast<int>(left < args.block_rows ? left : args.block_rows);
     const int at_once = side_by_side * kRows;
     const bool adds = args.d_sum.data != nullptr;
-    const int streams = adds ? 3 : 2;
+    const int streams = args.streams;
 
-    // body(r, p, row, element) for this thread's parts of the rows `first`, `first` + side_by_side,
-    // ..., counted from `begin`. Element by element, or of many parts, unrolling takes too many
-    // registers.
-    const auto visit = [&](int first, auto unrolled, auto&& body) {
+    // start(r, row), and with what it gives body(started, r, p, element), for this thread's parts
+    // of the rows `first`, `first` + side_by_side, ..., counted from `begin`. Element by element,
+    // or of many parts, unrolling takes too many registers.
+    const int parts = static_cast<int>(args.parts);
+    const auto visit = [&](int first, auto unrolled, auto&& start, auto&& body) {
         [[maybe_unused]] constexpr int kUnroll =
             unrolled.value || (kWide && kParts < 8) ? kParts : 1;
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
             const int row = first + r * side_by_side;
+            if (row >= count) continue;
+            const auto started = start(r, begin + row);
 #pragma unroll kUnroll
             for (int p = 0; p < kParts; ++p) {
                 const int part = first_part + p * group;
-                if (row < count && part < args.parts) body(r, p, begin + row, part * N);
+                if (part < parts) body(started, r, p, part * N);
             }
         }
     };
+    auto* const mine = places + threadIdx.x;
     const auto place = [&](int stage, int stream, int r, int p) {
-        const int number = ((stage * streams + stream) * kRows + r) * kParts + p;
-        return places + number * threads + threadIdx.x;
+        return mine + (((stage * streams + stream) * kRows + r) * kParts + p) * threads;
+    };
+    auto* const rstds =
+        reinterpret_cast<float*>(places + args.stages * streams * kRows * kParts * threads) +
+        threadIdx.x;
+    struct Sources {
+        const T *d_y, *x, *d_sum;
     };
     const auto fetch = [&](int first, int stage) {
-        visit(first, std::false_type{}, [&](int r, int p, int64_t row, int64_t at) {
-            const auto bring = [&](const Rows<const T>& rows, int stream) {
+        const auto start = [&](int r, int64_t row) {
+            tile::copy_async<4>(rstds + (stage * kRows + r) * threads, args.rstd + row);
+            return Sources{args.d_y[row], args.x[row], adds ? args.d_sum[row] : nullptr};
+        };
+        visit(first, std::false_type{}, start, [&](const Sources& from, int r, int p, int at) {
+            const auto bring = [&](const T* row, int stream) {
                 auto* const to = place(stage, stream, r, p);
                 if constexpr (kWide) {
-                    tile::copy_async<16>(to, rows[row] + at);
+                    tile::copy_async<16>(to, row + at);
                 } else {
-                    const auto part = tile::load_part<false, N>(rows[row], at, args.width);
+                    const auto part = tile::load_part<false, N>(row, at, args.width);
                     tile::store_bytes<16>(to, &part);
                 }
             };
-            bring(args.d_y, 0);
-            bring(args.x, 1);
-            if (adds) bring(args.d_sum, 2);
+            bring(from.d_y, 0);
+            bring(from.x, 1);
+            if (adds) bring(from.d_sum, 2);
         });
         tile::copy_async_commit();
     };
@@ -280,9 +327,33 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
         return part;
     };
 
-    // Again and again out of L1: in registers it would cost as much as the sums.
-    const auto weight_at = [&](int64_t at) {
-        return args.weight.template part<kWide, N>(at, args.width);
+    // The weight of this thread's columns, where registers hold it beside the sums: as it is used,
+    // or as it is stored. Else again and again out of L1, of which the rows leave little.
+    constexpr bool kReady = kWide && kParts <= 2, kStored = kWide && kParts == 4;
+    tile::Vector<float, N> ready[kReady ? kParts : 1] = {};
+    tile::Vector<T, N> stored[kStored ? kParts : 1] = {};
+    const bool is_stored = kStored && args.weight.template is<T>();
+    if constexpr (kReady || kStored) {
+#pragma unroll
+        for (int p = 0; p < kParts; ++p) {
+            const int part = first_part + p * group;
+            if (part >= args.parts) continue;
+            if constexpr (kReady) {
+                ready[p] = args.weight.template part<kWide, N>(part * N, args.width);
+            } else if (is_stored) {
+                stored[p] = args.weight.template stored<T, kWide, N>(part * N, args.width);
+            }
+        }
+    }
+    const auto weight_at = [&]([[maybe_unused]] int p, [[maybe_unused]] int64_t at) {
+        if constexpr (kReady) {
+            return ready[p];
+        } else {
+            if constexpr (kStored) {
+                if (is_stored) return args.weight.of(stored[p]);
+            }
+            return args.weight.template part<kWide, N>(at, args.width);
+        }
     };
 
     tile::Vector<float, N> d_weight[kParts] = {};
@@ -292,31 +363,29 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
     int stage = 0, odd = 0;
     for (int first = side; first - side < count; first += at_once) {
         fetch(first + ahead * at_once, stage == 0 ? ahead : stage - 1);
-        float rstd[kRows];
-#pragma unroll
-        for (int r = 0; r < kRows; ++r) {
-            const int row = first + r * side_by_side;
-            rstd[r] = row < count ? args.rstd[begin + row] : 0.0f;
-        }
         wait_for_all_but(ahead);
 
-        float mean[kRows] = {};
-        visit(first, std::false_type{}, [&](int r, int p, int64_t, int64_t at) {
-            mean[r] =
-                products(fetched(stage, 0, r, p), fetched(stage, 1, r, p), weight_at(at), mean[r]);
+        float rstd[kRows] = {}, mean[kRows] = {};
+        const auto start = [&](int r, int64_t) {
+            rstd[r] = rstds[(stage * kRows + r) * threads];
+            return 0;
+        };
+        visit(first, std::false_type{}, start, [&](int, int r, int p, int at) {
+            mean[r] = products(fetched(stage, 0, r, p), fetched(stage, 1, r, p), weight_at(p, at),
+                               mean[r]);
         });
+        group_sums(mean, group, side, scratch + odd * kRmsNormScratch);
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
-            mean[r] = group_sum(mean[r], group, scratch + odd * kRmsNormScratch);
             if (args.cluster > 1) mean[r] = cluster_sum(mean[r], args.cluster, slots + odd);
             mean[r] *= rstd[r] * args.inverse_width;
         }
-        visit(first, std::true_type{}, [&](int r, int p, int64_t row, int64_t at) {
-            tile::Vector<T, N> d_sum = {};
-            if (adds) d_sum = fetched(stage, 2, r, p);
-            tile::store_part<kWide>(args.d_x[row], at, args.width,
-                                    gradient(fetched(stage, 0, r, p), fetched(stage, 1, r, p),
-                                             weight_at(at), d_sum, rstd[r], mean[r], d_weight[p]));
+        const auto to = [&](int, int64_t row) { return args.d_x[row]; };
+        visit(first, std::true_type{}, to, [&](T* row, int r, int p, int at) {
+            store_gradient<kWide>(row, at, args.width, adds,
+                                  gradient(fetched(stage, 0, r, p), fetched(stage, 1, r, p),
+                                           weight_at(p, at), rstd[r], mean[r], d_weight[p]),
+                                  [&] { return fetched(stage, 2, r, p); });
         });
         stage = stage == ahead ? 0 : stage + 1;
         odd ^= 1;
@@ -362,22 +431,18 @@ __global__ void __launch_bounds__(kRmsNormThreads)
                             args.weight.template part<kWide, N>(at, args.width), mean);
         }
         const float rstd = args.rstd[row];
-        mean = group_sum(mean, kRmsNormThreads, scratch + (row - begin) % 2 * kRmsNormScratch) *
+        mean = group_sum(mean, kRmsNormThreads, 0, scratch + (row - begin) % 2 * kRmsNormScratch) *
                (rstd * args.inverse_width);
         for (int64_t part = threadIdx.x; part < args.parts; part += kRmsNormThreads) {
             const int64_t at = part * N;
-            tile::Vector<T, N> d_sum = {};
-            if (args.d_sum.data != nullptr) {
-                d_sum = tile::load_part<kWide, N>(args.d_sum[row], at, args.width);
-            }
             tile::Vector<float, N> d_weight = {};
             if (row > begin) d_weight = tile::load_part<false, N>(partials, at, args.width);
-            tile::store_part<kWide>(
-                args.d_x[row], at, args.width,
+            store_gradient<kWide>(
+                args.d_x[row], at, args.width, args.d_sum.data != nullptr,
                 gradient(tile::load_part<kWide, N>(args.d_y[row], at, args.width),
                          tile::load_part<kWide, N>(args.x[row], at, args.width),
-                         args.weight.template part<kWide, N>(at, args.width), d_sum, rstd, mean,
-                         d_weight));
+                         args.weight.template part<kWide, N>(at, args.width), rstd, mean, d_weight),
+                [&] { return tile::load_part<kWide, N>(args.d_sum[row], at, args.width); });
             tile::store_part<false>(partials, at, args.width, d_weight);
         }
     }
@@ -483,7 +548,9 @@ void rmsnorm_backward(tile::Launcher& launcher, const caravan_rmsnorm_backward_a
         known.parts = ceil_divide(width, tile::kLanes<T>);
         known.inverse_width = static_cast<float>(1 / static_cast<double>(width));
         known.group = config.group;
+        known.side_by_side = config.side_by_side();
         known.cluster = config.cluster;
+        known.streams = adds ? 3 : 2;
         known.stages = config.stages;
         tile::Config launch =
             tile::config(blocks.count * config.cluster, config.threads, config.shared_bytes);

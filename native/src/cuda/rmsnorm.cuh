@@ -17,20 +17,29 @@ struct RmsNormWeight {
     bool is_bf16;
     float offset;
 
-    // N elements from `at` on.
-    template <bool kWide, int N>
-    __device__ __forceinline__ tile::Vector<float, N> part(int64_t at, int64_t width) const {
-        tile::Vector<float, N> weight;
-        if (is_bf16) {
-            const auto* const from = static_cast<const tile::bf16*>(data);
-            weight = tile::to_floats(tile::load_part<kWide, N>(from, at, width));
-        } else {
-            const auto* const from = static_cast<const float*>(data);
-            weight = tile::load_part<kWide, N>(from, at, width);
-        }
+    // Whether it is stored as T is.
+    template <typename T>
+    __device__ __forceinline__ bool is() const {
+        return is_bf16 == std::is_same_v<T, tile::bf16>;
+    }
+    // N of those elements as they are stored.
+    template <typename T, bool kWide, int N>
+    __device__ __forceinline__ tile::Vector<T, N> stored(int64_t at, int64_t width) const {
+        return tile::load_part<kWide, N>(static_cast<const T*>(data), at, width);
+    }
+    template <typename T, int N>
+    __device__ __forceinline__ tile::Vector<float, N> of(const tile::Vector<T, N>& stored) const {
+        auto weight = tile::to_floats(stored);
 #pragma unroll
         for (int j = 0; j < N; ++j) weight[j] += offset;
         return weight;
+    }
+
+    // N elements from `at` on.
+    template <bool kWide, int N>
+    __device__ __forceinline__ tile::Vector<float, N> part(int64_t at, int64_t width) const {
+        if (is_bf16) return of(stored<tile::bf16, kWide, N>(at, width));
+        return of(stored<float, kWide, N>(at, width));
     }
 };
 
@@ -58,23 +67,41 @@ struct RmsNormBackward {
     float* partials;  // [blocks, width]
     int64_t rows, block_rows, width, parts;
     float inverse_width;
-    int32_t group, cluster, stages;
+    int32_t group, side_by_side, cluster, streams, stages;
 };
 
-// The sum over the threads of each group, by a butterfly in every warp and then over its warps. The
-// block calls it together; scratch, a float for each warp, must not be that of the call before.
-__device__ __forceinline__ float group_sum(float value, int group, float* scratch) {
-    for (int distance = (group < tile::kWarp ? group : tile::kWarp) / 2; distance > 0;
-         distance /= 2) {
-        value += __shfl_xor_sync(tile::kFullMask, value, distance);
+// The sums of kRows values over the threads of each group, by a butterfly in every warp and then
+// over its warps. The block calls it together; `side` is the group's number in the block, kRows is
+// 1 where a group is more than a warp, and scratch, a float for each warp, must not be that of the
+// call before.
+template <int kRows>
+__device__ __forceinline__ void group_sums(float (&values)[kRows], int group, int side,
+                                           float* scratch) {
+    constexpr int kMostWarps = kRmsNormThreads / tile::kWarp;
+    if (group < tile::kWarp) {
+        for (int distance = group / 2; distance > 0; distance /= 2) {
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+                values[r] += __shfl_xor_sync(tile::kFullMask, values[r], distance);
+            }
+        }
+        return;
     }
-    if (group <= tile::kWarp) return value;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) values[r] = tile::warp_sum(values[r]);
+    if (kRows > 1 || group == tile::kWarp) return;
     const int lane = threadIdx.x % tile::kWarp, warp = threadIdx.x / tile::kWarp;
     const int warps = group / tile::kWarp;
-    if (lane == 0) scratch[warp] = value;
+    if (lane == 0) scratch[warp] = values[0];
     __syncthreads();
-    value = lane < warps ? scratch[warp / warps * warps + lane] : 0.0f;
-    return tile::warp_sum(value);
+    const int other = lane % kMostWarps;
+    values[0] = tile::warp_sum<kMostWarps>(other < warps ? scratch[side * warps + other] : 0.0f);
+}
+
+__device__ __forceinline__ float group_sum(float value, int group, int side, float* scratch) {
+    float values[1] = {value};
+    group_sums(values, group, side, scratch);
+    return values[0];
 }
 
 // The sum over the blocks of a cluster of what all threads of each hold. slot must not be that of

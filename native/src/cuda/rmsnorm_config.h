@@ -86,8 +86,8 @@ inline RmsNormConfig rmsnorm_forward_config(int64_t rows, int64_t width, int64_t
 }
 
 // The backward keeps `streams` rows (d_y, x, and d_sum where given) of each iteration in shared
-// memory, and the sums of d_weight over a block's rows in registers. `block_rows` are the rows of
-// one block of partial_blocks.
+// memory, with a rstd for each thread of a row, and the sums of d_weight over a block's rows in
+// registers. `block_rows` are the rows of one block of partial_blocks.
 inline RmsNormConfig rmsnorm_backward_config(int64_t block_rows, int64_t width,
                                              int64_t element_bytes, int streams, bool wide,
                                              int32_t capability, int64_t shared_bytes) {
@@ -123,8 +123,8 @@ inline RmsNormConfig rmsnorm_backward_config(int64_t block_rows, int64_t width,
         config.threads =
             whole_warps(config.group *
                         (config.group < 32 ? power_of_two_from(side) : std::max<int64_t>(side, 1)));
-        config.stage_bytes =
-            static_cast<int64_t>(config.rows) * config.parts * config.threads * 16 * streams;
+        config.stage_bytes = static_cast<int64_t>(config.rows) * config.threads *
+                             (config.parts * 16 * streams + static_cast<int64_t>(sizeof(float)));
         // Two blocks of a multiprocessor when each still has two stages, or one.
         const int64_t two = (usable - 1024) / 2 / config.stage_bytes;
         const int64_t stages = two >= 2 ? two : usable / config.stage_bytes;
