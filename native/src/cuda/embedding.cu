@@ -26,7 +26,8 @@ namespace {
 constexpr int kChunk = 256;  // tokens that a block sorts
 constexpr int kWays = 8;     // sorted runs that become one
 constexpr int kAddThreads = 256;
-constexpr int kBatch = 8;  // rows of an id that are loaded together
+constexpr int kPlaces = 4;  // in the sorted keys, of a block that adds
+constexpr int kBatch = 6;   // rows of an id that are loaded together
 constexpr uint32_t kNone = 0xffffffffu;
 
 template <typename T, typename U, int kVector>
@@ -106,49 +107,93 @@ __global__ void __launch_bounds__(kChunk)
     to[place] = key;
 }
 
-// Blocks: (place in the sorted keys, run of columns). Those that stand at the first key of an id
-// have work to do.
-template <typename T, typename U, int kVector>
-__global__ void __launch_bounds__(kAddThreads)
-    embedding_bwd_kernel(const uint64_t* sorted, int64_t tokens, const int32_t* rows,
-                         const U* d_out, int64_t out_stride, T* d_table, int64_t table_stride,
-                         int64_t width) {
-    const int64_t first = blockIdx.x;
-    const uint32_t id = id_of(sorted[first]);
-    if (id == kNone || (first > 0 && id_of(sorted[first - 1]) == id)) return;
-    const int64_t column = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * kVector;
-    if (column >= width) return;
-    T* const to = d_table + id * table_stride + column;
-    auto sum = tile::to_floats(tile::load<kVector>(to));
+// sum + part as the table stores it.
+template <typename T, int kVector, typename U>
+__device__ __forceinline__ tile::Vector<float, kVector> added(
+    const tile::Vector<float, kVector>& sum, const tile::Vector<U, kVector>& part) {
+    auto total = tile::to_floats(part);
+#pragma unroll
+    for (int j = 0; j < kVector; ++j) total[j] += sum[j];
+    return tile::to_floats(tile::from_floats<T>(total));
+}
+
+// Adds d_out's rows to sum, in the order of their keys from number `at` on, as long as they are of
+// `id`.
+template <typename T, int kVector, typename U>
+__device__ __forceinline__ void add_run(const uint64_t* sorted, int64_t tokens, uint32_t id,
+                                        const U* d_out, int64_t out_stride, int64_t at,
+                                        tile::Vector<float, kVector>& sum) {
     bool more = true;
-    for (int64_t at = first; more; at += kBatch) {
+    for (; more; at += kBatch) {
         tile::Vector<U, kVector> parts[kBatch];
         bool counts[kBatch];
 #pragma unroll
         for (int i = 0; i < kBatch; ++i) {
             const uint64_t key = at + i < tokens ? sorted[at + i] : ~uint64_t{0};
             counts[i] = id_of(key) == id;
-            if (counts[i]) {
-                parts[i] =
-                    tile::load_streaming<kVector>(d_out + token_of(key) * out_stride + column);
-            }
+            if (counts[i]) parts[i] = tile::load<kVector>(d_out + token_of(key) * out_stride);
         }
 #pragma unroll
         for (int i = 0; i < kBatch; ++i) {
-            if (!counts[i]) continue;
-            const auto values = tile::to_floats(parts[i]);
-#pragma unroll
-            for (int j = 0; j < kVector; ++j) {
-                sum[j] = tile::to_float(tile::from_float<T>(sum[j] + values[j]));
-            }
+            if (counts[i]) sum = added<T>(sum, parts[i]);
         }
         more = counts[kBatch - 1];
     }
-    if (used_tokens(rows, tokens).bad) {
+}
+
+// Blocks: (kPlaces places in the sorted keys, run of columns). A block adds all tokens of those ids
+// whose first key is at one of its places. The keys come together, and then the rows of all places
+// together: one row at a time, what is under way would not fill the memory.
+template <typename T, typename U, int kVector>
+__global__ void __launch_bounds__(kAddThreads, 3)
+    embedding_bwd_kernel(const uint64_t* sorted, int64_t tokens, const int32_t* rows,
+                         const U* d_out, int64_t out_stride, T* d_table, int64_t table_stride,
+                         int64_t width) {
+    const int64_t first = static_cast<int64_t>(blockIdx.x) * kPlaces;
+    const int64_t column = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * kVector;
+    if (column >= width) return;
+    d_out += column;
+    d_table += column;
+    uint64_t keys[kPlaces];
+    uint32_t before = first > 0 ? id_of(sorted[first - 1]) : kNone;
 #pragma unroll
-        for (int j = 0; j < kVector; ++j) sum[j] = NAN;
+    for (int i = 0; i < kPlaces; ++i) {
+        keys[i] = first + i < tokens ? sorted[first + i] : ~uint64_t{0};
     }
-    tile::store(to, tile::from_floats<T>(sum));
+    const bool bad = used_tokens(rows, tokens).bad;
+
+    tile::Vector<T, kVector> held[kPlaces];   // of the table
+    tile::Vector<U, kVector> parts[kPlaces];  // of d_out
+    bool begins[kPlaces], counts[kPlaces];
+#pragma unroll
+    for (int i = 0; i < kPlaces; ++i) {
+        const uint32_t id = id_of(keys[i]);
+        begins[i] = id != kNone && id != before;
+        counts[i] = begins[i] || (i > 0 && counts[i - 1] && id == before);
+        before = id;
+        if (begins[i]) held[i] = tile::load<kVector>(d_table + id * table_stride);
+        if (counts[i]) {
+            parts[i] = tile::load<kVector>(d_out + token_of(keys[i]) * out_stride);
+        }
+    }
+    tile::Vector<float, kVector> sum = {};
+#pragma unroll
+    for (int i = 0; i < kPlaces; ++i) {
+        if (!counts[i]) continue;
+        if (begins[i]) sum = tile::to_floats(held[i]);
+        sum = added<T>(sum, parts[i]);
+        const uint32_t id = id_of(keys[i]);
+        if (i + 1 == kPlaces) {
+            add_run<T>(sorted, tokens, id, d_out, out_stride, first + kPlaces, sum);
+        } else if (id_of(keys[i + 1]) == id) {
+            continue;
+        }
+        if (bad) {
+#pragma unroll
+            for (int j = 0; j < kVector; ++j) sum[j] = NAN;
+        }
+        tile::store(d_table + id * table_stride, tile::from_floats<T>(sum));
+    }
 }
 
 // start(table tag, other tag, vector): storage, and the elements of one access as a constant.
@@ -218,7 +263,7 @@ void embedding_backward(tile::Launcher& launcher, const caravan_embedding_backwa
         const int64_t pieces = width / vector;
         const int64_t warps = (pieces + tile::kWarp - 1) / tile::kWarp;
         const int threads = static_cast<int>(std::min<int64_t>(kAddThreads, warps * tile::kWarp));
-        tile::Config config = tile::config(tokens, threads);
+        tile::Config config = tile::config((tokens + kPlaces - 1) / kPlaces, threads);
         config.grid.y = static_cast<unsigned>((pieces + threads - 1) / threads);
         launcher.run(embedding_bwd_kernel<T, U, vector>, config, sorted, tokens,
                      data<int32_t>(args.rows), data<U>(args.d_out), row_stride(args.d_out),
