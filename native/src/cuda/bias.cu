@@ -11,7 +11,7 @@ namespace caravan {
 namespace cuda {
 namespace {
 
-constexpr int kIlp = 4;    // loads of 16 bytes before the first use
+constexpr int kIlp = 8;    // loads of 16 bytes before the first use
 constexpr int kParts = 2;  // of a thread in the forward, with the bias of each
 
 template <typename T, typename B, bool kWide>

@@ -11,6 +11,7 @@ namespace cuda {
 
 // A block sums 32 columns by 16 warps, each a run of the partials; then the runs, in order.
 inline constexpr int kPartialRuns = 16;
+inline constexpr int kPartialsAtOnce = 17;  // of a run; no more than 264 partials have more
 
 // sum[j] += partials[0][j] + partials[1][j] + ...
 //   partials [count, width] f32 . sum [width]
@@ -23,9 +24,17 @@ __global__ void __launch_bounds__(kPartialRuns* tile::kWarp)
     const int each = (count + kPartialRuns - 1) / kPartialRuns;
     const int end = count < (run + 1) * each ? count : (run + 1) * each;
     float total = 0;
-    if (column < width) {
-#pragma unroll 4
-        for (int i = run * each; i < end; ++i) total += partials[i * width + column];
+    for (int first = run * each; first < end; first += kPartialsAtOnce) {
+        float loaded[kPartialsAtOnce] = {};
+#pragma unroll
+        for (int i = 0; i < kPartialsAtOnce; ++i) {
+            if (first + i < end && column < width)
+                loaded[i] = partials[(first + i) * width + column];
+        }
+#pragma unroll
+        for (int i = 0; i < kPartialsAtOnce; ++i) {
+            if (first + i < end) total += loaded[i];
+        }
     }
     runs[threadIdx.x] = total;
     __syncthreads();
