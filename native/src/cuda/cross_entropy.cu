@@ -168,8 +168,13 @@ __device__ __forceinline__ SoftMax combine(SoftMax s, int blocks, int rank, Soft
     return s;
 }
 
+// Blocks that a multiprocessor holds at once: 6 slices fit into its shared memory on sm_90a;
+// elsewhere 5 do at the most.
+template <bool kKept>
+inline constexpr int kResident = !kKept ? 4 : 5 + CARAVAN_SM90A;
+
 template <typename T, bool kKept>
-__global__ void __launch_bounds__(kMaxThreads, kKept ? 6 : 4)
+__global__ void __launch_bounds__(kMaxThreads, kResident<kKept>)
     cross_entropy_fwd_kernel(Problem<T> p) {
     constexpr int kVector = Row<T>::kVector;
     using Values = tile::Vector<T, kVector>;
