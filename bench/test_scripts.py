@@ -85,8 +85,17 @@ class Rates(unittest.TestCase):
         ids = generate_compare.prompt_ids(500)
         self.assertTrue(all(3 <= token < 32000 for token in ids))
 
-    def test_the_processor_has_a_name(self):
-        self.assertTrue(conditions.processor())
+    def test_a_result_says_where_it_was_measured_and_keeps_its_runs(self):
+        result = conditions.report("any", 2, steps=3)
+        self.assertTrue(result["processor"])
+        self.assertEqual((result["bench"], result["threads"], result["steps"]), ("any", 2, 3))
+        result["runs"] = [1, 2]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "result.json"
+            conditions.keep(result, file)
+            self.assertEqual(json.loads(file.read_text()), result)
+        self.assertIn("load_after", result)
+        self.assertNotIn("runs", json.loads(conditions.summary(result)))
 
 
 if __name__ == "__main__":

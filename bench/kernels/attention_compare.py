@@ -12,19 +12,17 @@ torch.autograd.grad on an output that is kept, so that its forward is not run ag
 
 import argparse
 import json
-import os
 import re
 import statistics
 import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
-from conditions import commit, processor  # noqa: E402
+from conditions import keep, report  # noqa: E402
 
 HEADS = 8
 SHAPES = "256x48,256x128,512x64,1024x64,1024x128,2048x48,2048x128"
@@ -105,17 +103,8 @@ def main():
     if not re.fullmatch(r"\d+x\d+(,\d+x\d+)*", args.shapes):
         parser.error(f"--shapes {args.shapes}: needs TOKENSxHEADWIDTH, as in 512x64,1024x128")
     shapes = [tuple(map(int, shape.split("x"))) for shape in args.shapes.split(",")]
-    report = {
-        "bench": "attention",
-        "date": date.today().isoformat(),
-        "commit": commit(ROOT),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": args.threads,
-        "heads": HEADS,
-        "load_before": os.getloadavg()[0],
-        "results": [],
-    }
+    result = report("attention", args.threads, heads=HEADS)
+    result["results"] = []
     ours = {shape: [] for shape in shapes}
     theirs = {shape: [] for shape in shapes}
     for _ in range(args.rounds):
@@ -126,7 +115,7 @@ def main():
     print("|----------------|--------:|--------:|------:|")
     for shape in shapes:
         own, other = together(ours[shape]), together(theirs[shape])
-        report["results"].append(
+        result["results"].append(
             {
                 "tokens": shape[0],
                 "head_dim": shape[1],
@@ -138,9 +127,7 @@ def main():
         )
         name = f"{shape[0]} x {shape[1]}"
         print(f"| {name:14} | {own * 1e3:4.2f} ms | {other * 1e3:4.2f} ms | {other / own:5.2f} |")
-    report["load_after"] = os.getloadavg()[0]
-    if args.out:
-        Path(args.out).write_text(json.dumps(report, indent=1) + "\n")
+    keep(result, args.out)
 
 
 if __name__ == "__main__":

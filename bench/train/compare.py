@@ -12,19 +12,17 @@ of the medians. Both sides start from random weights of their own, so losses are
 
 import argparse
 import json
-import os
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
-from conditions import commit, processor  # noqa: E402
+from conditions import keep, report, summary  # noqa: E402
 
 WARM_UP = 2
 TOKENS_PER_STEP = 2048
@@ -108,8 +106,7 @@ def compare(sequence, args):
         / max(run["peak_bytes"] for run in theirs),
         "runs": {"caravan": ours, "peer": theirs},
     }
-    shown = {key: value for key, value in result.items() if key != "runs"}
-    print(json.dumps(shown, indent=2), flush=True)
+    print(summary(result), flush=True)
     return result
 
 
@@ -120,18 +117,9 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out")
     args = parser.parse_args()
-    report = {
-        "bench": "train",
-        "date": date.today().isoformat(),
-        "commit": commit(ROOT),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": args.threads,
-        "load_before": os.getloadavg()[0],
-        "results": [compare(sequence, args) for sequence in (256, 1024)],
-    }
-    if args.out:
-        Path(args.out).write_text(json.dumps(report, indent=1) + "\n")
+    result = report("train", args.threads)
+    result["results"] = [compare(sequence, args) for sequence in (256, 1024)]
+    keep(result, args.out)
 
 
 if __name__ == "__main__":

@@ -12,21 +12,19 @@ sides chose the same tokens is part of the result: with random weights a tie may
 
 import argparse
 import json
-import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 from compare import CONFIG  # noqa: E402
-from conditions import commit, processor  # noqa: E402
+from conditions import keep, report, summary  # noqa: E402
 
 WAYS = ("generate", "loop")
 RATE = re.compile(r"([0-9,.]+) tokens/s")
@@ -168,23 +166,11 @@ def main():
     args = parser.parse_args()
     if args.peer:
         return peer(args)
-    report = {
-        "bench": "generate",
-        "date": date.today().isoformat(),
-        "commit": commit(ROOT),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": args.threads,
-        "prompt_tokens": args.prompt,
-        "new_tokens": args.tokens,
-        "load_before": os.getloadavg()[0],
-    }
+    result = report("generate", args.threads, prompt_tokens=args.prompt, new_tokens=args.tokens)
     with tempfile.TemporaryDirectory() as name:
-        report.update(compare(Path(name), args))
-    report["load_after"] = os.getloadavg()[0]
-    print(json.dumps({key: value for key, value in report.items() if key != "runs"}, indent=2))
-    if args.out:
-        Path(args.out).write_text(json.dumps(report, indent=1) + "\n")
+        result.update(compare(Path(name), args))
+    keep(result, args.out)
+    print(summary(result))
 
 
 if __name__ == "__main__":

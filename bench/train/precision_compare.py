@@ -13,19 +13,17 @@ greatest difference of a step's loss, relative to it, and the held-out losses af
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 from compare import CONFIG, TOKENS_PER_STEP, WARM_UP  # noqa: E402
-from conditions import commit, missing, processor  # noqa: E402
+from conditions import keep, missing, report, summary  # noqa: E402
 from sft_compare import write_rows  # noqa: E402
 
 PRECISIONS = ("fp32", "bf16")
@@ -117,23 +115,11 @@ def main():
     parser.add_argument("--out")
     args = parser.parse_args()
     missing(parser, Path(args.data) / "train.jsonl", Path(args.data) / "test.jsonl", Path(args.tokenizer))
-    report = {
-        "bench": "precision",
-        "date": date.today().isoformat(),
-        "commit": commit(ROOT),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": args.threads,
-        "sequence": args.sequence,
-        "steps": args.steps,
-        "load_before": os.getloadavg()[0],
-    }
+    result = report("precision", args.threads, sequence=args.sequence, steps=args.steps)
     with tempfile.TemporaryDirectory() as name:
-        report.update(compare(Path(name), args))
-    report["load_after"] = os.getloadavg()[0]
-    print(json.dumps({key: value for key, value in report.items() if key != "runs"}, indent=2))
-    if args.out:
-        Path(args.out).write_text(json.dumps(report, indent=1) + "\n")
+        result.update(compare(Path(name), args))
+    keep(result, args.out)
+    print(summary(result))
 
 
 if __name__ == "__main__":

@@ -19,19 +19,17 @@ ratio is that of the medians over rounds.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 from compare import CONFIG  # noqa: E402
-from conditions import commit, missing, processor  # noqa: E402
+from conditions import keep, missing, report, summary  # noqa: E402
 
 WARM_UP = 2
 MODES = ("padding", "packing")
@@ -180,23 +178,11 @@ def main():
     parser.add_argument("--out")
     args = parser.parse_args()
     missing(parser, Path(args.data) / "train.jsonl", Path(args.data) / "test.jsonl", Path(args.tokenizer))
-    report = {
-        "bench": "sft",
-        "date": date.today().isoformat(),
-        "commit": commit(ROOT),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": args.threads,
-        "steps": args.steps,
-        "examples_per_step": args.examples,
-        "load_before": os.getloadavg()[0],
-    }
+    result = report("sft", args.threads, steps=args.steps, examples_per_step=args.examples)
     with tempfile.TemporaryDirectory() as name:
-        report.update(compare(Path(name), args))
-    report["load_after"] = os.getloadavg()[0]
-    print(json.dumps({key: value for key, value in report.items() if key != "runs"}, indent=2))
-    if args.out:
-        Path(args.out).write_text(json.dumps(report, indent=1) + "\n")
+        result.update(compare(Path(name), args))
+    keep(result, args.out)
+    print(summary(result))
 
 
 if __name__ == "__main__":
