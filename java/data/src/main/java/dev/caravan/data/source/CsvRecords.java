@@ -22,6 +22,12 @@ final class CsvRecords implements Records {
     header = first == null ? List.of() : first;
   }
 
+  /** A file without a header line. */
+  CsvRecords(Path file, List<String> names) {
+    lines = new LineReader(file);
+    header = names;
+  }
+
   @Override
   public ObjectNode next() {
     List<String> values = record();
