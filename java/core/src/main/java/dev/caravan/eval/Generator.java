@@ -68,6 +68,18 @@ public final class Generator implements AutoCloseable {
     cached = 0;
   }
 
+  /**
+   * Forgets all but the first tokens of the sequence.
+   *
+   * @throws IllegalArgumentException if it is not that long
+   */
+  public void rewind(int tokens) {
+    if (tokens < 0 || tokens > cached) {
+      throw new IllegalArgumentException("got " + tokens + ", the sequence has " + cached);
+    }
+    cached = tokens;
+  }
+
   /** Tokens of the sequence so far. */
   public int cached() {
     return cached;

@@ -44,8 +44,7 @@ public final class Scorer implements AutoCloseable {
   private static final int ROWS_AT_ONCE = 64;
   private static final int CHUNK = 128;
 
-  private final RowSet rows;
-  private final StepSource source;
+  private final BufferShape shape;
   private final Executor executor;
   private final StepState state;
   private final InputBuffer inputs;
@@ -54,20 +53,15 @@ public final class Scorer implements AutoCloseable {
   private final FloatBuffer nll;
 
   /**
-   * Loads the model for these rows.
+   * Loads the model.
    *
-   * @param rows at least one, none beyond the model's context
+   * @param longest most tokens of a row, at most the model's context
+   * @param shortest fewest tokens of a row
    * @param storage dtype of weights and activations
    * @param stream of the device to score on; stays open
    */
-  public Scorer(ModelSource model, RowSet rows, DType storage, Stream stream) {
-    this.rows = rows;
-    int longest = Math.max(1, rows.maxLength());
-    BufferShape shape =
-        BufferShape.of(Math.max(TOKENS, longest), longest, true, Math.max(1, rows.minLength()), 0);
-    source =
-        new StepSource(
-            rows, ExampleOrder.sequential(rows.size()), StepSize.examples(ROWS_AT_ONCE), shape);
+  public Scorer(ModelSource model, int longest, int shortest, DType storage, Stream stream) {
+    shape = BufferShape.of(Math.max(TOKENS, longest), longest, true, Math.max(1, shortest), 0);
     LlamaGraphs graphs = new LlamaGraphs(model.config(), storage, longest);
     Graph graph = graphs.score(shape.tokens(), shape.maxDocuments(), CHUNK);
     executor = new Executor(new Plan(Map.of(SCORE, graph), stream.device().kind()), stream);
@@ -82,8 +76,20 @@ public final class Scorer implements AutoCloseable {
     model.load(executor, longest);
   }
 
-  /** Scores every row, in order. */
-  public void run(Consumer<Score> to) {
+  /** Loads the model for these rows, of which none is beyond the model's context. */
+  public Scorer(ModelSource model, RowSet rows, DType storage, Stream stream) {
+    this(model, Math.max(1, rows.maxLength()), rows.minLength(), storage, stream);
+  }
+
+  /**
+   * Scores every row, in order.
+   *
+   * @param rows at least one, within the lengths that the scorer was made for
+   */
+  public void run(RowSet rows, Consumer<Score> to) {
+    StepSource source =
+        new StepSource(
+            rows, ExampleOrder.sequential(rows.size()), StepSize.examples(ROWS_AT_ONCE), shape);
     state.begin(executor.stream(), 1, 0, 0, 0, 0);
     Step step = source.newStep();
     for (long first = 0; first < rows.size(); first = step.nextK()) {

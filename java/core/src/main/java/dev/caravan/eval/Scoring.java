@@ -46,7 +46,7 @@ public final class Scoring {
             BufferedWriter lines =
                 new BufferedWriter(Channels.newWriter(channel, StandardCharsets.UTF_8));
             try {
-              scorer.run(score -> write(lines, score));
+              scorer.run(rows, score -> write(lines, score));
             } catch (UncheckedIOException e) {
               throw e.getCause();
             }

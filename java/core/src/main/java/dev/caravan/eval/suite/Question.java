@@ -1,0 +1,60 @@
+package dev.caravan.eval.suite;
+
+import java.util.List;
+
+/** One item of a benchmark. */
+public sealed interface Question {
+  /** Where it comes from: FILE:LINE or FILE and number. */
+  String where();
+
+  /** The part of the benchmark it belongs to: a subject, a task, a language; may be empty. */
+  String group();
+
+  /** What the model is given. */
+  Prompt prompt();
+
+  /**
+   * One of several options is right; that which the model finds likeliest is its answer.
+   *
+   * @param options at least two
+   * @param answer the right one, from 0
+   */
+  record Choice(String where, String group, Prompt prompt, List<Option> options, int answer)
+      implements Question {
+    public Choice {
+      options = List.copyOf(options);
+      if (options.size() < 2 || answer < 0 || answer >= options.size()) {
+        throw new IllegalArgumentException(
+            "answer " + answer + " of " + options.size() + " options");
+      }
+    }
+  }
+
+  /**
+   * An option.
+   *
+   * @param lead what stands between prompt and text without being scored; usually empty
+   * @param text what is scored
+   */
+  record Option(String lead, String text) {
+    /** An option right behind the prompt. */
+    public static Option of(String text) {
+      return new Option("", text);
+    }
+  }
+
+  /**
+   * The model writes its answer.
+   *
+   * @param references acceptable answers, at least one
+   */
+  record Open(String where, String group, Prompt prompt, List<String> references)
+      implements Question {
+    public Open {
+      references = List.copyOf(references);
+      if (references.isEmpty()) {
+        throw new IllegalArgumentException("no reference");
+      }
+    }
+  }
+}
