@@ -56,9 +56,39 @@ void routes() {
     CHECK(changed([](Args args) { args.bias_table = args.lse; }));
 }
 
+// Every tile comes once, a section of heads at a time, and in it the last slots first.
+void order() {
+    using caravan::cuda::AttentionOrder;
+    for (const AttentionOrder& order : {AttentionOrder{5, 6, 2}, AttentionOrder{5, 6, 6},
+                                        AttentionOrder{3, 7, 4}, AttentionOrder{1, 1, 1}}) {
+        std::vector<int> seen(order.slots * order.heads);
+        AttentionOrder::Tile before = {order.slots, 0};
+        for (uint32_t i = 0; i < order.slots * order.heads; ++i) {
+            const AttentionOrder::Tile tile = order.tile(i);
+            CHECK(tile.slot < order.slots && tile.head < order.heads);
+            ++seen[tile.slot * order.heads + tile.head];
+            const uint32_t section = tile.head / order.section;
+            CHECK(section == before.head / order.section
+                      ? tile.slot <= before.slot
+                      : section == before.head / order.section + 1);
+            before = tile;
+        }
+        for (int times : seen) CHECK(times == 1);
+    }
+    AttentionProblem p(test::documents({{300, 300}, {8, 40}}, 8, 2, 64, 64), BF16, 0, 1);
+    caravan_attention_forward_args args = p.forward_args();
+    const AttentionOrder small = caravan::cuda::attention_order(args, 128);
+    CHECK(small.slots == 308 / 128 + 3 && small.heads == 8 && small.section == 8);
+    args.k.shape[0] = 65536;  // 16 MB for each head of keys
+    CHECK(caravan::cuda::attention_order(args, 128).section == 4);
+    args.k.shape[0] = int64_t{1} << 28;
+    CHECK(caravan::cuda::attention_order(args, 128).section == 4);
+}
+
 }  // namespace
 
 int main() {
     routes();
+    order();
     return test::finish();
 }

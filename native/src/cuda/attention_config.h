@@ -6,6 +6,8 @@
 #include <cstdint>
 
 #include "caravan/caravan.h"
+#include "core/attention_plan.h"
+#include "core/host_device.h"
 
 namespace caravan {
 namespace cuda {
@@ -25,6 +27,43 @@ struct AttentionConfig {
 
 // Rows and windows are counted in 32 bits by all routes but the plain one.
 inline constexpr int64_t kAttentionMostRows = int64_t{1} << 29;
+
+// The order in which blocks of a fixed number take tiles, each a slot of queries (attention_slots)
+// of a head. Heads come by sections whose keys and values a device's cache can hold; in a section
+// the last slots, whose queries see most keys when attention is causal, come first, each for all
+// its heads.
+struct AttentionOrder {
+    uint32_t slots, heads, section;  // section: heads of one
+
+    struct Tile {
+        uint32_t slot, head;
+    };
+
+    // Number `i` of slots * heads.
+    CARAVAN_HOST_DEVICE Tile tile(uint32_t i) const {
+        const uint32_t whole = slots * section, number = i / whole, inside = i - number * whole;
+        const uint32_t first = number * section;
+        const uint32_t wide = heads - first < section ? heads - first : section;
+        return {slots - 1 - inside / wide, first + inside % wide};
+    }
+};
+
+// Bytes of keys and values in a section; a cache of sm_90a has 50 MB.
+inline constexpr int64_t kAttentionSectionBytes = int64_t{24} << 20;
+
+// queries: of a slot.
+inline AttentionOrder attention_order(const caravan_attention_forward_args& args, int64_t queries) {
+    const int64_t heads = args.q.shape[1], kv_heads = args.k.shape[1];
+    const int64_t bytes = args.k.shape[0] * (args.k.shape[2] + args.v.shape[2]) * 2;
+    const int64_t kept =
+        std::clamp<int64_t>(kAttentionSectionBytes / std::max<int64_t>(bytes, 1), 1, kv_heads);
+    AttentionOrder order = {};
+    order.slots =
+        static_cast<uint32_t>(attention_slots(args.q.shape[0], args.cu_q.shape[0] - 1, queries));
+    order.heads = static_cast<uint32_t>(heads);
+    order.section = static_cast<uint32_t>(kept * (heads / kv_heads));
+    return order;
+}
 
 // Whether rows of a [T, H, N] tensor of bf16 are moved in 16 bytes.
 inline bool wide_heads(const caravan_tensor& tensor) {
@@ -50,9 +89,11 @@ AttentionConfig attention_common_config(const Args& args) {
 inline AttentionConfig attention_config(const caravan_attention_forward_args& args,
                                         int32_t capability) {
     AttentionConfig config = attention_common_config(args);
-    // A tensor map needs rows to map.
+    // A tensor map needs rows to map; tiles are counted in 32 bits.
     const bool rows = args.q.shape[0] > 0 && args.k.shape[0] > 0;
-    if (config.route == AttentionRoute::kMma && capability == 90 && rows) {
+    const int64_t slots = attention_slots(args.q.shape[0], args.cu_q.shape[0] - 1, 64);
+    const bool counted = slots * args.q.shape[1] < int64_t{1} << 31;
+    if (config.route == AttentionRoute::kMma && capability == 90 && rows && counted) {
         config.route = AttentionRoute::kSm90;
     }
     return config;

@@ -1,6 +1,7 @@
-// Forward attention for sm_90a, bf16: a block for each tile of queries and head goes over the keys
-// that they see, last tile first. One thread keeps a ring of tiles of keys and values full by
-// tensor copies; each of two or three consumer warpgroups has 64 queries. A warpgroup starts the
+// Forward attention for sm_90a, bf16: blocks, one for each multiprocessor, take one tile of queries
+// of a head after the other, and go over the keys that they see, last tile first. One thread finds
+// the tiles and keeps a ring of keys and values full by tensor copies, across the tiles' borders;
+// each of two or three consumer warpgroups has 64 queries. A warpgroup starts the
 // products with the next keys before those with the present values and takes the soft-max of the
 // one while the other runs; the warpgroups start products in turn, so that one's soft-max lies
 // beneath another's products. Weights stay in registers as the left operand.
@@ -19,27 +20,34 @@ namespace {
 
 using namespace sm90;
 
-// Behind the tiles in shared memory.
-template <int kStages>
-struct Control {
+// A tile of queries and its head; rows are -1 behind the last.
+struct Task {
     Place place;
-    Mbarrier queries;
-    Mbarrier keys[kStages], values[kStages];            // have arrived
-    Mbarrier free_keys[kStages], free_values[kStages];  // have been read by all consumer warps
+    int head;
+};
+
+// Behind the tiles in shared memory.
+template <typename S>
+struct Control {
+    Task tasks[S::kQueryStages];
+    // Have arrived; with queries their task.
+    Mbarrier queries[S::kQueryStages], keys[S::kStages], values[S::kStages];
+    // Have been read by all consumer warps; queries also as the place of results.
+    Mbarrier free_queries[S::kQueryStages], free_keys[S::kStages], free_values[S::kStages];
 };
 
 #if CARAVAN_SM90A
 
 template <typename S>
 struct Memory {
-    unsigned char *queries, *keys, *values;  // rings of keys and values
-    Control<S::kStages>* control;
+    unsigned char *queries, *keys, *values;  // rings
+    Control<S>* control;
 
     __device__ __forceinline__ explicit Memory(unsigned char* from)
         : queries(from),
-          keys(from + S::kQueryBytes),
+          keys(from + S::kQueryStages * S::kQueryBytes),
           values(keys + S::kStages * S::kKeyBytes),
-          control(reinterpret_cast<Control<S::kStages>*>(from + S::kBytes)) {}
+          control(reinterpret_cast<Control<S>*>(from + S::kBytes)) {}
 };
 
 // Number i of the tiles, from `row` on, into a ring, once what was there has been read.
@@ -55,33 +63,51 @@ __device__ __forceinline__ void load_tile(unsigned char* ring, Mbarrier* arrived
 
 // One thread.
 template <typename S>
-__device__ __forceinline__ void produce(const Memory<S>& memory, const tile::TensorMap& q,
-                                        const tile::TensorMap& k, const tile::TensorMap& v,
-                                        int head, int kv_head) {
+__device__ __forceinline__ void produce(const AttentionRules& rules, const AttentionOrder& order,
+                                        const Memory<S>& memory, const tile::TensorMap& q,
+                                        const tile::TensorMap& k, const tile::TensorMap& v) {
     auto* const control = memory.control;
-    const Place place = control->place;
-    if (place.keys_from >= place.keys_to) return;
-    tile::mbarrier_arrive_expect(&control->queries, S::kQueryBytes);
-    for (int group = 0; group < S::kGroups; ++group) {
-        load_rows<S::kWidth>(memory.queries + group * S::kGroupBytes, 64, q, head,
-                             place.query_row + group * 64, &control->queries);
-    }
-    const auto load_keys = [&](int i, int key) {
-        load_tile<S, S::kWidth>(memory.keys, control->keys, control->free_keys, i, k, kv_head,
-                                place.first_key + key);
-    };
-    const auto load_values = [&](int i, int key) {
-        load_tile<S, S::kValueWidth>(memory.values, control->values, control->free_values, i, v,
-                                     kv_head, place.first_key + key);
-    };
-    // Keys go ahead of values by one tile, as they do in the products.
-    int key = (place.keys_to - 1) / S::kKeys * S::kKeys, i = 0;
-    load_keys(i, key);
-    for (; key - S::kKeys >= place.keys_from; key -= S::kKeys, ++i) {
-        load_keys(i + 1, key - S::kKeys);
-        load_values(i, key);
-    }
-    load_values(i, key);
+    int number = 0;  // of the task
+    int i = 0;       // of the ring's tile
+    each_tile(order, [&](int slot, int head) {
+        const DocumentTile document = find_tile<Side::kQueries>(rules, slot, S::kQueries);
+        if (document.begin >= document.queries) return;
+        const Turn<S::kQueryStages> turn(number++);
+        Task* const task = control->tasks + turn.stage;
+        Mbarrier* const arrived = control->queries + turn.stage;
+        tile::mbarrier_wait(control->free_queries + turn.stage, turn.parity ^ 1);
+        place_queries<S::kQueries, S::kKeys>(rules, document, &task->place);
+        task->head = head;
+        const Place place = task->place;
+        if (place.keys_from >= place.keys_to) return tile::mbarrier_arrive(arrived);
+        tile::mbarrier_arrive_expect(arrived, S::kQueryBytes);
+        for (int group = 0; group < S::kGroups; ++group) {
+            load_rows<S::kWidth>(
+                memory.queries + turn.stage * S::kQueryBytes + group * S::kGroupBytes, 64, q, head,
+                place.query_row + group * 64, arrived);
+        }
+        const int kv_head = head / rules.group;
+        const auto load_keys = [&](int i, int key) {
+            load_tile<S, S::kWidth>(memory.keys, control->keys, control->free_keys, i, k, kv_head,
+                                    place.first_key + key);
+        };
+        const auto load_values = [&](int i, int key) {
+            load_tile<S, S::kValueWidth>(memory.values, control->values, control->free_values, i, v,
+                                         kv_head, place.first_key + key);
+        };
+        // Keys go ahead of values by one tile, as they do in the products.
+        int key = (place.keys_to - 1) / S::kKeys * S::kKeys;
+        load_keys(i, key);
+        for (; key - S::kKeys >= place.keys_from; key -= S::kKeys, ++i) {
+            load_keys(i + 1, key - S::kKeys);
+            load_values(i, key);
+        }
+        load_values(i++, key);
+    });
+    const Turn<S::kQueryStages> turn(number);
+    tile::mbarrier_wait(control->free_queries + turn.stage, turn.parity ^ 1);
+    control->tasks[turn.stage].place.rows = -1;
+    tile::mbarrier_arrive(control->queries + turn.stage);
 }
 
 // Makes 0 of the rows of values from `valid` on, which belong to another document or to none: their
@@ -203,15 +229,16 @@ __device__ __forceinline__ void round_weights(uint32_t (&weights)[kSteps][1][4],
     for (int step = 0; step < kSteps; ++step) to_left(weights[step], scores, step);
 }
 
-// A warpgroup: number `group` of the consumers.
+// A task of a warpgroup, number `group` of the consumers. i: tiles of keys that were before it, and
+// then behind it.
 template <typename S>
-__device__ __forceinline__ void consume(const Forward& a, const Memory<S>& memory, int head,
-                                        int group) {
+__device__ __forceinline__ void consume_tile(const Forward& a, const Memory<S>& memory,
+                                             const Task& task, unsigned char* queries, int group,
+                                             int& i) {
     auto* const control = memory.control;
-    const Place place = control->place;
+    const Place place = task.place;
     const int left = static_cast<int>(a.rules.left), right = static_cast<int>(a.rules.right);
     const int warp_row = group * 64 + warp() % 4 * 16;
-    unsigned char* const queries = memory.queries + group * S::kGroupBytes;
     const auto band_at = [&](int key) {
         return Band{place.position + warp_row - key, left, right, place.keys - 1 - key};
     };
@@ -233,16 +260,16 @@ __device__ __forceinline__ void consume(const Forward& a, const Memory<S>& memor
         uint32_t weights[S::kKeys / 16][1][4];
         int key = (place.keys_to - 1) / S::kKeys * S::kKeys;
 
-        tile::mbarrier_wait(&control->queries, 0);
-        tile::mbarrier_wait(control->keys, 0);
-        start_scores<S>(scores, queries, memory.keys);
+        const Turn<S::kStages> first(i);
+        tile::mbarrier_wait(control->keys + first.stage, first.parity);
+        start_scores<S>(scores, queries, memory.keys + first.stage * S::kKeyBytes);
         tile::wgmma_wait<0>(flat(scores));
-        release(control->free_keys);
+        release(control->free_keys + first.stage);
         weigh(scores, a.scores, band_at(key), rows);
         round_weights(weights, scores);
         if (place.keys - key < S::kKeys) {
-            tile::mbarrier_wait(control->values, 0);
-            clear_values<S>(memory.values, place.keys - key);
+            tile::mbarrier_wait(control->values + first.stage, first.parity);
+            clear_values<S>(memory.values + first.stage * S::kValueBytes, place.keys - key);
         }
         // Waits for tile number i of keys, `key` on, if there is one.
         const auto wait_keys = [&](int i, int key) {
@@ -250,7 +277,7 @@ __device__ __forceinline__ void consume(const Forward& a, const Memory<S>& memor
             if (key < place.keys_from) return;
             tile::mbarrier_wait(control->keys + turn.stage, turn.parity);
         };
-        int i = 1;  // the ring's tile of keys; that of values is the one before
+        ++i;  // the ring's tile of keys; that of values is the one before
         key -= S::kKeys;
         if (group == S::kGroups - 1 && key >= place.keys_from) {
             tile::barrier_arrive(next_turn, 2 * kGroup);  // the first turn
@@ -289,36 +316,58 @@ __device__ __forceinline__ void consume(const Forward& a, const Memory<S>& memor
         start_sums<S>(sums, weights, memory.values + last.stage * S::kValueBytes);
         tile::wgmma_wait<0>(flat(sums));
         tile::wgmma_keep(weights);
+        release(control->free_values + last.stage);
     }
     tile::barrier_sync(S::kGroups + 2 + group, kGroup);  // the warpgroup has read its queries
     const Tile<S::kValueWidth> stage = {queries + warp() % 4 * 16 * S::kValueWidth * 2};
-    store_forward(a, place, head, warp_row, sums, rows.base, rows.total, stage);
+    store_forward(a, place, task.head, warp_row, sums, rows.base, rows.total, stage);
+}
+
+// A warpgroup.
+template <typename S>
+__device__ __forceinline__ void consume(const Forward& a, const Memory<S>& memory, int group) {
+    auto* const control = memory.control;
+    int i = 0;
+    for (int number = 0;; ++number) {
+        const Turn<S::kQueryStages> turn(number);
+        tile::mbarrier_wait(control->queries + turn.stage, turn.parity);
+        const Task& task = control->tasks[turn.stage];
+        if (task.place.rows < 0) return;
+        consume_tile(a, memory, task,
+                     memory.queries + turn.stage * S::kQueryBytes + group * S::kGroupBytes, group,
+                     i);
+        tile::fence_async_shared();  // results were where the next queries are copied to
+        __syncwarp();
+        if (lane() == 0) tile::mbarrier_arrive(control->free_queries + turn.stage);
+    }
 }
 
 #endif  // CARAVAN_SM90A
 
 template <typename S>
 __global__ void __launch_bounds__(S::kThreads, 1)
-    attention_fwd_sm90_kernel(const __grid_constant__ Forward a,
+    attention_fwd_sm90_kernel(const __grid_constant__ Forward a, const AttentionOrder order,
                               const __grid_constant__ tile::TensorMap q,
                               const __grid_constant__ tile::TensorMap k,
                               const __grid_constant__ tile::TensorMap v) {
 #if CARAVAN_SM90A
-    const int slot = gridDim.x - 1 - blockIdx.x;  // the last tiles of a document see most keys
-    const int head = blockIdx.y;
-    if (!documents_hold(a.rules)) return spoil_forward<S::kQueries>(a, slot, head);
-    const DocumentTile document = find_tile<Side::kQueries>(a.rules, slot, S::kQueries);
-    if (document.begin >= document.queries) return;
+    if (!documents_hold(a.rules)) {
+        return each_tile(order,
+                         [&](int slot, int head) { spoil_forward<S::kQueries>(a, slot, head); });
+    }
     const Memory<S> memory(tile::shared_memory());
     auto* const control = memory.control;
     if (threadIdx.x == 0) {
-        place_queries<S::kQueries, S::kKeys>(a.rules, document, &control->place);
-        tile::mbarrier_init(&control->queries, 1);
+        constexpr int kWarps = S::kConsumers / tile::kWarp;
+        for (int stage = 0; stage < S::kQueryStages; ++stage) {
+            tile::mbarrier_init(control->queries + stage, 1);
+            tile::mbarrier_init(control->free_queries + stage, kWarps);
+        }
         for (int stage = 0; stage < S::kStages; ++stage) {
             tile::mbarrier_init(control->keys + stage, 1);
             tile::mbarrier_init(control->values + stage, 1);
-            tile::mbarrier_init(control->free_keys + stage, S::kConsumers / tile::kWarp);
-            tile::mbarrier_init(control->free_values + stage, S::kConsumers / tile::kWarp);
+            tile::mbarrier_init(control->free_keys + stage, kWarps);
+            tile::mbarrier_init(control->free_values + stage, kWarps);
         }
         tile::mbarrier_init_fence();
     }
@@ -326,11 +375,11 @@ __global__ void __launch_bounds__(S::kThreads, 1)
     const int group = uniform(threadIdx.x / kGroup);
     if (group == 0) {
         tile::registers_release<S::kProducerRegisters>();
-        if (threadIdx.x == 0) produce(memory, q, k, v, head, head / a.rules.group);
+        if (threadIdx.x == 0) produce(a.rules, order, memory, q, k, v);
         __syncwarp();
     } else {
         tile::registers_claim<S::kConsumerRegisters>();
-        consume(a, memory, head, group - 1);
+        consume(a, memory, group - 1);
     }
 #endif
 }
@@ -344,11 +393,12 @@ void run(tile::Launcher& launcher, const caravan_attention_forward_args& args) {
         launcher.refuse("attention_forward: needs a driver that makes tensor maps");
         return;
     }
-    const int64_t slots = attention_slots(a.rules.query_rows, a.rules.documents, S::kQueries);
+    const AttentionOrder order = attention_order(args, S::kQueries);
+    const int64_t blocks = std::min<int64_t>(int64_t{order.slots} * order.heads,
+                                             std::max(launcher.target().multiprocessors, 1));
     launcher.run(attention_fwd_sm90_kernel<S>,
-                 {dim3(static_cast<unsigned>(slots), static_cast<unsigned>(a.rules.heads)),
-                  dim3(S::kThreads), S::kBytes + int64_t{sizeof(Control<S::kStages>)}, 1},
-                 a, q, k, v);
+                 tile::config(blocks, S::kThreads, S::kBytes + int64_t{sizeof(Control<S>)}), a,
+                 order, q, k, v);
 }
 
 }  // namespace

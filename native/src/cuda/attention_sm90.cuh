@@ -1,6 +1,7 @@
 // Tiles of attention for sm_90a: tensor copies of rows, and sums as wgmma takes them.
 #pragma once
 
+#include "cuda/attention_config.h"
 #include "cuda/attention_tensor.cuh"
 #include "cuda/tile/mbarrier.cuh"
 #include "cuda/tile/tma.cuh"
@@ -20,21 +21,22 @@ inline constexpr int kPanel = 64;   // elements of it
 inline constexpr int kGroup = 128;  // threads of a warpgroup
 
 // What is in a block of the forward pass. Queries lie by warpgroups, [groups][panels][64][128
-// bytes].
+// bytes]; while those of one tile are used, the next tile's arrive.
 template <int kWidth_, int kValueWidth_, int kGroups_, int kKeys_>
 struct ForwardShape {
     static constexpr int kWidth = kWidth_, kValueWidth = kValueWidth_;
-    static constexpr int kGroups = kGroups_, kKeys = kKeys_, kStages = 2;
+    static constexpr int kGroups = kGroups_, kKeys = kKeys_, kStages = 2, kQueryStages = 2;
     static constexpr int kQueries = kGroups * 64, kConsumers = kGroups * kGroup;
     static constexpr int kThreads = kConsumers + kGroup;
     static constexpr int kGroupBytes = 64 * kWidth * 2;
     static constexpr int kQueryBytes = kGroups * kGroupBytes;
     static constexpr int kKeyBytes = kKeys * kWidth * 2, kValueBytes = kKeys * kValueWidth * 2;
-    static constexpr int kBytes = kQueryBytes + kStages * (kKeyBytes + kValueBytes);
+    static constexpr int kBytes = kQueryStages * kQueryBytes + kStages * (kKeyBytes + kValueBytes);
     // 65,536 registers are there for all threads.
-    static constexpr int kProducerRegisters = kGroups == 2 ? 24 : 32;
-    static constexpr int kConsumerRegisters = kGroups == 2 ? 240 : 160;
-    static_assert(kKeyBytes % 1024 == 0 && kValueBytes % 1024 == 0, "tiles begin with the pattern");
+    static constexpr int kProducerRegisters = kGroups == 2 ? 40 : 32;
+    static constexpr int kConsumerRegisters = kGroups == 2 ? 232 : 160;
+    static_assert(kQueryBytes % 1024 == 0 && kKeyBytes % 1024 == 0 && kValueBytes % 1024 == 0,
+                  "tiles begin with the pattern");
     static_assert(kValueWidth <= kWidth, "results are staged where the queries were");
 };
 
@@ -47,6 +49,19 @@ struct Turn {
     __device__ __forceinline__ explicit Turn(int i)
         : stage(i % kStages), parity(static_cast<uint32_t>(i / kStages % 2)) {}
 };
+
+// Calls body(slot, head) for the tiles of this block, one after the other, of all that `order` has.
+template <typename Body>
+__device__ __forceinline__ void each_tile(const AttentionOrder& order, const Body& body) {
+    const uint32_t blocks = gridDim.x, tiles = order.slots * order.heads;
+    for (uint32_t first = 0, back = 0; first < tiles; first += blocks, back ^= 1) {
+        // There and back, so that no block has the heaviest tile of every round.
+        const uint32_t tile = first + (back != 0 ? blocks - 1 - blockIdx.x : blockIdx.x);
+        if (tile >= tiles) continue;
+        const AttentionOrder::Tile at = order.tile(tile);
+        body(static_cast<int>(at.slot), static_cast<int>(at.head));
+    }
+}
 
 // Copies of rows from `row` on, one for each panel.
 template <int kWidth>
