@@ -1,5 +1,7 @@
 package dev.caravan.graph;
 
+import dev.caravan.kernels.Collective;
+import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
@@ -32,6 +34,7 @@ public final class Executor implements AutoCloseable {
   private final Stream stream;
   private final LaunchMode mode;
   private final Products products;
+  private final Collectives ranks;
   private final Memory weights;
   private final Memory remainders;
   private final Memory gradients;
@@ -62,7 +65,17 @@ public final class Executor implements AutoCloseable {
    * @throws KernelException.OutOfMemory if the device has less memory than the plan needs
    */
   public Executor(Plan plan, Stream stream) {
-    this(plan, stream, CublasLt.open(stream, reason -> {}).orElse(Products.ABI));
+    this(plan, stream, Collectives.ALONE);
+  }
+
+  /**
+   * As above, for one of several ranks.
+   *
+   * @param ranks its end of their groups; stays open
+   * @throws KernelException.OutOfMemory if the device has less memory than the plan needs
+   */
+  public Executor(Plan plan, Stream stream, Collectives ranks) {
+    this(plan, stream, CublasLt.open(stream, reason -> {}).orElse(Products.ABI), ranks);
   }
 
   /**
@@ -71,7 +84,12 @@ public final class Executor implements AutoCloseable {
    * @throws KernelException.OutOfMemory if the device has less memory than the plan needs
    */
   public Executor(Plan plan, Stream stream, Products products) {
+    this(plan, stream, products, Collectives.ALONE);
+  }
+
+  private Executor(Plan plan, Stream stream, Products products, Collectives ranks) {
     this.plan = plan;
+    this.ranks = ranks;
     this.stream = stream;
     this.products = products;
     mode = LaunchMode.of(stream.device());
@@ -241,6 +259,11 @@ public final class Executor implements AutoCloseable {
     return products;
   }
 
+  /** The rank's end of its groups. */
+  public Collectives ranks() {
+    return ranks;
+  }
+
   /** How work reaches the device. */
   public LaunchMode launches() {
     return mode;
@@ -383,6 +406,24 @@ public final class Executor implements AutoCloseable {
     @Override
     public Launch launch(Product product) {
       return launch(products.prepare(product));
+    }
+
+    @Override
+    public Launch begin(Collective collective) {
+      if (ranks.size(collective.axis()) != collective.ranks()) {
+        throw KernelException.invalid(
+            collective
+                + ": planned for "
+                + collective.ranks()
+                + " ranks, got "
+                + ranks.size(collective.axis()));
+      }
+      return on -> ranks.begin(on, collective);
+    }
+
+    @Override
+    public Launch join(Collective.Axis axis) {
+      return on -> ranks.join(on, axis);
     }
   }
 

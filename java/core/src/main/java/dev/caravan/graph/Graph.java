@@ -139,6 +139,11 @@ public final class Graph {
     nodes.add(node);
   }
 
+  /** Bytes that one rank sends to others. */
+  public long wireBytes() {
+    return nodes.stream().mapToLong(node -> node.op().wireBytes(node)).sum();
+  }
+
   /** Floating-point operations of all nodes. */
   public long flops() {
     return nodes.stream().mapToLong(node -> node.op().flops(node)).sum();

@@ -1,5 +1,6 @@
 package dev.caravan.graph;
 
+import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
@@ -225,6 +226,20 @@ public final class Plan {
         workspaceBytes = Math.max(workspaceBytes, Products.VENDOR_WORKSPACE_BYTES);
       }
       return launch(MatMul.forward(product));
+    }
+
+    @Override
+    public Launch begin(Collective collective) {
+      return stream -> {
+        throw new IllegalStateException("a plan runs nothing");
+      };
+    }
+
+    @Override
+    public Launch join(Collective.Axis axis) {
+      return stream -> {
+        throw new IllegalStateException("a plan runs nothing");
+      };
     }
   }
 

@@ -4,7 +4,6 @@ import dev.caravan.graph.Autodiff;
 import dev.caravan.graph.Graph;
 import dev.caravan.graph.Partition;
 import dev.caravan.graph.Recompute;
-import dev.caravan.graph.Shard;
 import dev.caravan.kernels.DType;
 import dev.caravan.nn.Attend;
 import dev.caravan.nn.CachedAttention;
@@ -14,7 +13,6 @@ import dev.caravan.nn.PackedAttention;
 import dev.caravan.nn.Rotary;
 import dev.caravan.ops.Gather;
 import dev.caravan.ops.MatMul;
-import dev.caravan.parallel.Ranks;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
@@ -54,10 +52,9 @@ public record LlamaGraphs(LlamaConfig config, DType storage, int positions) {
    * @param chunk target rows for which logits exist at once
    */
   public Graph train(int tokens, int documents, int chunk, Recompute.Policy recompute) {
-    Graph forward = Partition.apply(loss(tokens, documents, chunk).graph, Ranks.ONE.size());
+    Graph forward = Partition.apply(loss(tokens, documents, chunk).graph, 1);
     int forwardNodes = forward.nodes().size() - 1; // the loss itself is made in the backward sweep
-    Graph both = Recompute.apply(Autodiff.differentiate(forward), forwardNodes, recompute);
-    return Shard.apply(both, Ranks.ONE.size());
+    return Recompute.apply(Autodiff.differentiate(forward), forwardNodes, recompute);
   }
 
   /** The loss of every target of one packed buffer; its only result is nll f32 [T]. */

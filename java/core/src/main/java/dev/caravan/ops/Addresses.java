@@ -1,5 +1,6 @@
 package dev.caravan.ops;
 
+import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.Product;
 import dev.caravan.kernels.TensorRef;
@@ -25,4 +26,10 @@ public interface Addresses {
 
   /** A matrix product as a launch, by whom the device has for it. */
   Launch launch(Product product);
+
+  /** The beginning of an exchange between ranks, which later work does not wait for. */
+  Launch begin(Collective collective);
+
+  /** Lets later work wait for all exchanges begun on an axis. */
+  Launch join(Collective.Axis axis);
 }

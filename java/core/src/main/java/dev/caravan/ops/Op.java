@@ -68,6 +68,11 @@ public interface Op {
     return false;
   }
 
+  /** Bytes that one rank sends to others; more than 0 only where ranks exchange something. */
+  default long wireBytes(Node node) {
+    return 0;
+  }
+
   /** Floating-point operations, a multiplication and an addition counted as two; 0 if negligible. */
   default long flops(Node node) {
     return 0;

@@ -1,2 +1,2 @@
-/** Ranks: who computes what, and how they exchange it. One rank so far. */
+/** Ranks: who computes what, and how they exchange it. */
 package dev.caravan.parallel;

@@ -4,7 +4,10 @@ import dev.caravan.data.pack.MicroBatch;
 import dev.caravan.data.pack.Step;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.graph.Executor;
+import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.StepState;
+import dev.caravan.parallel.Turns;
 
 /** The mean loss on rows that are not trained on, under the weights as they are. */
 final class Evaluation {
@@ -42,15 +45,19 @@ final class Evaluation {
   Result run() {
     state.begin(executor.stream(), 1, 0, 0, 0, 0);
     long targets = 0;
+    Collectives ranks = executor.ranks();
+    Turns turns = new Turns(ranks.rank(Axis.DATA), ranks.size(Axis.DATA));
     for (long first = 0; first < count; first = step.nextK()) {
       rows.fill(first, count, step);
-      for (int i = 0; i < step.microBatches(); i++) {
+      for (int i = turns.rank(); i < step.microBatches(); i += turns.ranks()) {
         MicroBatch batch = step.microBatch(i);
         inputs.upload(batch);
         executor.run(RunPlan.EVAL, batch.targets());
       }
       targets += step.targetTokens();
     }
-    return new Result(state.result(executor.stream()).lossSum() / targets, targets);
+    double[] loss = {state.result(executor.stream()).lossSum()};
+    ranks.sum(Axis.DATA, loss);
+    return new Result(loss[0] / targets, targets);
   }
 }

@@ -34,7 +34,7 @@ public record PlanReport(
     double seconds =
         tokensPerStep * flops / machine.flopsPerSecond() + traffic / machine.bytesPerSecond();
     return new PlanReport(
-        parameters, parameters, flops, bytes, tokensPerStep, 0, seconds);
+        parameters, parameters, flops, bytes, tokensPerStep, plan.wireBytesPerStep(), seconds);
   }
 
   /** Bytes of one parameter's weight, gradient and moments together. */

@@ -221,9 +221,6 @@ final class RunConfigReader {
             f.oneOf("shard", RunConfig.Shard.NONE),
             f.integer("tensor", 1, 1),
             f.integer("expert", 1, 1));
-    if (parallel.data() > 1) {
-      throw f.notBuilt("data");
-    }
     if (parallel.shard() != RunConfig.Shard.NONE) {
       throw f.notBuilt("shard");
     }

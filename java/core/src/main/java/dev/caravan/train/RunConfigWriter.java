@@ -34,7 +34,13 @@ public final class RunConfigWriter {
   /** Keys that may change between a run and its continuation. */
   private static final Set<String> FREE =
       Set.of(
-          "train.steps", "train.epochs", "checkpoint.keep", "checkpoint.resume", "eval", "output");
+          "train.steps",
+          "train.epochs",
+          "parallel",
+          "checkpoint.keep",
+          "checkpoint.resume",
+          "eval",
+          "output");
 
   private RunConfigWriter() {}
 
@@ -49,7 +55,7 @@ public final class RunConfigWriter {
 
   /**
    * The first key in which two runs differ such that one cannot go on where the other stopped;
-   * steps, epochs, keep, resume, eval and the output folder itself may differ.
+   * steps, epochs, the number of ranks, keep, resume, eval and the output folder itself may differ.
    *
    * @return for example {@code optimizer.lr: 1.0E-4, was 2.0E-5}; empty where the runs agree
    */

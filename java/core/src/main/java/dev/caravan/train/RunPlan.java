@@ -5,6 +5,7 @@ import dev.caravan.data.pack.BufferShape;
 import dev.caravan.graph.Graph;
 import dev.caravan.graph.Plan;
 import dev.caravan.graph.Recompute;
+import dev.caravan.graph.Shard;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
@@ -74,8 +75,11 @@ public record RunPlan(
     int tokens = buffers.tokens();
     int chunk = (tokens + CHUNKS - 1) / CHUNKS;
     Map<String, Graph> units = new LinkedHashMap<>();
-    units.put(
-        TrainingStep.MICRO, graphs.train(tokens, buffers.maxDocuments(), chunk, recompute));
+    Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute);
+    units.put(TrainingStep.MICRO, micro);
+    if (config.parallel().data() > 1) {
+      units.put(TrainingStep.LAST, Shard.apply(micro, config.parallel().data()));
+    }
     units.put(EVAL, graphs.score(tokens, buffers.maxDocuments(), chunk));
     Plan plan = new Plan(units, kind);
     Inputs inputs = Inputs.packed(new Graph(), tokens, buffers.maxDocuments());
@@ -109,6 +113,12 @@ public record RunPlan(
     try (KernelCall call = GlobalNorm.forward(gradients, state)) {
       return call.workspaceBytes(kind);
     }
+  }
+
+  /** Bytes that one rank sends in a step: the gradients travel once, whatever the micro-batches. */
+  public long wireBytesPerStep() {
+    Plan.Unit last = plan.units().get(TrainingStep.LAST);
+    return last == null ? 0 : last.graph().wireBytes();
   }
 
   /** Storage that the run file's precision means on a device. */

@@ -5,10 +5,13 @@ import dev.caravan.data.pack.Step;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.LaunchMode;
+import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
 import dev.caravan.nn.Inputs;
+import dev.caravan.parallel.RankFailure;
 import dev.caravan.tensor.TensorType;
 import dev.caravan.train.log.EvalMetrics;
 import dev.caravan.train.log.StepMetrics;
@@ -64,6 +67,7 @@ public final class Trainer implements AutoCloseable {
   private final int evaluateEvery;
   private final StepFeed feed;
   private final TrainingState all;
+  private final Collectives ranks;
   private final Map<String, Long> counts = new LinkedHashMap<>();
   private int done;
   private long nextExample;
@@ -83,11 +87,29 @@ public final class Trainer implements AutoCloseable {
       Optional<HeldOut> heldOut,
       int steps,
       Stream stream) {
+    this(config, model, plan, source, heldOut, steps, stream, Collectives.ALONE);
+  }
+
+  /**
+   * As above, for one of several ranks: all do the same steps.
+   *
+   * @param ranks its end of their groups; stays open
+   */
+  public Trainer(
+      RunConfig config,
+      ModelSource model,
+      RunPlan plan,
+      StepSource source,
+      Optional<HeldOut> heldOut,
+      int steps,
+      Stream stream,
+      Collectives ranks) {
     this.config = config;
+    this.ranks = ranks;
     this.steps = steps;
     microBatchTokens = plan.buffers().tokens();
     RunConfig.Optimizer o = config.optimizer();
-    executor = new Executor(plan.plan(), stream);
+    executor = new Executor(plan.plan(), stream, ranks);
     TensorType stateType = TensorType.bytes(Inputs.STATE_BYTES);
     state = new StepState(executor.leaf(Inputs.STATE, stateType), stream.device());
     inputs = new InputBuffer(plan.plan(), plan.inputs(), executor.inputs(), stream);
@@ -136,23 +158,34 @@ public final class Trainer implements AutoCloseable {
   }
 
   /**
-   * Trains to the last step.
+   * Trains to the last step. Of several ranks, the first alone tells its listener, writes checkpoints and
+   * is asked to stop.
    *
+   * @param folder of the run; the other ranks need none
    * @param stop asked after every step; true ends the run with a checkpoint
    * @throws NonFinite before an update that would not be finite
    */
   public End run(RunFolder folder, Listener listener, BooleanSupplier stop) {
+    boolean first = ranks.rank(Axis.WORLD) == 0;
     while (done < steps) {
-      listener.step(step());
+      StepMetrics metrics = step();
+      if (first) {
+        listener.step(metrics);
+      }
       boolean last = done == steps;
-      boolean stopped = !last && stop.getAsBoolean();
+      boolean stopped = !last && anyOf(first && stop.getAsBoolean());
       try {
         if (evaluation != null && (last || due(evaluateEvery))) {
           Evaluation.Result held = evaluation.run();
-          listener.evaluated(new EvalMetrics(done, held.loss(), held.targets()));
+          if (first) {
+            listener.evaluated(new EvalMetrics(done, held.loss(), held.targets()));
+          }
         }
         if (last || stopped || due(config.checkpoint().everySteps())) {
-          listener.saved(done, all.save(folder, done, nextExample, microBatchTokens, counts));
+          if (first) {
+            listener.saved(done, all.save(folder, done, nextExample, microBatchTokens, counts));
+          }
+          ranks.barrier();
         }
       } catch (KernelException e) {
         throw e.at("after step " + done);
@@ -162,6 +195,13 @@ public final class Trainer implements AutoCloseable {
       }
     }
     return End.COMPLETE;
+  }
+
+  /** Whether it holds on some rank: the same answer on all. */
+  private boolean anyOf(boolean here) {
+    double[] count = {here ? 1 : 0};
+    ranks.sum(Axis.WORLD, count);
+    return count[0] > 0;
   }
 
   private boolean due(int every) {
@@ -193,7 +233,7 @@ public final class Trainer implements AutoCloseable {
     }
     TrainingStep.Result result = training.end(step);
     if (!result.finite()) {
-      throw NonFinite.of(number, training.locate(number, step, lr));
+      throw notFinite(number, step, lr);
     }
     done = number;
     nextExample = step.nextK();
@@ -212,6 +252,25 @@ public final class Trainer implements AutoCloseable {
         feed.waitedSeconds(),
         PeakMemory.hostBytes(),
         PeakMemory.deviceBytes(executor.stream().device().kind()));
+  }
+
+  /** The first rank that finds where it arose tells; if none does, the first of all. */
+  private RuntimeException notFinite(int number, Step step, double lr) {
+    Optional<String> found = training.locate(number, step, lr);
+    int rank = ranks.rank(Axis.WORLD);
+    double[] finders = new double[ranks.size(Axis.WORLD)];
+    finders[rank] = found.isPresent() ? 1 : 0;
+    ranks.sum(Axis.WORLD, finders);
+    int teller = 0;
+    while (teller < finders.length && finders[teller] == 0) {
+      teller++;
+    }
+    teller = teller == finders.length ? 0 : teller;
+    if (rank != teller) {
+      return new RankFailure("step " + number + ": rank " + teller + " has a value that is not finite");
+    }
+    String where = finders.length > 1 && found.isPresent() ? "rank " + rank + ": " : "";
+    return NonFinite.of(number, where + found.orElse(NonFinite.unlocated(step)));
   }
 
   /**

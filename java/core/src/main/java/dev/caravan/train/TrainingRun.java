@@ -7,17 +7,15 @@ import dev.caravan.data.mixture.ExampleOrder;
 import dev.caravan.data.pack.BufferShape;
 import dev.caravan.data.pack.StepSize;
 import dev.caravan.data.pack.StepSource;
-import dev.caravan.graph.LaunchMode;
 import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.Device;
-import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.Stream;
 import dev.caravan.model.LlamaConfig;
-import dev.caravan.train.log.EvalMetrics;
-import dev.caravan.train.log.MetricsFile;
+import dev.caravan.parallel.Mesh;
+import dev.caravan.parallel.RankThreads;
+import dev.caravan.parallel.Turns;
 import dev.caravan.train.log.Progress;
-import dev.caravan.train.log.StepMetrics;
-import dev.caravan.train.log.TensorBoardWriter;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
@@ -33,10 +31,6 @@ public final class TrainingRun {
 
   private static final int MICRO_BATCH_UNIT = 128;
   private static final int EVAL_EXAMPLES = 64;
-
-  /** How to learn which op failed on a device that says so late. */
-  private static final String NAMES_THE_OP =
-      " (to see at which op, go on with CARAVAN_JAVA_OPTS=-D" + LaunchMode.PROPERTY + "=wait)";
 
   private TrainingRun() {}
 
@@ -69,6 +63,7 @@ public final class TrainingRun {
    */
   public static Outcome run(
       RunConfig config, Loss loss, DeviceChoice choice, Progress progress, BooleanSupplier stop) {
+    Mesh mesh = mesh(config, choice);
     Optional<SavedCheckpoint> before = RunFolder.inspect(config, loss);
     ModelSource model = ModelSource.of(config.model());
     if (config.sequence().length() > model.config().maxPosition()) {
@@ -114,35 +109,22 @@ public final class TrainingRun {
     if (choice.device().kind() == Device.Kind.CPU) {
       Blas.install();
     }
-    try (Stream stream = Stream.open(choice.device(), choice.threads());
-        Trainer trainer = trainer(config, model, plan, source, heldOut, steps, stream);
-        RunFolder folder = RunFolder.open(config, loss)) {
-      folder
-          .resumed()
-          .flatMap(trainer::resume)
-          .ifPresent(
-              reason ->
-                  progress.note("matrix products may round otherwise than before: " + reason));
-      return train(trainer, folder, steps, progress, stop);
-    }
+    RankRun rank =
+        new RankRun(config, loss, model, plan, source, heldOut, steps, choice);
+    return mesh.size() == 1
+        ? rank.run(Collectives.ALONE, progress, stop)
+        : RankThreads.run(mesh, ranks -> rank.run(ranks, progress, stop));
   }
 
-  /** Allocates; another process may have taken what was free when the plan was made. */
-  private static Trainer trainer(
-      RunConfig config,
-      ModelSource model,
-      RunPlan plan,
-      StepSource source,
-      Optional<Trainer.HeldOut> heldOut,
-      int steps,
-      Stream stream) {
-    try {
-      return new Trainer(config, model, plan, source, heldOut, steps, stream);
-    } catch (KernelException.OutOfMemory e) {
-      throw e.at(
-          "the run's plan of %s fitted when it was made; start again to plan with what is free now"
-              .formatted(RunPlan.size(plan.bytes().total())));
+  /** How the ranks of a run are arranged, where the device can do it. */
+  private static Mesh mesh(RunConfig config, DeviceChoice choice) {
+    Mesh mesh = new Mesh(config.parallel().data(), config.parallel().tensor());
+    if (mesh.size() > 1 && choice.device().kind() != Device.Kind.CPU) {
+      throw new UserError(
+          "parallel: %d ranks on %s are not built yet; --device cpu has them as threads"
+              .formatted(mesh.size(), choice.device()));
     }
+    return mesh;
   }
 
   /**
@@ -156,64 +138,14 @@ public final class TrainingRun {
    */
   public static Trainer onRows(
       RunConfig config, ModelSource model, RowSet rows, int steps, DeviceChoice choice, Stream stream) {
+    if (config.parallel().data() > 1) {
+      throw new UserError("parallel.data: got " + config.parallel().data() + ", needs 1 here");
+    }
     RunData.Lengths lengths =
         new RunData.Lengths(rows.minLength(), (double) rows.totalTokens() / rows.size());
     RunPlan plan = plan(config, model.config(), lengths, choice);
     StepSource source = source(config, learnt(rows, Loss.EVERY_TOKEN), plan.buffers());
     return new Trainer(config, model, plan, source, Optional.empty(), steps, stream);
-  }
-
-  private static Outcome train(
-      Trainer trainer, RunFolder folder, int steps, Progress progress, BooleanSupplier stop) {
-    if (trainer.done() > 0) {
-      progress.note("resumed from " + folder.checkpoints().path(trainer.done()));
-    }
-    try (MetricsFile metrics = new MetricsFile(folder.metrics(), trainer.done());
-        TensorBoardWriter events = new TensorBoardWriter(folder.path(), trainer.done())) {
-      Path[] last = new Path[1];
-      progress.start(trainer.done(), steps);
-      Trainer.End end =
-          trainer.run(
-              folder,
-              new Trainer.Listener() {
-                @Override
-                public void step(StepMetrics m) {
-                  metrics.write(m);
-                  events.write(m);
-                  progress.step(m);
-                }
-
-                @Override
-                public void evaluated(EvalMetrics m) {
-                  metrics.write(m);
-                  events.write(m);
-                  progress.note(
-                      "step %d  held-out loss %.4f over %d targets"
-                          .formatted(m.step(), m.evalLoss(), m.evalTargets()));
-                }
-
-                @Override
-                public void saved(int step, Path checkpoint) {
-                  last[0] = checkpoint;
-                  progress.note("step %d  saved %s".formatted(step, checkpoint));
-                }
-              },
-              stop);
-      return new Outcome(end, last[0]);
-    } catch (KernelException e) {
-      boolean unnamed =
-          e instanceof KernelException.DeviceLost && trainer.launches() != LaunchMode.WAIT;
-      throw e.at(whole(folder) + (unnamed ? NAMES_THE_OP : ""));
-    }
-  }
-
-  /** Where a run that fails can go on from. */
-  private static String whole(RunFolder folder) {
-    return folder
-        .checkpoints()
-        .latest()
-        .map(saved -> "training stopped, " + saved.folder() + " is whole")
-        .orElse("training stopped before its first checkpoint");
   }
 
   static RowSet learnt(RowSet rows, Loss loss) {
@@ -264,12 +196,19 @@ public final class TrainingRun {
       int threads,
       long available) {
     int length = config.sequence().length();
+    int sharing = kind == Device.Kind.CPU ? config.parallel().data() : 1; // of one memory, some cores
     int tokens = config.train().microBatchTokens().orElse(defaultMicroBatch(config, rows.mean()));
     while (true) {
       BufferShape shape =
           BufferShape.of(tokens, length, config.sequence().packing(), rows.shortest(), 0);
       try {
-        return RunPlan.choose(model, config, shape, kind, threads, available);
+        return RunPlan.choose(
+            model,
+            config,
+            shape,
+            kind,
+            new Turns(0, sharing).threads(threads),
+            available / sharing);
       } catch (UserError e) {
         if (config.train().microBatchTokens().isPresent() || tokens == length) {
           throw e;
@@ -280,8 +219,8 @@ public final class TrainingRun {
   }
 
   /**
-   * The size of a micro-batch where the run file names none: what a step fills, up to a good size,
-   * and at least one sequence.
+   * The size of a micro-batch where the run file names none: what a rank's share of a step fills, up to
+   * a good size, and at least one sequence.
    *
    * @param meanRow tokens of a row on average
    */
@@ -292,6 +231,7 @@ public final class TrainingRun {
         config.train().examplesPerStep().isPresent()
             ? config.train().examplesPerStep().getAsInt() * (packing ? meanRow : length)
             : config.train().tokensPerStep().orElseThrow();
+    step /= config.parallel().data();
     int unit = packing ? MICRO_BATCH_UNIT : length;
     int wanted = (int) Math.ceil(Math.min(GOOD_MICRO_BATCH, step) / unit) * unit;
     return Math.max(length, wanted);

@@ -4,6 +4,7 @@ import dev.caravan.data.pack.MicroBatch;
 import dev.caravan.data.pack.Step;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.Replay;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Event;
 import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.StepState;
@@ -11,6 +12,7 @@ import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.optim.ClipNorm;
 import dev.caravan.optim.Optimizer;
+import dev.caravan.parallel.Turns;
 import java.util.Optional;
 
 /**
@@ -22,6 +24,9 @@ import java.util.Optional;
 public final class TrainingStep implements AutoCloseable {
   /** Name of the unit that computes loss and gradients of one micro-batch. */
   public static final String MICRO = "micro";
+
+  /** The same for the last micro-batch of a step, where ranks sum their gradients meanwhile. */
+  public static final String LAST = "last";
 
   /**
    * What a step did.
@@ -42,6 +47,8 @@ public final class TrainingStep implements AutoCloseable {
   private final TensorRef gradients;
   private final long seed;
   private final float clipNorm;
+  private final Turns turns;
+  private MicroBatch nothing;
   private Step last;
 
   /**
@@ -66,6 +73,7 @@ public final class TrainingStep implements AutoCloseable {
     this.seed = seed;
     this.clipNorm = (float) clipNorm;
     gradients = executor.gradients();
+    turns = new Turns(executor.ranks().rank(Axis.DATA), executor.ranks().size(Axis.DATA));
     norm = new ClipNorm(stream, gradients, state.ref());
     update =
         new Replay(
@@ -84,10 +92,12 @@ public final class TrainingStep implements AutoCloseable {
    */
   void begin(long number, Step step, double lr) {
     clear(number, step, lr);
-    for (int i = 0; i < step.microBatches(); i++) {
-      MicroBatch batch = step.microBatch(i);
+    executor.ranks().at(number);
+    int rounds = turns.rounds(step.microBatches());
+    for (int round = 0; round < rounds; round++) {
+      MicroBatch batch = batch(step, round);
       inputs.upload(batch);
-      executor.run(MICRO, batch.targets());
+      executor.run(unit(round, rounds), batch.targets());
     }
     last = step;
     try {
@@ -97,11 +107,28 @@ public final class TrainingStep implements AutoCloseable {
     }
   }
 
-  /** Waits for the step that was begun and says what it did. */
+  /** The rank's buffer in a round; where there is none, an empty one, which still joins the others. */
+  private MicroBatch batch(Step step, int round) {
+    int buffer = turns.buffer(round, step.microBatches());
+    if (buffer != Turns.NONE) {
+      return step.microBatch(buffer);
+    }
+    if (nothing == null) {
+      nothing = new MicroBatch(step.shape());
+    }
+    return nothing;
+  }
+
+  private String unit(int round, int rounds) {
+    return turns.ranks() > 1 && round == rounds - 1 ? LAST : MICRO;
+  }
+
+  /** Waits for the step that was begun and says what it did, over all ranks. */
   Result end(Step step) {
     StepState.Result result = state.result(stream);
-    return new Result(
-        result.lossSum() / step.targetTokens(), result.gradNorm(), result.finite());
+    double[] loss = {result.lossSum()};
+    executor.ranks().sum(Axis.DATA, loss);
+    return new Result(loss[0] / step.targetTokens(), result.gradNorm(), result.finite());
   }
 
   /** Trains on one step's examples. */
@@ -117,20 +144,20 @@ public final class TrainingStep implements AutoCloseable {
   }
 
   /**
-   * Runs the step's micro-batches again, op by op, to say where a value that is not finite arises.
+   * Runs the rank's micro-batches again, op by op, to say where a value that is not finite arises.
    * The weights are those of before the step: nothing was updated.
    */
-  String locate(long number, Step step, double lr) {
+  Optional<String> locate(long number, Step step, double lr) {
     clear(number, step, lr);
-    for (int i = 0; i < step.microBatches(); i++) {
-      MicroBatch batch = step.microBatch(i);
+    for (int round = 0; round < turns.rounds(step.microBatches()); round++) {
+      MicroBatch batch = batch(step, round);
       inputs.upload(batch);
       Optional<String> found = NonFinite.locate(executor, MICRO, batch);
       if (found.isPresent()) {
-        return found.get();
+        return found;
       }
     }
-    return NonFinite.unlocated(step);
+    return Optional.empty();
   }
 
   /** See {@link Trainer#replaySeconds}; every micro-batch reads the inputs of the last one. */
@@ -140,8 +167,9 @@ public final class TrainingStep implements AutoCloseable {
       began.record(stream);
       for (int i = 0; i < times; i++) {
         stream.fill(gradients.address(), 0, gradients.bytes());
-        for (int batch = 0; batch < last.microBatches(); batch++) {
-          executor.run(MICRO, last.microBatch(batch).targets());
+        int rounds = turns.rounds(last.microBatches());
+        for (int round = 0; round < rounds; round++) {
+          executor.run(unit(round, rounds), batch(last, round).targets());
         }
         update.run();
       }

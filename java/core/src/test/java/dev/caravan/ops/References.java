@@ -36,6 +36,7 @@ public final class References {
   static {
     put(Add.class, RowReferences::add);
     put(AllReduce.class, RowReferences::allReduce);
+    put(Join.class, (op, node, in) -> in);
     put(Bias.class, RowReferences::bias);
     put(Bias.Backward.class, RowReferences::biasBackward);
     put(Embedding.class, RowReferences::embedding);

@@ -20,9 +20,11 @@ final class RowReferences {
 
   /** All ranks hold the same. */
   static double[][] allReduce(AllReduce op, Node node, double[][] in) {
-    double[] sum = new double[in[0].length];
-    Arrays.setAll(sum, i -> op.ranks() * in[0][i]);
-    return new double[][] {sum};
+    double[][] sums = new double[in.length][];
+    for (int part = 0; part < in.length; part++) {
+      sums[part] = Arrays.stream(in[part]).map(x -> op.ranks() * x).toArray();
+    }
+    return sums;
   }
 
   static double[][] bias(Bias op, Node node, double[][] in) {

@@ -185,7 +185,6 @@ class RunFileTest {
         "experts: {aux_weight: 0.01}|experts.aux_weight: 0.01 is not built yet",
         "experts: {z_weight: 0.1}|experts.z_weight: 0.1 is not built yet",
         "experts: {capacity_factor: 1.25}|experts.capacity_factor: 1.25 is not built yet",
-        "parallel: {data: 2}|parallel.data: 2 is not built yet",
         "parallel: {tensor: 2}|parallel.tensor: 2 is not built yet",
         "parallel: {expert: 2}|parallel.expert: 2 is not built yet",
         "parallel: {shard: optimizer}|parallel.shard: 'optimizer' is not built yet",

@@ -8,6 +8,7 @@ import dev.caravan.data.mixture.ExampleOrder;
 import dev.caravan.data.pack.BufferShape;
 import dev.caravan.data.pack.StepSize;
 import dev.caravan.data.pack.StepSource;
+import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
 import dev.caravan.train.log.StepMetrics;
@@ -124,6 +125,10 @@ record TinyRun(Path folder, Device device) {
   }
 
   Trainer trainer(RunConfig config, RowStore rows, Stream stream) {
+    return trainer(config, rows, stream, Collectives.ALONE);
+  }
+
+  Trainer trainer(RunConfig config, RowStore rows, Stream stream, Collectives ranks) {
     BufferShape shape = shape(config, rows);
     StepSize size = StepSize.examples(config.train().examplesPerStep().orElseThrow());
     StepSource source =
@@ -141,7 +146,8 @@ record TinyRun(Path folder, Device device) {
         source,
         heldOut,
         config.train().steps().orElseThrow(),
-        stream);
+        stream,
+        ranks);
   }
 
   /** Trains to the end, or from the last checkpoint to the end with checkpoint.resume=auto. */

@@ -60,11 +60,12 @@ public final class StepSource {
   /**
    * Makes the step that begins at example {@code firstK} and takes no example from {@code endK} on.
    * With {@link ExampleOrder#sequential} and endK = the number of rows, the steps from 0 on visit
-   * every row once and in order, as evaluation and scoring need.
+   * every row once and in order, as evaluation and scoring need. Ranks that are threads share one
+   * source.
    *
    * @throws IllegalArgumentException unless 0 &lt;= firstK &lt; endK
    */
-  public void fill(long firstK, long endK, Step into) {
+  public synchronized void fill(long firstK, long endK, Step into) {
     if (firstK < 0 || firstK >= endK) {
       throw new IllegalArgumentException("firstK must be 0 to " + (endK - 1) + ", got " + firstK);
     }

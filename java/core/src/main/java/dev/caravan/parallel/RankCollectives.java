@@ -1,0 +1,76 @@
+package dev.caravan.parallel;
+
+import dev.caravan.kernels.Collective;
+import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.Collectives;
+import dev.caravan.kernels.Device;
+import dev.caravan.kernels.KernelException;
+import dev.caravan.kernels.Stream;
+import java.util.EnumMap;
+import java.util.Map;
+
+/** One rank's end of its groups on the CPU: a thread for each group does the exchanges in order. */
+final class RankCollectives implements Collectives {
+  private final Map<Axis, ExchangeQueue> queues = new EnumMap<>(Axis.class);
+  private volatile long step;
+
+  RankCollectives(Transport data, Transport tensor, Transport world) {
+    String name = "rank-" + world.rank();
+    queues.put(Axis.DATA, new ExchangeQueue(name + "-data", data));
+    queues.put(Axis.TENSOR, new ExchangeQueue(name + "-tensor", tensor));
+    queues.put(Axis.WORLD, new ExchangeQueue(name + "-world", world));
+  }
+
+  @Override
+  public int size(Axis axis) {
+    return queues.get(axis).transport().size();
+  }
+
+  @Override
+  public int rank(Axis axis) {
+    return queues.get(axis).transport().rank();
+  }
+
+  /** A stream of the CPU has done its work when it returns. */
+  @Override
+  public void begin(Stream stream, Collective collective) {
+    if (stream.device().kind() != Device.Kind.CPU) {
+      throw KernelException.unsupported(
+          collective + ": between ranks on " + stream.device().kind() + " is not built yet");
+    }
+    if (collective.ranks() != size(collective.axis())) {
+      throw KernelException.invalid(
+          collective + ": the group has " + size(collective.axis()) + " ranks");
+    }
+    queues.get(collective.axis()).put(collective, step);
+  }
+
+  @Override
+  public void join(Stream stream, Axis axis) {
+    queues.get(axis).drain();
+  }
+
+  @Override
+  public void sum(Axis axis, double[] values) {
+    ExchangeQueue queue = queues.get(axis);
+    queue.drain();
+    if (queue.transport().size() > 1) {
+      queue.transport().sum(values, step);
+    }
+  }
+
+  @Override
+  public void at(long number) {
+    step = number;
+  }
+
+  /** Wakes all ranks of its groups with the reason. */
+  void abort(Throwable reason) {
+    queues.values().forEach(queue -> queue.transport().abort(reason));
+  }
+
+  @Override
+  public void close() {
+    queues.values().forEach(ExchangeQueue::close);
+  }
+}

@@ -1,0 +1,139 @@
+package dev.caravan.train;
+
+import dev.caravan.checkpoint.SavedCheckpoint;
+import dev.caravan.data.pack.StepSource;
+import dev.caravan.graph.LaunchMode;
+import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.Collectives;
+import dev.caravan.kernels.Device;
+import dev.caravan.kernels.KernelException;
+import dev.caravan.kernels.Stream;
+import dev.caravan.parallel.Turns;
+import dev.caravan.train.log.EvalMetrics;
+import dev.caravan.train.log.MetricsFile;
+import dev.caravan.train.log.Progress;
+import dev.caravan.train.log.StepMetrics;
+import dev.caravan.train.log.TensorBoardWriter;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.function.BooleanSupplier;
+
+/**
+ * What one rank does of a run: allocates, goes on from the last checkpoint, trains. The first rank holds
+ * the run folder and records; the others only compute.
+ *
+ * @param config the run
+ * @param loss which tokens are learnt
+ * @param model where the weights come from
+ * @param plan of one rank
+ * @param source the examples
+ * @param heldOut rows to evaluate on
+ * @param steps of the whole run
+ * @param choice where; the ranks share its threads
+ */
+record RankRun(
+    RunConfig config,
+    TrainingRun.Loss loss,
+    ModelSource model,
+    RunPlan plan,
+    StepSource source,
+    Optional<Trainer.HeldOut> heldOut,
+    int steps,
+    DeviceChoice choice) {
+  /** How to learn which op failed on a device that says so late. */
+  private static final String NAMES_THE_OP =
+      " (to see at which op, go on with CARAVAN_JAVA_OPTS=-D" + LaunchMode.PROPERTY + "=wait)";
+
+  /** Runs it; only the first rank is told of by {@code progress} and asks {@code stop}. */
+  TrainingRun.Outcome run(Collectives ranks, Progress progress, BooleanSupplier stop) {
+    int rank = ranks.rank(Axis.WORLD);
+    Turns share = new Turns(rank, ranks.size(Axis.WORLD));
+    int threads =
+        choice.device().kind() == Device.Kind.CPU ? share.threads(choice.threads()) : choice.threads();
+    try (Stream stream = Stream.open(choice.device(), threads);
+        Trainer trainer = trainer(stream, ranks)) {
+      ranks.barrier(); // everything that can be wrong on a rank is found before the folder is touched
+      if (rank > 0) {
+        ranks.barrier();
+        RunFolder.inspect(config, loss).ifPresent(trainer::resume);
+        return new TrainingRun.Outcome(
+            trainer.run(null, new Trainer.Listener() {}, () -> false), null);
+      }
+      try (RunFolder folder = RunFolder.open(config, loss)) {
+        ranks.barrier();
+        folder
+            .resumed()
+            .flatMap(trainer::resume)
+            .ifPresent(
+                reason ->
+                    progress.note("matrix products may round otherwise than before: " + reason));
+        return train(trainer, folder, progress, stop);
+      }
+    }
+  }
+
+  /** Allocates; another process may have taken what was free when the plan was made. */
+  private Trainer trainer(Stream stream, Collectives ranks) {
+    try {
+      return new Trainer(config, model, plan, source, heldOut, steps, stream, ranks);
+    } catch (KernelException.OutOfMemory e) {
+      throw e.at(
+          "the run's plan of %s fitted when it was made; start again to plan with what is free now"
+              .formatted(RunPlan.size(plan.bytes().total())));
+    }
+  }
+
+  private TrainingRun.Outcome train(
+      Trainer trainer, RunFolder folder, Progress progress, BooleanSupplier stop) {
+    if (trainer.done() > 0) {
+      progress.note("resumed from " + folder.checkpoints().path(trainer.done()));
+    }
+    try (MetricsFile metrics = new MetricsFile(folder.metrics(), trainer.done());
+        TensorBoardWriter events = new TensorBoardWriter(folder.path(), trainer.done())) {
+      Path[] last = new Path[1];
+      progress.start(trainer.done(), steps);
+      Trainer.End end =
+          trainer.run(
+              folder,
+              new Trainer.Listener() {
+                @Override
+                public void step(StepMetrics m) {
+                  metrics.write(m);
+                  events.write(m);
+                  progress.step(m);
+                }
+
+                @Override
+                public void evaluated(EvalMetrics m) {
+                  metrics.write(m);
+                  events.write(m);
+                  progress.note(
+                      "step %d  held-out loss %.4f over %d targets"
+                          .formatted(m.step(), m.evalLoss(), m.evalTargets()));
+                }
+
+                @Override
+                public void saved(int step, Path checkpoint) {
+                  last[0] = checkpoint;
+                  progress.note("step %d  saved %s".formatted(step, checkpoint));
+                }
+              },
+              stop);
+      return new TrainingRun.Outcome(end, last[0]);
+    } catch (KernelException e) {
+      boolean unnamed =
+          e instanceof KernelException.DeviceLost && trainer.launches() != LaunchMode.WAIT;
+      throw e.at(whole(folder) + (unnamed ? NAMES_THE_OP : ""));
+    }
+  }
+
+  /** Where a run that fails can go on from. */
+  private static String whole(RunFolder folder) {
+    return folder
+        .checkpoints()
+        .latest()
+        .map(SavedCheckpoint::folder)
+        .map(saved -> "training stopped, " + saved + " is whole")
+        .orElse("training stopped before its first checkpoint");
+  }
+}

@@ -1,0 +1,160 @@
+package dev.caravan.train;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import dev.caravan.data.RowStore;
+import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.Device;
+import dev.caravan.kernels.Memory;
+import dev.caravan.parallel.Mesh;
+import dev.caravan.parallel.RankThreads;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Ranks as threads train to the weights of one rank, on whole runs of 20 steps. */
+class RanksTest {
+  /** Buffers that hold a row or two: a step has about five, so some ranks have none in the last round. */
+  private static final String SMALL = "train.micro_batch_tokens=96";
+
+  /** Keeps AdamW's first updates as smooth as the gradient; see TrainerTest. */
+  private static final String SMOOTH = "optimizer.eps=1e-3";
+
+  private static final double RELATIVE = 1e-5;
+
+  @TempDir Path folder;
+
+  /** A run's checkpoint and metrics. */
+  private record Run(Path checkpoint, List<JsonNode> metrics) {
+    byte[] weights() throws IOException {
+      return Files.readAllBytes(checkpoint.resolve("model.safetensors"));
+    }
+  }
+
+  private Run train(String golden, String name, String... assignments) throws IOException {
+    Golden model = Golden.named(golden);
+    String[] all =
+        Stream.concat(Stream.of(SMALL, SMOOTH), Stream.of(assignments)).toArray(String[]::new);
+    Path output = folder.resolve(name);
+    Path checkpoint =
+        model.train(model.read("golden.json").get("train").get("settings"), output, all);
+    return new Run(checkpoint, Golden.lines(output.resolve("metrics.jsonl")));
+  }
+
+  static List<Arguments> layouts() {
+    return List.of(
+        Arguments.of("llama3", "parallel.data=2", "recompute=none"),
+        Arguments.of("llama3", "parallel.data=3", "recompute=full"),
+        Arguments.of("qwen3", "parallel.data=4", "recompute=selective"),
+        Arguments.of("qwen2", "parallel.data=2", "recompute=none"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void manyRanksTrainToTheWeightsOfOne(String golden, String layout, String recompute)
+      throws IOException {
+    Run one = train(golden, "one");
+    Run many = train(golden, "many", layout, recompute);
+    Run again = train(golden, "again", layout, recompute);
+    assertSame(one, many);
+    assertArrayEquals(many.weights(), again.weights(), "from run to run");
+  }
+
+  private static void assertSame(Run one, Run many) {
+    assertEquals(one.metrics().size(), many.metrics().size());
+    for (int i = 0; i < one.metrics().size(); i++) {
+      JsonNode its = one.metrics().get(i);
+      JsonNode line = many.metrics().get(i);
+      for (String key : List.of("step", "target_tokens", "input_tokens", "eval_targets", "lr")) {
+        assertEquals(its.get(key), line.get(key), key);
+      }
+      for (String key : List.of("loss", "grad_norm", "eval_loss")) {
+        if (its.has(key)) {
+          double expected = its.get(key).asDouble();
+          assertEquals(expected, line.get(key).asDouble(), RELATIVE * expected, key + ", line " + i);
+        }
+      }
+    }
+    Weights.assertClose(one.checkpoint(), many.checkpoint(), RELATIVE);
+  }
+
+  @Test
+  void theHeldOutLossIsThatOfAllRows() throws IOException {
+    String rows = "eval.data=" + Golden.named("llama3").folder().resolve("rows.jsonl");
+    Run one = train("llama3", "one", rows, "eval.every_steps=10");
+    Run three = train("llama3", "three", rows, "eval.every_steps=10", "parallel.data=3");
+    assertEquals(22, one.metrics().size());
+    assertSame(one, three);
+  }
+
+  @Test
+  void adafactorDoesNotSeeTheRanks() throws IOException {
+    Run one = train("llama3", "one", "optimizer.name=adafactor");
+    Run two = train("llama3", "two", "optimizer.name=adafactor", "parallel.data=2");
+    assertSame(one, two);
+  }
+
+  @Test
+  void aRunGoesOnWithAnotherNumberOfRanks() throws IOException {
+    Run whole = train("llama3", "whole");
+    train("llama3", "parts", "train.steps=10", "optimizer.schedule=constant", "parallel.data=3");
+    Run constant = train("llama3", "constant", "optimizer.schedule=constant");
+    Run parts = train("llama3", "parts", "optimizer.schedule=constant", "parallel.data=2");
+    assertSame(constant, parts);
+    assertEquals(whole.metrics().size(), parts.metrics().size());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"parallel.data=2", "parallel.data=3"})
+  void everyRankAllocatesWhatThePlanSays(String layout) {
+    Blas.install();
+    TinyRun runs = new TinyRun(folder, Device.CPU);
+    RunConfig config = runs.config(layout);
+    RowStore rows = TinyRun.rows(40);
+    Mesh mesh = new Mesh(config.parallel().data(), config.parallel().tensor());
+    long before = Memory.stats().liveBytes();
+    long taken =
+        RankThreads.run(
+            mesh,
+            ranks -> {
+              try (dev.caravan.kernels.Stream stream =
+                      dev.caravan.kernels.Stream.open(Device.CPU, 2);
+                  Trainer trainer = runs.trainer(config, rows, stream, ranks)) {
+                ranks.barrier();
+                long live = Memory.stats().liveBytes();
+                ranks.barrier();
+                trainer.step();
+                return live - before;
+              }
+            });
+    long scratch = 2 * (4L << 20); // the stream's own, which is not counted as allocated
+    assertEquals(mesh.size() * (runs.plan(config, rows).bytes().total() - scratch), taken);
+    assertEquals(before, Memory.stats().liveBytes(), "everything is given back");
+  }
+
+  @Test
+  void aValueThatIsNotFiniteNamesRankAndExamples() {
+    NonFinite failure =
+        assertThrows(
+            NonFinite.class,
+            () ->
+                train(
+                    "llama3", "broken", "parallel.data=2", "optimizer.lr=1e30",
+                    "optimizer.warmup_steps=0"));
+    assertTrue(
+        failure.getMessage().matches("step \\d+: rank [01]: .+ not finite, for examples .+not updated"),
+        failure.getMessage());
+  }
+}
