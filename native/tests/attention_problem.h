@@ -50,11 +50,17 @@ class AttentionProblem {
           d_k(dtype, {how.tk, how.kv_heads, how.width}, gap),
           d_v(dtype, {how.tk, how.kv_heads, how.value_width}, gap),
           d_bias(CARAVAN_F32, {std::max<int64_t>(how.buckets, 1), how.heads}, gap),
+          sinks(CARAVAN_F32, {how.heads}),
+          d_sinks(CARAVAN_F32, {how.heads}),
           cu_q(borders(how.cu_q)),
           cu_k(borders(how.cu_k)) {
         Random random(seed);
         for (Tensor* tensor : {&q, &k, &v, &d_out, &bias}) {
             tensor->set(random.normals(tensor->count()));
+        }
+        if (!this->how.sinks.empty()) {
+            sinks.set(this->how.sinks);
+            this->how.sinks = sinks.values();  // as stored
         }
     }
 
@@ -84,6 +90,7 @@ class AttentionProblem {
         args.d_k = d_k.view();
         args.d_v = d_v.view();
         if (how.buckets > 0) args.d_bias_table = d_bias.view();
+        if (!how.sinks.empty()) args.d_sinks = d_sinks.view();
         inputs(args);
         int64_t bytes = 0;
         CHECK_OK(caravan_attention_backward_workspace(kind(), &args, &bytes));
@@ -97,9 +104,10 @@ class AttentionProblem {
         CHECK(inside(args.workspace));
     }
 
-    // `before`: what d_bias holds already.
+    // `before`: what d_bias and d_sinks hold already.
     void backward(caravan_stream stream, double before) {
         for (int64_t i = 0; i < d_bias.count(); ++i) d_bias.set(i, before);
+        for (int64_t i = 0; i < d_sinks.count(); ++i) d_sinks.set(i, before);
         const auto args = backward_args();
         CHECK_OK(caravan_attention_backward(stream, &args));
         CHECK(inside(args.workspace));
@@ -112,7 +120,7 @@ class AttentionProblem {
             std::to_string(how.value_width) + " cap " + std::to_string(how.soft_cap) + " causal " +
             std::to_string(how.causal) + " window " + std::to_string(how.window_left) + " " +
             std::to_string(how.window_right) + " buckets " + std::to_string(how.buckets) +
-            " documents";
+            (how.sinks.empty() ? "" : " sinks") + " documents";
         for (size_t s = 0; s + 1 < how.cu_q.size(); ++s) {
             text += " (" + std::to_string(how.cu_q[s + 1] - how.cu_q[s]) + ", " +
                     std::to_string(how.cu_k[s + 1] - how.cu_k[s]) + ")";
@@ -122,7 +130,7 @@ class AttentionProblem {
 
     reference::Attention how;
     int32_t dtype;
-    Tensor q, k, v, out, lse, bias, d_out, d_q, d_k, d_v, d_bias, cu_q, cu_k;
+    Tensor q, k, v, out, lse, bias, d_out, d_q, d_k, d_v, d_bias, sinks, d_sinks, cu_q, cu_k;
 
   private:
     static constexpr unsigned char kGuardByte = 0x5b;
@@ -143,6 +151,7 @@ class AttentionProblem {
         args.cu_q = cu_q.view();
         args.cu_k = cu_k.view();
         if (how.buckets > 0) args.bias_table = bias.view();
+        if (!how.sinks.empty()) args.sinks = sinks.view();
         args.scale = static_cast<float>(how.scale);
         args.soft_cap = static_cast<float>(how.soft_cap);
         args.causal = how.causal;

@@ -103,6 +103,15 @@ void check(const reference::Attention& how, int32_t dtype, int64_t gap, uint64_t
         for (double& value : rough) value += before;
         CHECK_ACCURACY(p.d_bias.values(), rough, expected);
     }
+    if (!how.sinks.empty()) {
+        auto expected = g.d_sinks, rough = wide(h.d_sinks, F32);
+        for (double& value : expected) value += before;
+        for (double& value : rough) value += before;
+        // A sink takes from sums of weights that are 1 together, which may cancel.
+        check_sums(
+            p.d_sinks.values(), rough, expected,
+            scores * std::sqrt(static_cast<double>(how.tq)) * subtracted(how, exact.out, d_out));
+    }
     test::context().clear();
 }
 
@@ -190,6 +199,11 @@ void matrix_tiles(Stream& stream) {
         {{{150, 150}, {20, 33}}, 1, 1, 128, 64, false, 33, 10, 0},
         {{{260, 260}}, 3, 1, 128, 128, true, 100, -1, 0},
         {{{1, 600}, {2, 3}}, 1, 1, 72, 8, true, -1, -1, 5},
+        {{{70, 70}, {1, 40}}, 2, 1, 256, 256, true, -1, -1, 0},
+        {{{65, 80}, {0, 5}, {3, 0}}, 2, 1, 192, 128, true, 40, -1, 0},
+        {{{40, 70}}, 1, 1, 96, 96, false, -1, -1, 0},
+        {{{33, 33}}, 1, 1, 192, 192, true, -1, -1, 30},
+        {{{20, 50}}, 2, 1, 136, 248, false, 9, 20, 0},
     };
     uint64_t seed = 1100;
     for (const Case& c : cases) {
@@ -215,6 +229,40 @@ void matrix_tiles(Stream& stream) {
     for (int repeat = 0; repeat < (test::emulated() ? 1 : 20); ++repeat) CHECK(bits() == first);
 }
 
+// Biases by the tensor-core kernels: tiles of one bucket, of some and of all, before and behind the
+// query, over documents in which positions begin anew.
+void matrix_biases(Stream& stream) {
+    struct Case {
+        std::vector<std::pair<int, int>> lengths;
+        int64_t heads, kv_heads, width, value_width, buckets, max_distance;
+        bool causal, bidirectional;
+        int64_t left;
+        bool sinks;
+    };
+    const Case cases[] = {
+        {{{200, 200}, {1, 1}, {70, 70}}, 2, 2, 64, 64, 32, 128, true, false, -1, false},
+        {{{140, 300}, {0, 4}, {4, 0}}, 2, 1, 64, 64, 12, 20, false, true, -1, true},
+        {{{130, 170}}, 2, 2, 128, 128, 64, 1000, false, true, 60, false},
+        {{{70, 190}}, 4, 2, 128, 96, 2, 5, true, false, -1, false},
+        {{{80, 100}}, 1, 1, 192, 128, 32, 40, true, false, -1, false},
+        {{{70, 150}}, 2, 1, 256, 256, 32, 30, false, true, -1, false},
+    };
+    uint64_t seed = 1500;
+    for (const Case& c : cases) {
+        ++seed;
+        reference::Attention how =
+            documents(c.lengths, c.heads, c.kv_heads, c.width, c.value_width);
+        how.causal = c.causal;
+        how.buckets = c.buckets;
+        how.max_distance = c.max_distance;
+        how.bidirectional = c.bidirectional;
+        how.window_left = c.left;
+        how.scale = c.width == 64 ? 1 : 0.1;  // T5 has no scale
+        if (c.sinks) how.sinks.assign(static_cast<size_t>(c.heads), 3);
+        check(how, BF16, 0, seed, stream);
+    }
+}
+
 // Soft-cap, bias and windows together, with few queries and many.
 void features(Stream& stream) {
     uint64_t seed = 200;
@@ -236,6 +284,42 @@ void features(Stream& stream) {
             check(how, which % 5 == 4 ? BF16 : F32, 0, ++seed, stream);
         }
     }
+}
+
+// Sinks of every size beside the scores, with few queries and many, rows that see no key, and what
+// else changes scores; a sink of -infinity is none.
+void sinks(Stream& stream) {
+    uint64_t seed = 1300;
+    const std::vector<std::pair<int, int>> packs[] = {
+        {{70, 70}, {1, 1}, {0, 3}, {9, 0}, {20, 5}}, {{130, 130}}, {{2, 150}, {1, 20}}};
+    for (int which = 0; which < 8; ++which) {
+        if (test::emulated() && which % 3 != 0) continue;
+        reference::Attention how =
+            shape(packs[which % 3], 4, which % 2 == 0 ? 2 : 4, which < 4 ? 64 : 128);
+        how.sinks = {0.7, -3, which == 5 ? 40.0 : 6.0, which == 6 ? -60.0 : 1.5};
+        how.causal = which != 1;
+        how.scale = 0.3;
+        how.soft_cap = which == 4 ? 5 : 0;
+        how.window_left = which == 7 ? 20 : -1;
+        if (which == 2) {
+            how.buckets = 12;
+            how.max_distance = 40;
+        }
+        check(how, which == 3 && !test::emulated() ? F32 : BF16, 0, ++seed, stream);
+        if (which < 6) check(how, F32, which == 5 ? 3 : 0, ++seed, stream);
+    }
+    reference::Attention how = shape(packs[0], 4, 2, 64);
+    how.causal = true;
+    AttentionProblem without(how, BF16, 0, 1400);
+    how.sinks.assign(4, -INFINITY);
+    AttentionProblem with(how, BF16, 0, 1400);
+    for (AttentionProblem* p : {&without, &with}) {
+        p->forward(stream);
+        p->backward(stream, 2);
+    }
+    CHECK(with.out.bits() == without.out.bits() && with.lse.bits() == without.lse.bits());
+    CHECK(with.d_q.bits() == without.d_q.bits() && with.d_k.bits() == without.d_k.bits());
+    for (double value : with.d_sinks.values()) CHECK(value == 2);
 }
 
 // Documents longer than the run of keys that a task owns, and keys in several splits.
@@ -316,6 +400,7 @@ void finite_differences() {
         how.buckets = which >= 2 ? 8 : 0;
         how.bidirectional = which == 2;
         how.max_distance = 6;
+        if (which % 2 == 1) how.sinks = {0.5, -1, 2, 0};
         AttentionProblem p(how, F32, 0, 500 + static_cast<uint64_t>(which));
         const auto q = p.q.values(), k = p.k.values(), v = p.v.values(), d_out = p.d_out.values();
         const auto bias = p.bias_values();
@@ -331,6 +416,11 @@ void finite_differences() {
         CHECK_GRADIENT(k, g.d_k, [&](const Values& x) { return loss(q, x, v, bias); });
         CHECK_GRADIENT(v, g.d_v, [&](const Values& x) { return loss(q, k, x, bias); });
         CHECK_GRADIENT(bias, g.d_bias, [&](const Values& x) { return loss(q, k, v, x); });
+        CHECK_GRADIENT(how.sinks, g.d_sinks, [&](const Values& x) {
+            reference::Attention moved = how;
+            moved.sinks = x;
+            return test::dot(reference::attention_forward<double>(moved, q, k, v, bias).out, d_out);
+        });
     }
 }
 
@@ -400,6 +490,7 @@ void threads() {
             how.buckets = 16;
             how.max_distance = 50;
         }
+        if (which == 2 || which == 4) how.sinks = {0.5, -1, 2, 0};
         AttentionProblem first(how, which == 4 ? BF16 : F32, 0, 700);
         test::context() = first.name();
         test::same_bits_for_threads([&](caravan_stream stream) {
@@ -409,7 +500,7 @@ void threads() {
                 p.forward(stream);
                 p.backward(stream, 0);
                 const std::string now = p.out.bits() + p.lse.bits() + p.d_q.bits() + p.d_k.bits() +
-                                        p.d_v.bits() + p.d_bias.bits();
+                                        p.d_v.bits() + p.d_bias.bits() + p.d_sinks.bits();
                 CHECK(repeat == 0 || now == bits);
                 bits = now;
             }
@@ -446,6 +537,7 @@ void bad_offsets(Stream& stream) {
             reference::Attention how = shape({{4, 4}, {3, 3}}, 4, 2, 8);
             how.buckets = single ? 8 : 0;
             how.max_distance = 20;
+            how.sinks = {1, 2, 3, 4};
             AttentionProblem p(how, single ? F32 : BF16, 0, 1000);
             (name[3] == 'q' ? p.cu_q : p.cu_k).set(values);
             const auto forward = p.forward_args();
@@ -456,7 +548,7 @@ void bad_offsets(Stream& stream) {
             const auto all = [](const Tensor& tensor, bool bad) {
                 for (double value : tensor.values()) CHECK(bad ? std::isnan(value) : value == 1);
             };
-            const auto outputs = {&p.out, &p.lse, &p.d_q, &p.d_k, &p.d_v, &p.d_bias};
+            const auto outputs = {&p.out, &p.lse, &p.d_q, &p.d_k, &p.d_v, &p.d_bias, &p.d_sinks};
             for (Tensor* tensor : outputs) fill(*tensor);
             test::context() = name + ": " + message;
             if (test::kind() == CARAVAN_CPU) {
@@ -482,6 +574,7 @@ void refusals(Stream& stream) {
     reference::Attention how = shape({{4, 4}, {3, 3}}, 4, 2, 8);
     how.buckets = 8;
     how.max_distance = 20;
+    how.sinks = {1, 2, 3, 4};
     const auto forward = [&](const char* part, auto change) {
         AttentionProblem p(how, F32, 0, 900);
         auto args = p.forward_args();
@@ -531,6 +624,8 @@ void refusals(Stream& stream) {
         args.bias_bidirectional = 1;
     });
     forward("bias_bidirectional: got 3", [](Forward args) { args.bias_bidirectional = 3; });
+    forward("sinks: got shape [3]", [](Forward args) { args.sinks.shape[0] = 3; });
+    forward("sinks: got dtype bf16", [](Forward args) { args.sinks.dtype = BF16; });
     forward("bias_max_distance: got 4", [](Forward args) { args.bias_max_distance = 4; });
     backward("lse: got null", [](Backward args) { args.lse.data = nullptr; });
     backward("d_out: got shape", [](Backward args) { args.d_out.shape[0] = 6; });
@@ -539,6 +634,9 @@ void refusals(Stream& stream) {
     backward("d_v: got shape", [](Backward args) { args.d_v.shape[2] = 4; });
     backward("d_bias_table: needed", [](Backward args) { args.d_bias_table.data = nullptr; });
     backward("d_bias_table: got shape", [](Backward args) { args.d_bias_table.shape[0] = 9; });
+    backward("d_sinks: needed", [](Backward args) { args.d_sinks.data = nullptr; });
+    backward("d_sinks: needed", [](Backward args) { args.sinks.data = nullptr; });
+    backward("d_sinks: got shape", [](Backward args) { args.d_sinks.shape[0] = 5; });
     backward("workspace: got null", [](Backward args) { args.workspace.data = nullptr; });
     backward("workspace: needs", [](Backward args) { args.workspace.bytes -= 1; });
 
@@ -565,7 +663,9 @@ int main() {
     lengths(stream);
     heads(stream);
     matrix_tiles(stream);
+    matrix_biases(stream);
     features(stream);
+    sinks(stream);
     long_documents(stream);
     fused(stream);
     for (int32_t dtype : {F32, BF16}) packed(dtype, stream);

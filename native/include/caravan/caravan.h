@@ -394,13 +394,17 @@ CARAVAN_API caravan_status caravan_rope_backward(caravan_stream stream,
  *   allowed: not causal or p(j) <= p(i);  p(i) - p(j) <= window_left;  p(j) - p(i) <= window_right
  *   out_i = sum_j softmax_j(score) v_j;  lse_i = log sum_j exp(score);  a row with no key: out 0,
  *   lse -infinity. Rows of out outside every document are set to 0.
+ * sinks adds exp(sinks[h]) to the soft-max's denominator, as one more key whose value is 0 (OpenAI
+ * 2025, gpt-oss; Xiao et al. 2023, arXiv 2309.17453): lse_i = log(exp(sinks[h]) + sum_j exp(score)),
+ * but still -infinity for a row with no key, whose out stays 0. A sink of -infinity is none.
  * Query head h reads key/value head h / (H / K).
  * bias(d) = bias_table[bucket(d)][h], bucket as in Raffel et al. 2020, arXiv 1910.10683, section 2.1
  * (half of the buckets exact, half logarithmic up to bias_max_distance; split by sign when
  * bias_bidirectional).
  * Sources: Dao et al. 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691.
  *   q [Tq, H, N] . k [Tk, K, N] . v [Tk, K, M] . out [Tq, H, M] float = . lse [H, Tq] f32 = optional
- *   cu_q, cu_k [S + 1] i32, ascending from 0, last at most Tq, Tk . bias_table optional [B, H] f32 */
+ *   cu_q, cu_k [S + 1] i32, ascending from 0, last at most Tq, Tk . bias_table optional [B, H] f32
+ *   sinks optional [H] f32 */
 typedef struct caravan_attention_forward_args {
     int64_t size;
     caravan_tensor q;
@@ -419,10 +423,14 @@ typedef struct caravan_attention_forward_args {
     int32_t window_right; /* keys this far ahead are seen; -1 = no limit */
     int32_t bias_bidirectional;
     int32_t bias_max_distance;
+    caravan_tensor sinks;
 } caravan_attention_forward_args;
 
 /* Gradients of the above. d_q, d_k, d_v have the shapes of q, k, v and are overwritten (0 outside
- * documents); d_bias_table [B, H] f32 +=, present when bias_table is. */
+ * documents); d_bias_table [B, H] f32 +=, present when bias_table is. With the weight of the sink
+ * exp(sinks[h] - lse_i) and delta_i = d_out_i . out_i:
+ *   d_sinks[h] += -sum over i of exp(sinks[h] - lse_i) * delta_i
+ * d_sinks [H] f32 +=, present when sinks is. lse: as the forward pass left it, so with its sinks. */
 typedef struct caravan_attention_backward_args {
     int64_t size;
     caravan_tensor d_out;
@@ -446,6 +454,8 @@ typedef struct caravan_attention_backward_args {
     int32_t window_right;
     int32_t bias_bidirectional;
     int32_t bias_max_distance;
+    caravan_tensor sinks;
+    caravan_tensor d_sinks;
 } caravan_attention_backward_args;
 
 CARAVAN_API caravan_status caravan_attention_forward(caravan_stream stream,

@@ -85,6 +85,7 @@ void check_inputs(const char* op, const Args& args) {
     check.that(args.window_right >= -1, "window_right: got %d, needs at least -1",
                args.window_right);
     check_bias(check, args);
+    if (present(args.sinks)) check.packed("sinks", args.sinks, {CARAVAN_F32}, {heads});
 }
 
 void check_forward(const caravan_attention_forward_args& args, int64_t workspace) {
@@ -127,6 +128,11 @@ void check_backward(const caravan_attention_backward_args& args, int64_t workspa
                    "d_bias_table: got stride %lld on axis 0, needs at least %lld",
                    static_cast<long long>(args.d_bias_table.stride[0]),
                    static_cast<long long>(args.d_bias_table.shape[1]));
+    }
+    check.that(present(args.sinks) == present(args.d_sinks),
+               "d_sinks: needed with sinks, and only then");
+    if (present(args.d_sinks)) {
+        check.packed("d_sinks", args.d_sinks, {CARAVAN_F32}, {args.q.shape[1]});
     }
     check.buffer("workspace", args.workspace, workspace);
 }

@@ -1,5 +1,6 @@
-// The one thread pool of the library: a CPU stream owns one. Work is cut into tasks whose number and
-// borders depend on the shapes alone, never on the number of threads, so that results do not either.
+// The one thread pool of the library: a CPU stream owns one. Work is cut into tasks whose number
+// and borders depend on the shapes alone, never on the number of threads, so that results do not
+// either.
 #pragma once
 
 #include <atomic>
@@ -23,11 +24,13 @@ class Pool {
 
     int threads() const { return static_cast<int>(scratch_.size()); }
 
-    // CARAVAN_CPU_SCRATCH_BYTES of 64-byte aligned memory for the thread `thread` of a running task.
+    // CARAVAN_CPU_SCRATCH_BYTES of 64-byte aligned memory for the thread `thread` of a running
+    // task.
     void* scratch(int thread) const { return scratch_[static_cast<size_t>(thread)]; }
 
     // Calls body(task, thread) once for every task in 0 .. tasks-1 and returns when all are done.
-    // Tasks are taken in ascending order by whichever thread is free. The first exception is rethrown.
+    // Tasks are taken in ascending order by whichever thread is free. The first exception is
+    // rethrown.
     template <typename Body>
     void run(int64_t tasks, Body&& body) {
         using Callable = std::remove_reference_t<Body>;

@@ -73,6 +73,23 @@ void soften(int64_t keys, float* scores, const float* tile_largest, const QueryT
     }
 }
 
+// What makes an output of the sum that a row has found, and its log-sum-exp.
+struct Finish {
+    float factor, lse;
+};
+
+// largest, total: of the row's scores and of their exponentials below it. The sink of the head, if
+// there is one, joins them here.
+Finish finish_row(const Attention& a, int64_t head, float largest, float total) {
+    if (total == 0) return {0, -kInfinity};
+    if (a.sinks == nullptr) return {1 / total, largest + std::log(total)};
+    const float sink = a.sinks[head];
+    const float most = std::max(largest, sink);
+    const float shrink = std::exp(largest - most);
+    total = total * shrink + std::exp(sink - most);
+    return {shrink / total, most + std::log(total)};
+}
+
 // Writes the rows [query, query + queries) of a head; keys = none.
 template <typename T>
 void write_nothing(const Attention& a, const caravan_attention_forward_args& args, int64_t row,
@@ -134,12 +151,11 @@ void end_tile(const Attention& a, const caravan_attention_forward_args& args,
     const int64_t row = document.first_query + tile.query;
     if (!tile.begun) return write_nothing<T>(a, args, row, tile.queries, head);
     for (int64_t i = 0; i < tile.queries; ++i) {
-        const float total = tile.total[i];
+        const Finish finish = finish_row(a, head, tile.largest[i], tile.total[i]);
         if (args.lse.data != nullptr) {
-            data<float>(args.lse)[head * args.lse.stride[0] + row + i] =
-                total == 0 ? -kInfinity : tile.largest[i] + std::log(total);
+            data<float>(args.lse)[head * args.lse.stride[0] + row + i] = finish.lse;
         }
-        tile.total[i] = total == 0 ? 0 : 1 / total;
+        tile.total[i] = finish.factor;
     }
     store_rows(tile.out, padded(a.value_width), tile.queries, a.value_width, tile.total,
                head_row<T>(args.out, row, head), args.out.stride[0]);
@@ -197,13 +213,11 @@ void write_found(const Attention& a, const caravan_attention_forward_args& args,
     for (int64_t r = 0; r < document.queries * a.group; ++r) {
         const int64_t row = document.first_query + r / a.group;
         const int64_t head = kv_head * a.group + r % a.group;
-        const float total = found.total[r];
-        const float factor = total == 0 ? 0 : 1 / total;
-        store_rows(found.out + r * found.ld, found.ld, 1, a.value_width, &factor,
+        const Finish finish = finish_row(a, head, found.largest[r], found.total[r]);
+        store_rows(found.out + r * found.ld, found.ld, 1, a.value_width, &finish.factor,
                    head_row<T>(args.out, row, head), args.out.stride[0]);
         if (args.lse.data == nullptr) continue;
-        data<float>(args.lse)[head * args.lse.stride[0] + row] =
-            total == 0 ? -kInfinity : found.largest[r] + std::log(total);
+        data<float>(args.lse)[head * args.lse.stride[0] + row] = finish.lse;
     }
 }
 

@@ -34,6 +34,7 @@ struct Attention {
     const float* bias_table;
     int64_t bias_stride, bias_buckets;
     RelativeBuckets buckets;
+    const float* sinks;  // of each head, or null
 
     Document document(int64_t s) const {
         return {cu_q[s], int64_t{cu_q[s + 1]} - cu_q[s], cu_k[s], int64_t{cu_k[s + 1]} - cu_k[s]};
@@ -79,6 +80,7 @@ Attention attention_of(const Args& args) {
         a.buckets =
             RelativeBuckets(a.bias_buckets, args.bias_bidirectional != 0, args.bias_max_distance);
     }
+    a.sinks = data<float>(args.sinks);
     return a;
 }
 

@@ -2,10 +2,12 @@
 // scores and delta_i = d_out_i . out_i:
 //   dV = P^T dO     dP = dO V^T     dS = P * (dP - delta), times the slope of the soft-cap
 //   dQ = scale dS K     dK = scale dS^T Q     d_bias[bucket] = sum of P * (dP - delta)
+//   d_sink = -sum of exp(sink - lse) * delta
 // A task owns a run of keys of one key/value head: it keeps their d_k and d_v in scratch while it
 // goes over the queries of all heads that share them, in a fixed order. A document of several such
 // runs has a copy of d_q for each, added up in order at the end.
 #include <algorithm>
+#include <cmath>
 #include <type_traits>
 
 #include "cpu/attention.h"
@@ -38,6 +40,16 @@ struct Keys {
     float *k, *v, *d_k, *d_v;  // [keys][padded width]
 };
 
+// The sum of the products of n elements: of a stored row, and of one in float or stored.
+template <typename T, typename U>
+float dot(const T* x, const U* y, int64_t n) {
+    Vec sum = {};
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) sum += load(x + i) * load(y + i);
+    if (i < n) sum += load_part(x + i, n - i) * load_part(y + i, n - i);
+    return reduce_add(sum);
+}
+
 template <typename T>
 void load_queries(const Attention& a, const Args& args, const Document& document, int64_t head,
                   int64_t query, int64_t queries, const Queries& to) {
@@ -56,16 +68,7 @@ void load_queries(const Attention& a, const Args& args, const Document& document
         to.delta[i] = 0;
     }
     for (int64_t i = 0; i < queries; ++i) {
-        const T* from = out + i * args.out.stride[0];
-        Vec sum = {};
-        int64_t m = 0;
-        for (; m + kLanes <= a.value_width; m += kLanes) {
-            sum += load(from + m) * load(to.d_out + i * value_ld + m);
-        }
-        if (m < a.value_width) {
-            sum += load_part(from + m, a.value_width - m) * load(to.d_out + i * value_ld + m);
-        }
-        to.delta[i] = reduce_add(sum);
+        to.delta[i] = dot(out + i * args.out.stride[0], to.d_out + i * value_ld, a.value_width);
     }
 }
 
@@ -232,6 +235,20 @@ void add_bias_sums(const Attention& a, const Args& args, const float* sums, int6
     }
 }
 
+// d_sinks += over all rows of a head in their order.
+template <typename T>
+void add_sink_sum(const Attention& a, const Args& args, int64_t head) {
+    const float* lse = data<float>(args.lse) + head * args.lse.stride[0];
+    double sum = 0;
+    for (int64_t row = 0; row < a.cu_q[a.documents]; ++row) {
+        if (lse[row] == -kInfinity) continue;
+        const float delta = dot(head_row<T>(args.out, row, head),
+                                head_row<T>(args.d_out, row, head), a.value_width);
+        sum += static_cast<double>(std::exp(a.sinks[head] - lse[row])) * delta;
+    }
+    data<float>(args.d_sinks)[head] -= static_cast<float>(sum);
+}
+
 }  // namespace
 
 void attention_backward(Pool& pool, const Args& args) {
@@ -279,6 +296,9 @@ void attention_backward(Pool& pool, const Args& args) {
                 zero_rows(head_row<T>(args.d_q, row, h), args.d_q.stride[0], rows, a.width);
             }
         });
+        if (a.sinks != nullptr) {
+            pool.run(a.heads, [&](int64_t head, int) { add_sink_sum<T>(a, args, head); });
+        }
         const int64_t queries = a.cu_q[a.documents], keys = a.cu_k[a.documents];
         for (int64_t h = 0; h < a.heads; ++h) {
             zero_rows(head_row<T>(args.d_q, queries, h), args.d_q.stride[0], a.query_rows - queries,

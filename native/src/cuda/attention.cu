@@ -37,11 +37,15 @@ void attention_backward(tile::Launcher& launcher, const caravan_attention_backwa
     const AttentionConfig config = attention_config(args, launcher.target().capability);
     switch (config.route) {
         case AttentionRoute::kPlain:
-            return attention_plain_backward(launcher, args);
+            attention_plain_backward(launcher, args);
+            break;
         case AttentionRoute::kMma:
         case AttentionRoute::kSm90:
-            return attention_mma_backward(launcher, args, config.widths);
+            attention_mma_backward(launcher, args, config.widths);
+            break;
     }
+    // Every route leaves delta at the front of the workspace.
+    attention_sink_sum(launcher, args, data<float>(args.workspace));
 }
 
 }  // namespace cuda

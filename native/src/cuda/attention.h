@@ -13,13 +13,20 @@ void attention_plain_forward(tile::Launcher& launcher, const caravan_attention_f
 void attention_plain_backward(tile::Launcher& launcher,
                               const caravan_attention_backward_args& args);
 
-// bf16 without bias. The route by wgmma serves sm_90a.
+// bf16. The route by wgmma serves sm_90a, without bias and up to widths of 128.
 void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                            AttentionWidths widths);
 void attention_forward_sm90(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                             AttentionWidths widths);
 void attention_mma_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args,
                             AttentionWidths widths);
+
+// What every route ends with: d_bias_table += the sums [slots, heads, buckets] over slots, and
+// d_sinks += from delta [heads, query rows], the sums of d_out * out.
+void attention_bias_sum(tile::Launcher& launcher, const caravan_attention_backward_args& args,
+                        const float* sums, int64_t slots);
+void attention_sink_sum(tile::Launcher& launcher, const caravan_attention_backward_args& args,
+                        const float* delta);
 
 }  // namespace cuda
 }  // namespace caravan

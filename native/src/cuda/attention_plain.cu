@@ -101,14 +101,26 @@ __global__ void __launch_bounds__(kThreads) attention_plain_fwd_kernel(Forward<T
         accumulate<Weights::kRows>(sums, rows_of(a.v, key_row, kv_head, document.keys - key), first,
                                    rules.value_width, arrays);
     }
+    float factor[kEach], lse[kEach];
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+        factor[i] = most[i] == -INFINITY ? 0.0f : 1 / total[i];
+        lse[i] = most[i] == -INFINITY ? -INFINITY : most[i] + logf(total[i]);
+        if (rules.sinks == nullptr || most[i] == -INFINITY) continue;
+        const float sink = rules.sinks[head];
+        const float next = tile::Max{}(most[i], sink);
+        const float shrink = expf(most[i] - next);
+        const float all = total[i] * shrink + expf(sink - next);
+        factor[i] = shrink / all;
+        lse[i] = next + logf(all);
+    }
     store<Weights::kRows>(sums, a.out.at(row, head), a.out.row, rows, first, rules.value_width,
-                          [&](int i) { return most[i] == -INFINITY ? 0.0f : 1 / total[i]; });
+                          [&](int i) { return factor[i]; });
     if (a.lse != nullptr && first_columns && threadIdx.x % kAcross == 0) {
 #pragma unroll
         for (int i = 0; i < kEach; ++i) {
             if (score_row(i) >= rows) continue;
-            a.lse[head * a.lse_stride + row + score_row(i)] =
-                most[i] == -INFINITY ? -INFINITY : most[i] + logf(total[i]);
+            a.lse[head * a.lse_stride + row + score_row(i)] = lse[i];
         }
     }
 }
@@ -302,20 +314,6 @@ __global__ void __launch_bounds__(kThreads) attention_plain_bwd_kv_kernel(Backwa
                                 rules.value_width, as_is);
 }
 
-// d_bias[bucket][head] += the sum over slots: a warp for each.
-__global__ void __launch_bounds__(kThreads)
-    attention_bias_sum_kernel(const float* sums, int64_t slots, int heads, int buckets,
-                              float* d_bias, int64_t stride) {
-    const int lane = threadIdx.x % tile::kWarp;
-    const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / tile::kWarp;
-    const int64_t each = int64_t{heads} * buckets;
-    if (at >= each) return;
-    float sum = 0;
-    for (int64_t slot = lane; slot < slots; slot += tile::kWarp) sum += sums[slot * each + at];
-    sum = tile::warp_sum(sum);
-    if (lane == 0) d_bias[at % buckets * stride + at / buckets] += sum;
-}
-
 unsigned grid_extent(int64_t count) { return static_cast<unsigned>(count); }
 
 int64_t column_blocks(int64_t columns) { return (columns + kColumns - 1) / kColumns; }
@@ -378,11 +376,7 @@ void attention_plain_backward(tile::Launcher& launcher,
             grid(key_slots, rules.heads / rules.group, std::max(rules.width, rules.value_width)),
             a);
         if (rules.bias_table != nullptr) {
-            const int64_t each = int64_t{rules.heads} * rules.bias_buckets;
-            launcher.run(attention_bias_sum_kernel,
-                         tile::config((each + kWarps - 1) / kWarps, kThreads), a.bias_sums,
-                         query_slots, rules.heads, rules.bias_buckets,
-                         data<float>(args.d_bias_table), row_stride(args.d_bias_table));
+            attention_bias_sum(launcher, args, a.bias_sums, query_slots);
         }
     });
 }

@@ -39,6 +39,7 @@ struct AttentionRules {
     int64_t bias_stride;
     int32_t bias_buckets;
     RelativeBuckets buckets;
+    const float* sinks;  // of each head; null for none
 };
 
 template <typename Args>
@@ -71,6 +72,7 @@ AttentionRules attention_rules(const Args& args) {
         rules.buckets = RelativeBuckets(rules.bias_buckets, args.bias_bidirectional != 0,
                                         args.bias_max_distance);
     }
+    rules.sinks = data<float>(args.sinks);
     return rules;
 }
 

@@ -170,13 +170,15 @@ struct Band {
 
 // From products of queries and keys to scores times log2(e), so that weights are powers of 2.
 // Without a cap scores are products times scale; with one, cap * tanh(products * bend), and scale
-// is 1.
+// is 1; with a bias, products times unbiased and the bias, and scale is 1. There is no cap beside a
+// bias.
 struct Scores {
-    float scale, cap, bend;
+    float scale, unbiased, cap, bend;
 
     Scores() = default;
     explicit Scores(const AttentionRules& rules)
-        : scale(rules.soft_cap > 0 ? 1.0f : rules.scale * kLog2E),
+        : scale(rules.soft_cap > 0 || rules.bias_table != nullptr ? 1.0f : rules.scale * kLog2E),
+          unbiased(rules.scale * kLog2E),
           cap(rules.soft_cap * kLog2E),
           bend(rules.soft_cap > 0 ? rules.scale / rules.soft_cap : 0.0f) {}
 };
@@ -251,6 +253,7 @@ __device__ __forceinline__ void store_forward(const Forward& a, const Place& pla
                                               int warp_row, const float (&sums)[kM][kN][4],
                                               const float (&base)[kM][2], float (&total)[kM][2],
                                               const Tile<kWidth>& stage) {
+    float factor[kM][2], lse[kM][2];
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
@@ -258,11 +261,20 @@ __device__ __forceinline__ void store_forward(const Forward& a, const Place& pla
             float& sum = total[m][half];
             sum += __shfl_xor_sync(tile::kFullMask, sum, 1);
             sum += __shfl_xor_sync(tile::kFullMask, sum, 2);
+            float next = base[m][half], shrink = 1;
+            if (a.rules.sinks != nullptr && sum != 0) {
+                const float sink = a.rules.sinks[head] * kLog2E;
+                next = fmaxf(next, sink);
+                shrink = tile::exp2_flushed(base[m][half] - next);
+                sum = sum * shrink + tile::exp2_flushed(sink - next);
+            }
+            factor[m][half] = sum == 0 ? 0.0f : shrink / sum;
+            lse[m][half] = sum == 0 ? -INFINITY : next * kLn2 + logf(sum);
         }
     }
     store_rows(sums, stage, a.out.at(place.query_row + warp_row, head), a.out.row,
                place.rows - warp_row, a.rules.value_width,
-               [&](int m, int half) { return total[m][half] == 0 ? 0.0f : 1 / total[m][half]; });
+               [&](int m, int half) { return factor[m][half]; });
     if (a.lse == nullptr || lane() % 4 != 0) return;
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
@@ -270,8 +282,7 @@ __device__ __forceinline__ void store_forward(const Forward& a, const Place& pla
         for (int half = 0; half < 2; ++half) {
             const int row = warp_row + m * 16 + half * 8 + lane() / 4;
             if (row >= place.rows) continue;
-            a.lse[head * a.lse_stride + place.query_row + row] =
-                total[m][half] == 0 ? -INFINITY : base[m][half] * kLn2 + logf(total[m][half]);
+            a.lse[head * a.lse_stride + place.query_row + row] = lse[m][half];
         }
     }
 }

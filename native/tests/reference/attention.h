@@ -22,6 +22,7 @@ struct Attention {
     int64_t buckets = 0;  // of the bias; 0 for none
     bool bidirectional = false;
     int64_t max_distance = 0;
+    std::vector<double> sinks;  // of each head; empty for none
 
     // How many logarithmic borders the distance has reached: border b lies at
     // exact * (max_distance / exact) ^ (b / logarithmic buckets).
@@ -49,8 +50,8 @@ struct Attention {
 
 template <typename Real>
 struct AttentionResult {
-    std::vector<Real> out, lse;               // forward
-    std::vector<Real> d_q, d_k, d_v, d_bias;  // backward
+    std::vector<Real> out, lse;                        // forward
+    std::vector<Real> d_q, d_k, d_v, d_bias, d_sinks;  // backward
 };
 
 namespace detail {
@@ -131,6 +132,11 @@ AttentionResult<Real> attention_forward(const Attention& a, const std::vector<do
             Real most = -std::numeric_limits<Real>::infinity(), total = 0;
             for (Real score : scores) most = std::max(most, score);
             if (std::isinf(most)) return;
+            if (!a.sinks.empty()) {
+                const auto sink = static_cast<Real>(a.sinks[static_cast<size_t>(h)]);
+                most = std::max(most, sink);
+                total = std::exp(sink - most);
+            }
             for (Real score : scores) total += std::exp(score - most);
             for (size_t j = 0; j < scores.size(); ++j) {
                 const Real weight = keep(std::exp(scores[j] - most) / total);
@@ -146,7 +152,7 @@ AttentionResult<Real> attention_forward(const Attention& a, const std::vector<do
     return result;
 }
 
-// out_, lse_: as the forward pass stored them. d_bias counts from 0.
+// out_, lse_: as the forward pass stored them. d_bias and d_sinks count from 0.
 template <typename Real, typename Keep = detail::Exact>
 AttentionResult<Real> attention_backward(
     const Attention& a, const std::vector<double>& q_, const std::vector<double>& k_,
@@ -161,6 +167,7 @@ AttentionResult<Real> attention_backward(
     result.d_k.assign(k.size(), 0);
     result.d_v.assign(v.size(), 0);
     result.d_bias.assign(bias.size(), 0);
+    result.d_sinks.assign(a.sinks.size(), 0);
     detail::each_query<Real>(
         a, q, k, bias,
         [&](int64_t h, int64_t kv, int64_t row, int64_t first_key, int64_t position,
@@ -171,12 +178,18 @@ AttentionResult<Real> attention_backward(
             for (size_t d = 0; d < static_cast<size_t>(a.value_width); ++d) {
                 delta += d_out[at_out + d] * out[at_out + d];
             }
+            const Real row_lse = lse[static_cast<size_t>(h * a.tq + row)];
+            if (!a.sinks.empty() && !std::isinf(row_lse)) {
+                const auto head = static_cast<size_t>(h);
+                result.d_sinks[head] -=
+                    std::exp(static_cast<Real>(a.sinks[head]) - row_lse) * delta;
+            }
             for (size_t j = 0; j < scores.size(); ++j) {
                 if (std::isinf(scores[j])) continue;
                 const int64_t key = first_key + static_cast<int64_t>(j);
                 const auto at_k = static_cast<size_t>((key * a.kv_heads + kv) * a.width);
                 const auto at_v = static_cast<size_t>((key * a.kv_heads + kv) * a.value_width);
-                const Real weight = std::exp(scores[j] - lse[static_cast<size_t>(h * a.tq + row)]);
+                const Real weight = std::exp(scores[j] - row_lse);
                 Real d_weight = 0;
                 for (size_t d = 0; d < static_cast<size_t>(a.value_width); ++d) {
                     d_weight += d_out[at_out + d] * v[at_v + d];

@@ -35,7 +35,7 @@ final class Heads {
   }
 
   KernelCall forward() {
-    return Attention.forward(q, k, v, out, lse, documents, documents, null, options);
+    return Attention.forward(q, k, v, out, lse, documents, documents, null, null, options);
   }
 
   /** The backward, on the output and the statistics that the forward has just made. */
@@ -51,9 +51,11 @@ final class Heads {
         documents,
         documents,
         null,
+        null,
         bed.output(t, d.tokens(), d.heads(), d.headDim()),
         bed.output(t, d.tokens(), d.kvHeads(), d.headDim()),
         bed.output(t, d.tokens(), d.kvHeads(), d.headDim()),
+        null,
         null,
         options);
   }

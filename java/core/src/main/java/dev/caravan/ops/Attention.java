@@ -5,18 +5,25 @@ import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.TensorType;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
  * Fused attention over packed documents. Inputs: q [Tq, H, N], k [Tk, K, N], v [Tk, K, M], where the
- * documents begin among the queries and among the keys (i32 [S + 1] each), and the relative-position
- * table f32 [buckets, H] where there is one. Outputs: out [Tq, H, M], log-sum-exp f32 [H, Tq]. The
- * meaning of every setting is in caravan.h.
+ * documents begin among the queries and among the keys (i32 [S + 1] each), the relative-position table
+ * f32 [buckets, H] where there is one, and the sinks f32 [H] where there are any. Outputs: out [Tq, H,
+ * M], log-sum-exp f32 [H, Tq]. The meaning of every setting is in caravan.h.
  *
  * @param options masks, scale, soft-cap, bias
- * @param biased the last input is there
+ * @param biased the table is there
+ * @param sinking the sinks are there
  */
-public record Attention(Options options, boolean biased) implements Op {
+public record Attention(Options options, boolean biased, boolean sinking) implements Op {
+  /** Without sinks. */
+  public Attention(Options options, boolean biased) {
+    this(options, biased, false);
+  }
+
   @Override
   public String name() {
     return "attention";
@@ -37,6 +44,9 @@ public record Attention(Options options, boolean biased) implements Op {
     if (biased) {
       Shapes.need("bias", in.get(5), Shapes.ANY, q.dim(1));
     }
+    if (sinking) {
+      Shapes.need("sinks", in.get(biased ? 6 : 5), q.dim(1));
+    }
     return List.of(
         new TensorType(q.dtype(), q.dim(0), q.dim(1), v.dim(2)),
         TensorType.f32(q.dim(1), q.dim(0)));
@@ -45,23 +55,26 @@ public record Attention(Options options, boolean biased) implements Op {
   @Override
   public void backward(Node node, Gradients gradients) {
     Tensor d = gradients.of(node.out(0));
-    Tensor[] inputs = new Tensor[biased ? 10 : 8];
-    inputs[0] = d;
+    List<Tensor> inputs = new ArrayList<>();
+    inputs.add(d);
     for (int i = 0; i < 5; i++) {
-      inputs[1 + i] = node.in(i);
+      inputs.add(node.in(i));
     }
-    inputs[6] = node.out(0);
-    inputs[7] = node.out(1);
-    if (biased) {
-      inputs[8] = node.in(5);
-      inputs[9] = gradients.owned(node.in(5));
+    inputs.add(node.out(0));
+    inputs.add(node.out(1));
+    List<Tensor> learned = new ArrayList<>();
+    for (int i = 5; i < 5 + (biased ? 1 : 0) + (sinking ? 1 : 0); i++) {
+      learned.add(node.in(i));
+      inputs.add(node.in(i));
+      inputs.add(gradients.owned(node.in(i)));
     }
-    List<Tensor> made = gradients.emit(new Backward(options, biased), inputs);
+    List<Tensor> made =
+        gradients.emit(new Backward(options, biased, sinking), inputs.toArray(Tensor[]::new));
     for (int i = 0; i < 3; i++) {
       gradients.add(node.in(i), made.get(i));
     }
-    if (biased) {
-      gradients.set(node.in(5), made.get(3));
+    for (int i = 0; i < learned.size(); i++) {
+      gradients.set(learned.get(i), made.get(3 + i));
     }
   }
 
@@ -80,14 +93,21 @@ public record Attention(Options options, boolean biased) implements Op {
         memory.ref(node.in(3)),
         memory.ref(node.in(4)),
         biased ? memory.ref(node.in(5)) : null,
+        sinking ? memory.ref(node.in(biased ? 6 : 5)) : null,
         options);
   }
 
   /**
-   * Gradient. Inputs: d_out, q, k, v, cu_q, cu_k, out, log-sum-exp, and with a bias its table and the
-   * table's gradient, added to in place. Outputs: d_q, d_k, d_v, and the table's gradient.
+   * Gradient. Inputs: d_out, q, k, v, cu_q, cu_k, out, log-sum-exp, then the table and the table's
+   * gradient, added to in place, with a bias, and the same of the sinks. Outputs: d_q, d_k, d_v, and
+   * the gradients that were added to.
    */
-  public record Backward(Options options, boolean biased) implements Op {
+  public record Backward(Options options, boolean biased, boolean sinking) implements Op {
+    /** Without sinks. */
+    public Backward(Options options, boolean biased) {
+      this(options, biased, false);
+    }
+
     @Override
     public String name() {
       return "attention_backward";
@@ -95,15 +115,19 @@ public record Attention(Options options, boolean biased) implements Op {
 
     @Override
     public List<TensorType> outputs(List<Tensor> in) {
-      TensorType q = in.get(1).type();
-      TensorType k = in.get(2).type();
-      TensorType v = in.get(3).type();
-      return biased ? List.of(q, k, v, in.get(9).type()) : List.of(q, k, v);
+      List<TensorType> types = new ArrayList<>();
+      for (int i = 1; i <= 3; i++) {
+        types.add(in.get(i).type());
+      }
+      for (int i = 9; i < in.size(); i += 2) {
+        types.add(in.get(i).type());
+      }
+      return types;
     }
 
     @Override
     public int inPlace(int output) {
-      return output == 3 ? 9 : NO_ALIAS;
+      return output >= 3 ? 2 * output + 3 : NO_ALIAS;
     }
 
     @Override
@@ -112,6 +136,7 @@ public record Attention(Options options, boolean biased) implements Op {
     }
 
     private KernelCall call(Node node, Addresses memory) {
+      int sinks = biased ? 10 : 8;
       return dev.caravan.kernels.Attention.backward(
           memory.ref(node.in(0)),
           memory.ref(node.in(1)),
@@ -122,10 +147,12 @@ public record Attention(Options options, boolean biased) implements Op {
           memory.ref(node.in(4)),
           memory.ref(node.in(5)),
           biased ? memory.ref(node.in(8)) : null,
+          sinking ? memory.ref(node.in(sinks)) : null,
           memory.ref(node.out(0)),
           memory.ref(node.out(1)),
           memory.ref(node.out(2)),
           biased ? memory.ref(node.in(9)) : null,
+          sinking ? memory.ref(node.in(sinks + 1)) : null,
           options);
     }
   }

@@ -4,6 +4,7 @@ import dev.caravan.graph.OpCase.Builder;
 import dev.caravan.kernels.Attention.Options;
 import dev.caravan.ops.Attention;
 import dev.caravan.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
 
@@ -82,8 +83,8 @@ final class AttentionCases {
   }
 
   /**
-   * A relative-position table. It is float32 whatever the storage, so these cases are of float32
-   * only.
+   * A relative-position table, and sinks. They are float32 whatever the storage, so these cases are
+   * of float32 only.
    */
   static List<Function<Builder, OpCase>> biased() {
     Options decoder = new Options(SCALE, 0, true, -1, -1, false, 6);
@@ -92,7 +93,27 @@ final class AttentionCases {
     return List.of(
         b -> biased(b, "attention, relative positions before the query", decoder),
         b -> biased(b, "attention, relative positions on both sides", encoder),
-        b -> biased(b, "attention, relative positions, soft cap, window", capped));
+        b -> biased(b, "attention, relative positions, soft cap, window", capped),
+        b -> sinking(b, "attention, sinks", Options.causal(SCALE), false),
+        b -> sinking(b, "attention, sinks and relative positions", decoder, true));
+  }
+
+  private static OpCase sinking(Builder b, String name, Options options, boolean biased) {
+    Tensor documents = b.ints("documents", PACKED);
+    List<Tensor> inputs =
+        new ArrayList<>(
+            List.of(
+                b.activation("q", 12, 4, 6),
+                b.activation("k", 12, 2, 6),
+                b.activation("v", 12, 2, 5),
+                documents,
+                documents));
+    if (biased) {
+      inputs.add(b.weight("table", 8, 4));
+    }
+    inputs.add(b.weight("sinks", 4));
+    return b.loss(
+        name, b.first(new Attention(options, biased, true), inputs.toArray(Tensor[]::new)));
   }
 
   private static OpCase biased(Builder b, String name, Options options) {

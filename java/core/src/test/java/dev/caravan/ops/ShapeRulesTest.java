@@ -82,6 +82,11 @@ class ShapeRulesTest {
             f(5, 4, 7),
             f(4, 5)),
         fit(
+            new Attention(CAUSAL, false, true),
+            List.of(f(5, 4, 8), f(6, 2, 8), f(6, 2, 7), i(3), i(3), f(4)),
+            f(5, 4, 7),
+            f(4, 5)),
+        fit(
             new Attention.Backward(CAUSAL, false),
             List.of(
                 f(5, 4, 7), f(5, 4, 8), f(6, 2, 8), f(6, 2, 7), i(3), i(3), f(5, 4, 7), f(4, 5)),
@@ -159,6 +164,15 @@ class ShapeRulesTest {
         f(5, 2, 8),
         i(2),
         i(2));
+    assertMessage(
+        "sinks: got f32[3], needs [2]",
+        new Attention(CAUSAL, false, true),
+        f(5, 2, 8),
+        f(5, 2, 8),
+        f(5, 2, 8),
+        i(2),
+        i(2),
+        f(3));
     assertMessage(
         "got chunks of 0 rows, needs at least 1",
         new LinearCrossEntropy(0),

@@ -67,6 +67,7 @@ public final class Attention {
    * @param cuK i32 [S + 1], the same for keys
    * @param biasTable f32 [B, H] or null: added to scores by distance. Source: Raffel et al. 2020,
    *     arXiv 1910.10683, section 2.1
+   * @param sinks f32 [H] or null: exp(sinks[h]) joins the soft-max's denominator, and so lse
    */
   public static KernelCall forward(
       TensorRef q,
@@ -77,6 +78,7 @@ public final class Attention {
       TensorRef cuQ,
       TensorRef cuK,
       TensorRef biasTable,
+      TensorRef sinks,
       Options options) {
     caravan_attention_forward_args args = zeroed(new caravan_attention_forward_args());
     set(args.q(), q);
@@ -87,6 +89,7 @@ public final class Attention {
     set(args.cu_q(), cuQ);
     set(args.cu_k(), cuK);
     set(args.bias_table(), biasTable);
+    set(args.sinks(), sinks);
     args.scale(options.scale)
         .soft_cap(options.softCap)
         .causal(options.causal ? 1 : 0)
@@ -108,6 +111,7 @@ public final class Attention {
    * @param dOut float [Tq, H, M]
    * @param dQ float [Tq, H, N] =, 0 outside documents; dK and dV likewise, in the shapes of k and v
    * @param dBiasTable f32 [B, H] +=, present when {@code biasTable} is
+   * @param dSinks f32 [H] +=, present when {@code sinks} is
    */
   public static KernelCall backward(
       TensorRef dOut,
@@ -119,10 +123,12 @@ public final class Attention {
       TensorRef cuQ,
       TensorRef cuK,
       TensorRef biasTable,
+      TensorRef sinks,
       TensorRef dQ,
       TensorRef dK,
       TensorRef dV,
       TensorRef dBiasTable,
+      TensorRef dSinks,
       Options options) {
     caravan_attention_backward_args args = zeroed(new caravan_attention_backward_args());
     set(args.d_out(), dOut);
@@ -134,10 +140,12 @@ public final class Attention {
     set(args.cu_q(), cuQ);
     set(args.cu_k(), cuK);
     set(args.bias_table(), biasTable);
+    set(args.sinks(), sinks);
     set(args.d_q(), dQ);
     set(args.d_k(), dK);
     set(args.d_v(), dV);
     set(args.d_bias_table(), dBiasTable);
+    set(args.d_sinks(), dSinks);
     args.scale(options.scale)
         .soft_cap(options.softCap)
         .causal(options.causal ? 1 : 0)

@@ -89,7 +89,7 @@ class AttentionTest {
     TensorRef out = arena.poisoned(TOKENS, HEADS, WIDTH);
     TensorRef lse = arena.poisoned(HEADS, TOKENS);
     TensorRef cu = arena.ints(0, 2, 5, 5);
-    arena.run(Attention.forward(q, k, v, out, lse, cu, cu, null, options));
+    arena.run(Attention.forward(q, k, v, out, lse, cu, cu, null, null, options));
     double[] logs = new double[HEADS * TOKENS];
     assertNear(reference(values(q), values(k), values(v), logs, options), out);
     assertNear(logs, lse);
@@ -98,7 +98,7 @@ class AttentionTest {
     TensorRef dQ = arena.poisoned(TOKENS, HEADS, WIDTH);
     TensorRef dK = arena.poisoned(TOKENS, 1, WIDTH);
     TensorRef dV = arena.poisoned(TOKENS, 1, WIDTH);
-    arena.run(Attention.backward(dOut, q, k, v, out, lse, cu, cu, null, dQ, dK, dV, null, options));
+    arena.run(Attention.backward(dOut, q, k, v, out, lse, cu, cu, null, null, dQ, dK, dV, null, null, options));
     double[][] inputs = {values(q), values(k), values(v)};
     TensorRef[] gradients = {dQ, dK, dV};
     for (int input = 0; input < 3; input++) {
@@ -136,7 +136,7 @@ class AttentionTest {
     TensorRef cu = arena.ints(0, 2);
     TensorRef table = arena.floats(new long[] {4, 1}, 0.5, -1, 7, 7);
     Attention.Options options = new Attention.Options(1, 0, true, -1, -1, false, 8);
-    arena.run(Attention.forward(q, k, v, out, lse, cu, cu, table, options));
+    arena.run(Attention.forward(q, k, v, out, lse, cu, cu, table, null, options));
     double share = Math.exp(0.5) / (Math.exp(0.5) + Math.exp(-1));
     double[] expected = values(v);
     for (int n = 0; n < WIDTH; n++) {
@@ -157,10 +157,12 @@ class AttentionTest {
             cu,
             cu,
             table,
+            null,
             arena.poisoned(2, 1, WIDTH),
             arena.poisoned(2, 1, WIDTH),
             arena.poisoned(2, 1, WIDTH),
             dTable,
+            null,
             options));
     double difference = 0;
     for (int n = 0; n < WIDTH; n++) {
@@ -168,6 +170,49 @@ class AttentionTest {
     }
     double slope = share * (1 - share) * difference;
     assertNear(new double[] {slope, -slope, 0, 0}, dTable);
+  }
+
+  @Test
+  void aSinkTakesItsShareOfTheWeights() {
+    // Two keys with scores of 0 and a sink of log 2: each has a quarter, the sink a half.
+    TensorRef q = arena.zeros(DType.F32, 1, 1, WIDTH);
+    TensorRef k = arena.zeros(DType.F32, 2, 1, WIDTH);
+    TensorRef v = arena.random(2, 1, WIDTH);
+    TensorRef out = arena.poisoned(1, 1, WIDTH);
+    TensorRef lse = arena.poisoned(1, 1);
+    TensorRef one = arena.ints(0, 1);
+    TensorRef two = arena.ints(0, 2);
+    TensorRef sinks = arena.floats(new long[] {1}, Math.log(2));
+    Attention.Options options = Attention.Options.causal(1);
+    arena.run(Attention.forward(q, k, v, out, lse, one, two, null, sinks, options));
+    double[] expected = new double[WIDTH];
+    for (int n = 0; n < WIDTH; n++) {
+      expected[n] = (values(v)[n] + values(v)[WIDTH + n]) / 4;
+    }
+    assertNear(expected, out);
+    assertNear(new double[] {Math.log(4)}, lse);
+
+    TensorRef dOut = arena.random(1, 1, WIDTH);
+    TensorRef dSinks = arena.zeros(DType.F32, 1);
+    arena.run(
+        Attention.backward(
+            dOut,
+            q,
+            k,
+            v,
+            out,
+            lse,
+            one,
+            two,
+            null,
+            sinks,
+            arena.poisoned(1, 1, WIDTH),
+            arena.poisoned(2, 1, WIDTH),
+            arena.poisoned(2, 1, WIDTH),
+            null,
+            dSinks,
+            options));
+    assertNear(new double[] {-dot(expected, dOut) / 2}, dSinks);
   }
 
   @Test

@@ -131,7 +131,36 @@ class AttentionTest {
                         2,
                         16,
                         16,
-                        causal.window(20, -1).capped(3).biased(16, 40))));
+                        causal.window(20, -1).capped(3).biased(16, 40)),
+                    // sinks: with rows that see no key, windows and everything else; decoding
+                    new Case(type, Documents.of(70, 9), 3, 4, 2, 64, 64, causal.sinking()),
+                    new Case(
+                        type,
+                        new Documents(List.of(5, 3, 20), List.of(3, 0, 9)),
+                        0,
+                        2,
+                        1,
+                        16,
+                        16,
+                        causal.sinking()),
+                    new Case(
+                        type,
+                        new Documents(List.of(1), List.of(300)),
+                        0,
+                        8,
+                        2,
+                        64,
+                        64,
+                        causal.window(127, -1).sinking()),
+                    new Case(
+                        type,
+                        Documents.of(60, 0, 4),
+                        2,
+                        4,
+                        2,
+                        16,
+                        16,
+                        full.window(20, 3).capped(3).biased(16, 40).sinking())));
   }
 
   @ParameterizedTest
@@ -147,9 +176,10 @@ class AttentionTest {
     Tensor dOut = Torch.randn(c.type(), tq, c.heads(), c.valueWidth());
     boolean biased = c.options().buckets() > 0;
     Tensor table = Torch.randn(Torch.F32, Math.max(1, c.options().buckets()), c.heads());
+    Tensor sinks = Torch.randn(Torch.F32, c.heads());
     ComposedAttention composed = new ComposedAttention(documents, c.options(), c.width());
-    Torch.Traced exact = Torch.trace(Torch.F64, composed::out, dOut, q, k, v, table);
-    Torch.Traced plain = Torch.trace(c.type(), composed::out, dOut, q, k, v, table);
+    Torch.Traced exact = Torch.trace(Torch.F64, composed::out, dOut, q, k, v, table, sinks);
+    Torch.Traced plain = Torch.trace(c.type(), composed::out, dOut, q, k, v, table, sinks);
 
     Tensor out = Torch.poisoned(c.type(), tq, c.heads(), c.valueWidth());
     Tensor lse = Torch.poisoned(Torch.F32, c.heads(), tq);
@@ -172,14 +202,16 @@ class AttentionTest {
             ref(Torch.ints(documents.cuQueries())),
             ref(Torch.ints(documents.cuKeys())),
             biased ? ref(table) : null,
+            c.options().sinks() ? ref(sinks) : null,
             options));
     Closeness.SOFTMAX.check("out", out, exact.value(), plain.value());
     long rows = documents.queryRows();
     Closeness.SOFTMAX.check(
         "lse",
         lse.narrow(1, 0, rows),
-        composed.lse(q.to(Torch.F64), k.to(Torch.F64), table.to(Torch.F64)),
-        composed.lse(q.to(Torch.F32), k.to(Torch.F32), table));
+        composed.lse(
+            q.to(Torch.F64), k.to(Torch.F64), table.to(Torch.F64), sinks.to(Torch.F64)),
+        composed.lse(q.to(Torch.F32), k.to(Torch.F32), table, sinks));
     assertTrue(Torch.guarded(out) && Torch.guarded(lse));
 
     Tensor dQ = Torch.poisoned(c.type(), tq, c.heads(), c.width());
@@ -187,6 +219,8 @@ class AttentionTest {
     Tensor dV = Torch.poisoned(c.type(), tk, c.kvHeads(), c.valueWidth());
     Tensor before = Torch.randn(Torch.F32, table.size(0), c.heads());
     Tensor dTable = Torch.guardedCopy(before);
+    Tensor sinksBefore = Torch.randn(Torch.F32, c.heads());
+    Tensor dSinks = Torch.guardedCopy(sinksBefore);
     Ops.run(
         Attention.backward(
             ref(dOut),
@@ -198,10 +232,12 @@ class AttentionTest {
             ref(Torch.ints(documents.cuQueries())),
             ref(Torch.ints(documents.cuKeys())),
             biased ? ref(table) : null,
+            c.options().sinks() ? ref(sinks) : null,
             ref(dQ),
             ref(dK),
             ref(dV),
             biased ? ref(dTable) : null,
+            c.options().sinks() ? ref(dSinks) : null,
             options));
     Closeness.SOFTMAX.check("d_q", dQ, exact.gradient(0), plain.gradient(0));
     Closeness.SOFTMAX.check("d_k", dK, exact.gradient(1), plain.gradient(1));
@@ -214,6 +250,13 @@ class AttentionTest {
           plain.gradient(3).to(Torch.F32).add(before));
     }
     assertTrue(Torch.guarded(dQ) && Torch.guarded(dK) && Torch.guarded(dV));
-    assertTrue(Torch.guarded(dTable));
+    if (c.options().sinks()) {
+      Closeness.SOFTMAX.check(
+          "d_sinks",
+          dSinks,
+          exact.gradient(4).add(sinksBefore.to(Torch.F64)),
+          plain.gradient(4).to(Torch.F32).add(sinksBefore));
+    }
+    assertTrue(Torch.guarded(dTable) && Torch.guarded(dSinks));
   }
 }

@@ -53,6 +53,7 @@ final class ComposedAttention {
    * @param scale 0 for 1 / sqrt(head width)
    * @param buckets rows of the relative-position table, 0 for no bias
    * @param maxDistance beyond which all distances share the last bucket
+   * @param sinks whether each head's sink joins the soft-max
    */
   record Options(
       boolean causal,
@@ -61,24 +62,29 @@ final class ComposedAttention {
       double softCap,
       double scale,
       int buckets,
-      int maxDistance) {
-    static final Options CAUSAL = new Options(true, -1, -1, 0, 0, 0, 0);
-    static final Options FULL = new Options(false, -1, -1, 0, 0, 0, 0);
+      int maxDistance,
+      boolean sinks) {
+    static final Options CAUSAL = new Options(true, -1, -1, 0, 0, 0, 0, false);
+    static final Options FULL = new Options(false, -1, -1, 0, 0, 0, 0, false);
 
     Options window(int back, int ahead) {
-      return new Options(causal, back, ahead, softCap, scale, buckets, maxDistance);
+      return new Options(causal, back, ahead, softCap, scale, buckets, maxDistance, sinks);
     }
 
     Options capped(double cap) {
-      return new Options(causal, left, right, cap, scale, buckets, maxDistance);
+      return new Options(causal, left, right, cap, scale, buckets, maxDistance, sinks);
     }
 
     Options scaled(double by) {
-      return new Options(causal, left, right, softCap, by, buckets, maxDistance);
+      return new Options(causal, left, right, softCap, by, buckets, maxDistance, sinks);
     }
 
     Options biased(int rows, int distance) {
-      return new Options(causal, left, right, softCap, scale, rows, distance);
+      return new Options(causal, left, right, softCap, scale, rows, distance, sinks);
+    }
+
+    Options sinking() {
+      return new Options(causal, left, right, softCap, scale, buckets, maxDistance, true);
     }
 
     double scale(int width) {
@@ -99,7 +105,7 @@ final class ComposedAttention {
   /**
    * The attended values.
    *
-   * @param in q [Tq, H, N], k [Tk, K, N], v [Tk, K, M] and the bias table [B, H]
+   * @param in q [Tq, H, N], k [Tk, K, N], v [Tk, K, M], the bias table [B, H] and the sinks [H]
    * @return [Tq, H, M]; rows outside documents and rows that see no key are 0
    */
   Tensor out(Tensor... in) {
@@ -115,24 +121,39 @@ final class ComposedAttention {
       Tensor blind = allowed.any(-1, true).logical_not();
       Tensor hidden = allowed.logical_not();
       Tensor safe = scores.masked_fill(hidden.logical_and(blind.logical_not()), minusInfinity());
-      Tensor weights = safe.softmax(-1).masked_fill(hidden, new Scalar(0.0));
+      if (options.sinks()) {
+        safe = torch.cat(new TensorVector(safe, sinkColumn(in[4], safe)), -1);
+      }
+      Tensor weights = safe.softmax(-1).narrow(-1, 0, keys).masked_fill(hidden, new Scalar(0.0));
       parts.push_back(torch.matmul(weights, values).transpose(0, 1));
     }
     long rest = q.size(0) - documents.queryRows();
-    Tensor dependent = q.sum().add(in[1].sum()).add(v.sum()).add(in[3].sum()).mul(new Scalar(0.0));
+    Tensor dependent = q.sum().add(in[1].sum()).add(v.sum()).add(in[3].sum());
+    dependent = dependent.add(in[4].sum()).mul(new Scalar(0.0));
     parts.push_back(
         torch.zeros(new long[] {rest, q.size(1), v.size(2)}, new TensorOptions(Torch.type(q))));
     return torch.cat(parts, 0).add(dependent);
   }
 
   /** Logarithm of the sum of exponentials of each query's scores: [H, rows of all documents]. */
-  Tensor lse(Tensor q, Tensor k, Tensor table) {
+  Tensor lse(Tensor q, Tensor k, Tensor table, Tensor sinks) {
     TensorVector parts = new TensorVector();
     for (int s = 0; s < documents.queries().size(); s++) {
-      Tensor scores = scores(s, q, k, table);
-      parts.push_back(scores.masked_fill(allowed(s).logical_not(), minusInfinity()).logsumexp(-1));
+      Tensor allowed = allowed(s);
+      Tensor scores = scores(s, q, k, table).masked_fill(allowed.logical_not(), minusInfinity());
+      if (options.sinks()) {
+        Tensor blind = allowed.any(-1, true).logical_not();
+        Tensor sink = sinkColumn(sinks, scores).masked_fill(blind, minusInfinity());
+        scores = torch.cat(new TensorVector(scores, sink), -1);
+      }
+      parts.push_back(scores.logsumexp(-1));
     }
     return torch.cat(parts, 1);
+  }
+
+  /** One more column of scores [H, queries, keys]: each head's sink. */
+  private static Tensor sinkColumn(Tensor sinks, Tensor scores) {
+    return sinks.to(Torch.type(scores)).reshape(-1, 1, 1).expand(sinks.size(0), scores.size(1), 1);
   }
 
   /** Scores of a document, [H, queries, keys], before anything is hidden. */

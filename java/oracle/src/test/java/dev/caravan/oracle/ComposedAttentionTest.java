@@ -24,7 +24,7 @@ class ComposedAttentionTest {
     for (boolean causal : new boolean[] {true, false}) {
       Options options = causal ? Options.CAUSAL : Options.FULL;
       ComposedAttention composed = new ComposedAttention(Documents.of(19, 11), options, 16);
-      Tensor out = composed.out(q, k, v, none);
+      Tensor out = composed.out(q, k, v, none, none.reshape(6));
       for (int[] document : new int[][] {{0, 19}, {19, 11}}) {
         Tensor expected =
             torch.scaled_dot_product_attention(

@@ -88,6 +88,7 @@ class DropInTest {
             ref(cu),
             ref(cu),
             null,
+            null,
             Attention.Options.causal((float) (1 / Math.sqrt(HEAD)))));
 
     Tensor h = x.add(attended.view(TOKENS, WIDTH));
