@@ -1,6 +1,10 @@
 // Which kernels of attention a CUDA device runs follows from what its matrix instructions take.
 #include "cuda/attention_config.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "core/relative_bias.h"
 #include "tests/attention_problem.h"
 #include "tests/harness.h"
 
@@ -23,7 +27,8 @@ void routes() {
         const auto backward = attention_config(p.backward_args(), 80);
         CHECK(forward.route == backward.route && forward.widths == backward.widths);
         const auto ninety = attention_config(p.forward_args(), 90);
-        CHECK((ninety.route == AttentionRoute::kSm90) == (forward.route == AttentionRoute::kMma));
+        CHECK((ninety.route == AttentionRoute::kSm90) ==
+              (forward.route == AttentionRoute::kMma && std::max(width, value_width) <= 128));
         CHECK(ninety.widths == forward.widths);
         CHECK(attention_config(p.forward_args(), 120).route == forward.route);
         return forward;
@@ -33,6 +38,13 @@ void routes() {
     CHECK(route(BF16, 8, 56).widths == AttentionWidths::k64);
     CHECK(route(BF16, 96, 40).widths == AttentionWidths::k128);
     CHECK(route(BF16, 40, 128).widths == AttentionWidths::k128);
+    CHECK(route(BF16, 192, 128).widths == AttentionWidths::k192);
+    CHECK(route(BF16, 136, 64).widths == AttentionWidths::k192);
+    CHECK(route(BF16, 192, 192).widths == AttentionWidths::k256);
+    CHECK(route(BF16, 64, 136).widths == AttentionWidths::k256);
+    CHECK(route(BF16, 256, 256).widths == AttentionWidths::k256);
+    CHECK(route(BF16, 256, 256).route == AttentionRoute::kMma);
+    CHECK(route(BF16, 264, 64).route == AttentionRoute::kPlain);
     CHECK(route(F32, 64, 64).route == AttentionRoute::kPlain);
     CHECK(route(BF16, 60, 64).route == AttentionRoute::kPlain);
     CHECK(route(BF16, 64, 60).route == AttentionRoute::kPlain);
@@ -53,7 +65,45 @@ void routes() {
     CHECK(changed([](Args args) { args.d_out.stride[1] = 60; }));
     CHECK(changed([](Args args) { args.scale = -1; }));
     CHECK(changed([](Args args) { args.q.shape[0] = int64_t{1} << 29; }));
-    CHECK(changed([](Args args) { args.bias_table = args.lse; }));
+}
+
+// A bias of few buckets and without a cap goes to the matrix instructions of mma.sync.
+void biases() {
+    const auto route = [](int64_t buckets, double soft_cap, int32_t capability) {
+        reference::Attention how = test::documents({{8, 8}}, 4, 2, 64, 64);
+        how.buckets = buckets;
+        how.max_distance = 200;
+        how.soft_cap = soft_cap;
+        AttentionProblem p(how, BF16, 0, 1);
+        const auto forward = attention_config(p.forward_args(), capability).route;
+        CHECK(attention_config(p.backward_args(), capability).route == forward);
+        return forward;
+    };
+    for (int32_t capability : {80, 90, 120}) {
+        CHECK(route(32, 0, capability) == AttentionRoute::kMma);
+        CHECK(route(64, 0, capability) == AttentionRoute::kMma);
+        CHECK(route(65, 0, capability) == AttentionRoute::kPlain);
+        CHECK(route(32, 5, capability) == AttentionRoute::kPlain);
+    }
+}
+
+// The distance at which each bucket begins, which kernels search, is that of the bucket's formula.
+void borders() {
+    for (const bool bidirectional : {false, true}) {
+        for (const auto& [count, most] : {std::pair<int64_t, int64_t>{32, 128},
+                                          {2, 5},
+                                          {12, 40},
+                                          {64, 2147483647},
+                                          {32, 17},
+                                          {8, 1000}}) {
+            if (bidirectional && count < 4) continue;
+            const caravan::RelativeBuckets buckets(count, bidirectional, most);
+            for (int64_t b = buckets.exact() + 1; b < buckets.side(); ++b) {
+                const int64_t at = buckets.reaches(b);
+                CHECK(buckets.of(-at) >= b && buckets.of(1 - at) < b);
+            }
+        }
+    }
 }
 
 // Every tile comes once, a section of heads at a time, and in it the last slots first.
@@ -90,5 +140,7 @@ void order() {
 int main() {
     routes();
     order();
+    biases();
+    borders();
     return test::finish();
 }

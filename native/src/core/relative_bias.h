@@ -37,6 +37,21 @@ class RelativeBuckets {
         return first + (bucket < side_ ? bucket : side_ - 1);
     }
 
+    // How many buckets a side has, and how many of them hold one distance each.
+    int64_t side() const { return side_; }
+    int64_t exact() const { return exact_; }
+    bool bidirectional() const { return bidirectional_; }
+
+    // The smallest distance from 0 that reaches bucket `b` of a side, exact() < b < side().
+    int64_t reaches(int64_t b) const {
+        const double near =
+            static_cast<double>(exact_) * std::exp(static_cast<double>(b - exact_) / per_log_);
+        auto distance = static_cast<int64_t>(near);
+        while (distance > exact_ && of(-distance) >= b) --distance;
+        while (of(-distance) < b) ++distance;
+        return distance;
+    }
+
     // Every distance at least this far from 0 has the bucket of its side's last.
     int64_t max_distance() const { return max_distance_; }
 

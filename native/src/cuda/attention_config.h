@@ -12,10 +12,9 @@
 namespace caravan {
 namespace cuda {
 
-inline constexpr int kForwardKeys = 64;  // of a tile, forward
-
 // Widths of keys and values that a kernel is made for; narrower ones are filled up with zeros.
-enum class AttentionWidths { k64, k128 };
+// k192: keys of 192, values of 128.
+enum class AttentionWidths { k64, k128, k192, k256 };
 
 // kSm90: wgmma and tensor copies.
 enum class AttentionRoute { kPlain, kMma, kSm90 };
@@ -65,6 +64,15 @@ inline AttentionOrder attention_order(const caravan_attention_forward_args& args
     return order;
 }
 
+// Buckets of a bias beyond which only the plain route serves.
+inline constexpr int kBiasBucketsMost = 64;
+
+inline AttentionWidths attention_widths(int64_t width, int64_t value_width) {
+    if (width <= 64 && value_width <= 64) return AttentionWidths::k64;
+    if (width <= 128 && value_width <= 128) return AttentionWidths::k128;
+    return width <= 192 && value_width <= 128 ? AttentionWidths::k192 : AttentionWidths::k256;
+}
+
 // Whether rows of a [T, H, N] tensor of bf16 are moved in 16 bytes.
 inline bool wide_heads(const caravan_tensor& tensor) {
     return tensor.shape[2] % 8 == 0 && tensor.stride[0] % 8 == 0 && tensor.stride[1] % 8 == 0 &&
@@ -75,15 +83,16 @@ inline bool wide_heads(const caravan_tensor& tensor) {
 template <typename Args>
 AttentionConfig attention_common_config(const Args& args) {
     const AttentionConfig plain = {AttentionRoute::kPlain, AttentionWidths::k64};
-    const int64_t width = std::max(args.q.shape[2], args.v.shape[2]);
+    const int64_t width = args.q.shape[2], value_width = args.v.shape[2];
     const bool wide = args.q.dtype == CARAVAN_BF16 && wide_heads(args.q) && wide_heads(args.k) &&
                       wide_heads(args.v) && wide_heads(args.out);
     const bool small = args.q.shape[0] + args.k.shape[0] < kAttentionMostRows;
     const bool positive = args.scale > 0;  // the largest product then has the largest score
-    if (!wide || !small || !positive || width > 128 || args.bias_table.data != nullptr) {
-        return plain;
-    }
-    return {AttentionRoute::kMma, width <= 64 ? AttentionWidths::k64 : AttentionWidths::k128};
+    const bool biased = args.bias_table.data != nullptr;
+    const bool few =
+        !biased || (args.bias_table.shape[0] <= kBiasBucketsMost && !(args.soft_cap > 0));
+    if (!wide || !small || !positive || !few || std::max(width, value_width) > 256) return plain;
+    return {AttentionRoute::kMma, attention_widths(width, value_width)};
 }
 
 inline AttentionConfig attention_config(const caravan_attention_forward_args& args,
@@ -93,7 +102,8 @@ inline AttentionConfig attention_config(const caravan_attention_forward_args& ar
     const bool rows = args.q.shape[0] > 0 && args.k.shape[0] > 0;
     const int64_t slots = attention_slots(args.q.shape[0], args.cu_q.shape[0] - 1, 64);
     const bool counted = slots * args.q.shape[1] < int64_t{1} << 31;
-    if (config.route == AttentionRoute::kMma && capability == 90 && rows && counted) {
+    const bool wgmma = config.widths <= AttentionWidths::k128 && args.bias_table.data == nullptr;
+    if (config.route == AttentionRoute::kMma && capability == 90 && rows && counted && wgmma) {
         config.route = AttentionRoute::kSm90;
     }
     return config;

@@ -410,6 +410,9 @@ void attention_forward_sm90(tile::Launcher& launcher, const caravan_attention_fo
             return run<ForwardShape<64, 64, 3, 128>>(launcher, args);
         case AttentionWidths::k128:
             return run<ForwardShape<128, 128, 2, 128>>(launcher, args);
+        case AttentionWidths::k192:
+        case AttentionWidths::k256:
+            return launcher.refuse("attention_forward: needs heads of at most 128 on this route");
     }
 }
 

@@ -117,19 +117,39 @@ struct Left {
     }
 };
 
-// sums = left right^T over kWidth; the columns are the first kN * 8 rows of the tile.
+// Calls body(i) for i = 0, kStep, ... below kCount; of wide tiles the last quarter only where
+// `all`, so that heads of 96 and 192 do not multiply what fills them up.
+template <int kWidth, int kCount, int kStep, typename Body>
+__device__ __forceinline__ void each_step(bool all, const Body& body) {
+    constexpr int kFirst = kWidth > 64 ? kCount * 3 / 4 : kCount;
+    static_assert(kFirst % kStep == 0, "quarters are whole steps");
+#pragma unroll
+    for (int i = 0; i < kFirst; i += kStep) body(i);
+    if (kFirst < kCount && all) {
+#pragma unroll
+        for (int i = kFirst; i < kCount; i += kStep) body(i);
+    }
+}
+
+// Whether heads of `width` elements reach into the last quarter of a tile of kWidth.
+template <int kWidth>
+__device__ __forceinline__ bool reaches_last_quarter(int width) {
+    return width > kWidth * 3 / 4;
+}
+
+// sums = left right^T over kWidth, or three quarters of it where not `all`; the columns are the
+// first kN * 8 rows of the tile.
 //
 // zero is 0. Where registers are scarce it comes from shared memory, so that the compiler does not
 // take the addresses made of it out of the loop and keep them all in registers.
 template <int kM, int kN, int kWidth, bool kKeep>
 __device__ __forceinline__ void multiply(float (&sums)[kM][kN][4],
                                          const Left<kM, kWidth, kKeep>& left,
-                                         const Tile<kWidth>& right, int zero) {
+                                         const Tile<kWidth>& right, int zero, bool all) {
     clear(sums);
     const int across = Tile<kWidth>::lane_across(0) ^ zero;
     const int down = kKeep ? 0 : left.down ^ zero;
-#pragma unroll
-    for (int step = 0; step < kWidth / 16; ++step) {
+    each_step<kWidth, kWidth / 16, 1>(all, [&](int step) {
         uint32_t a[kM][4];
 #pragma unroll
         for (int m = 0; m < kM; ++m) {
@@ -150,17 +170,18 @@ __device__ __forceinline__ void multiply(float (&sums)[kM][kN][4],
                 tile::mma_bf16(sums[m][n + 1], a[m], b[1]);
             }
         }
-    }
+    });
 }
 
-// sums += left right, of depth 16: right the tile's 16 rows from 16 * step on and all its columns.
+// sums += left right, of depth 16: right the tile's 16 rows from 16 * step on and all its columns,
+// or the first three quarters of them where not `all`.
 template <int kM, int kN, int kWidth>
 __device__ __forceinline__ void accumulate(float (&sums)[kM][kN][4], const uint32_t (&left)[kM][4],
-                                           const Tile<kWidth>& right, int step, int zero) {
+                                           const Tile<kWidth>& right, int step, int zero,
+                                           bool all) {
     static_assert(kN * 8 == kWidth, "the sums are as wide as the tile");
     const int down = Tile<kWidth>::lane_down(0) ^ zero;
-#pragma unroll
-    for (int n = 0; n < kN; n += 2) {
+    each_step<kWidth, kN, 2>(all, [&](int n) {
         uint32_t b[2][2];
         load_right_transposed(b, right, down, step * 16, n);
 #pragma unroll
@@ -168,19 +189,19 @@ __device__ __forceinline__ void accumulate(float (&sums)[kM][kN][4], const uint3
             tile::mma_bf16(sums[m][n], left[m], b[0]);
             tile::mma_bf16(sums[m][n + 1], left[m], b[1]);
         }
-    }
+    });
 }
 
 // sums += left right for left rounded from sums of kDepth column tiles.
 template <int kM, int kN, int kDepth, int kWidth>
 __device__ __forceinline__ void accumulate(float (&sums)[kM][kN][4],
                                            const float (&left)[kM][kDepth][4],
-                                           const Tile<kWidth>& right, int zero) {
+                                           const Tile<kWidth>& right, int zero, bool all) {
 #pragma unroll
     for (int step = 0; step < kDepth / 2; ++step) {
         uint32_t operand[kM][4];
         to_left(operand, left, step);
-        accumulate(sums, operand, right, step, zero);
+        accumulate(sums, operand, right, step, zero, all);
     }
 }
 

@@ -4,6 +4,7 @@
 // values of this one are copied while the products run.
 // Sources: Dao 2023, arXiv 2307.08691 (FlashAttention-2); PTX ISA for the layouts.
 #include "cuda/attention.h"
+#include "cuda/attention_bias.cuh"
 #include "cuda/attention_config.h"
 #include "cuda/attention_mma.cuh"
 
@@ -13,29 +14,35 @@ namespace {
 
 using namespace mma;
 
+// A forward pass with what this route has besides.
+struct BiasedForward : Forward {
+    Bias bias;
+};
+
 // Shapes of the kernel: what is in a block. kRowTiles: of 16 queries, of a warp.
-template <int kWidth_, int kValueWidth_, int kRowTiles_, int kWarps_, bool kKeepQueries_,
-          int kBlocks_>
+template <int kWidth_, int kValueWidth_, int kRowTiles_, int kWarps_, int kKeys_,
+          bool kKeepQueries_, int kBlocks_>
 struct ForwardShape {
     static constexpr int kWidth = kWidth_, kValueWidth = kValueWidth_;
     static constexpr int kRowTiles = kRowTiles_, kWarps = kWarps_;
     static constexpr bool kKeepQueries = kKeepQueries_;
     static constexpr int kBlocks = kBlocks_;  // of a multiprocessor, for the compiler
-    static constexpr int kKeys = kForwardKeys;
+    static constexpr int kKeys = kKeys_;
     static constexpr int kThreads = kWarps * tile::kWarp;
     static constexpr int kWarpQueries = kRowTiles * 16;
     static constexpr int kQueries = kWarps * kWarpQueries;
     static_assert(kValueWidth <= kWidth, "results are staged where the queries were");
 
-    static constexpr int64_t bytes() {
+    static constexpr int64_t bytes(bool biased) {
         return Tile<kWidth>::bytes(kQueries) + Tile<kWidth>::bytes(kKeys) +
-               Tile<kValueWidth>::bytes(kKeys) + int64_t{sizeof(Place)};
+               Tile<kValueWidth>::bytes(kKeys) + int64_t{sizeof(Place)} +
+               (biased ? BiasTile<kQueries, kKeys>::bytes(false) : 0);
     }
 };
 
 template <typename Shape>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
-    attention_mma_fwd_kernel(const __grid_constant__ Forward a) {
+    attention_mma_fwd_kernel(const __grid_constant__ BiasedForward a) {
     constexpr int kM = Shape::kRowTiles, kKeys = Shape::kKeys, kScoreTiles = kKeys / 8;
     constexpr int kThreads = Shape::kThreads;
     const AttentionRules& rules = a.rules;
@@ -54,6 +61,10 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     __syncthreads();
     const int left = static_cast<int>(rules.left), right = static_cast<int>(rules.right);
     const int warp_row = warp() * Shape::kWarpQueries;
+    const bool all = reaches_last_quarter<Shape::kWidth>(rules.width);
+    const bool all_values = reaches_last_quarter<Shape::kValueWidth>(rules.value_width);
+    const auto bias =
+        BiasTile<Shape::kQueries, kKeys>::in(reinterpret_cast<unsigned char*>(place + 1), false);
 
     float sums[kM][Shape::kValueWidth / 8][4];
     clear(sums);
@@ -94,8 +105,12 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
             tile::copy_async_commit();
             float scores[kM][kScoreTiles][4];
             const int zero = place->zero;
-            multiply(scores, left_operand, keys, zero);
-            __syncthreads();  // the keys are free
+            int bucket = -1;
+            if (a.bias.table != nullptr) {
+                bucket = bias.prepare(a.bias, head, key - place->position, 1);
+            }
+            multiply(scores, left_operand, keys, zero, all);
+            __syncthreads();  // the keys are free, the biases there
             if (key > place->keys_from) copy_keys(key - kKeys);
             tile::copy_async_commit();
 
@@ -110,6 +125,13 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
                                 a.scores.cap * tile::tanh_of_cap(scores[m][n][e] * a.scores.bend);
                         }
                     }
+                }
+            }
+            if (a.bias.table != nullptr) {
+                if (bucket >= 0) {
+                    scale_and_add(scores, a.scores.unbiased, a.bias.value(bucket, head));
+                } else {
+                    bias.add(scores, a.scores.unbiased, warp_row);
                 }
             }
             const Band band = {place->position + warp_row - key, left, right,
@@ -182,7 +204,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
                 }
                 uint32_t weights[kM][4];
                 to_left(weights, scores, step);
-                accumulate(sums, weights, values, step, zero);
+                accumulate(sums, weights, values, step, zero, all_values);
             }
             if (key <= place->keys_from) break;
             key -= kKeys;
@@ -195,11 +217,11 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 }
 
 template <typename Shape>
-void run(tile::Launcher& launcher, const Forward& a) {
+void run(tile::Launcher& launcher, const BiasedForward& a) {
     const int64_t slots = attention_slots(a.rules.query_rows, a.rules.documents, Shape::kQueries);
     launcher.run(attention_mma_fwd_kernel<Shape>,
                  {dim3(static_cast<unsigned>(slots), static_cast<unsigned>(a.rules.heads)),
-                  dim3(Shape::kThreads), Shape::bytes(), 1},
+                  dim3(Shape::kThreads), Shape::bytes(a.bias.table != nullptr), 1},
                  a);
 }
 
@@ -207,12 +229,19 @@ void run(tile::Launcher& launcher, const Forward& a) {
 
 void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                            AttentionWidths widths) {
-    const Forward a = forward_of(args);
+    BiasedForward a = {};
+    static_cast<Forward&>(a) = forward_of(args);
+    a.bias = bias_of(a.rules);
+    // Shared memory within the 99 KiB of sm_86, sm_89 and sm_120: of the widest, 96 for the tiles.
     switch (widths) {
         case AttentionWidths::k64:
-            return run<ForwardShape<64, 64, 2, 4, true, 2>>(launcher, a);
+            return run<ForwardShape<64, 64, 2, 4, 64, true, 2>>(launcher, a);
         case AttentionWidths::k128:
-            return run<ForwardShape<128, 128, 2, 4, false, 2>>(launcher, a);
+            return run<ForwardShape<128, 128, 2, 4, 64, false, 2>>(launcher, a);
+        case AttentionWidths::k192:
+            return run<ForwardShape<192, 128, 1, 8, 64, false, 1>>(launcher, a);
+        case AttentionWidths::k256:
+            return run<ForwardShape<256, 256, 1, 8, 32, false, 1>>(launcher, a);
     }
 }
 
