@@ -27,6 +27,7 @@ import picocli.CommandLine.ParameterException;
       ScoreCommand.class,
       GenerateCommand.class,
       EvalCommand.class,
+      StudyCommand.class,
       ExportCommand.class,
       BenchCommand.class,
       RecipesCommand.class

@@ -41,6 +41,20 @@ final class Recipes {
             "phrasings.jsonl.gz"));
     BUNDLED.put("quickstart-base", List.of("corpus.jsonl.gz", "tokenizer.json"));
     BUNDLED.put("first-run", List.of("rows.jsonl", "held-out.jsonl", "tokenizer.json"));
+    BUNDLED.put(
+        "study-tasks",
+        List.of(
+            "currency.jsonl.gz",
+            "country-code.jsonl.gz",
+            "german-name.jsonl.gz",
+            "currency-code.jsonl.gz",
+            "time.jsonl.gz",
+            "product.jsonl.gz",
+            "language-code.jsonl.gz",
+            "letter.jsonl.gz",
+            "currency-unseen.jsonl.gz",
+            "product-unseen.jsonl.gz"));
+    BUNDLED.put("study-quality", List.of("curated.jsonl.gz", "raw.jsonl.gz", "held-out.jsonl.gz"));
     BUNDLED.put("llama", List.of());
     BUNDLED.put("llama-15m", List.of());
   }
@@ -54,13 +68,77 @@ final class Recipes {
    * @throws UserError if there is neither, naming the nearest recipe
    */
   static RunConfig read(String recipe, List<String> assignments) {
-    if (BUNDLED.containsKey(recipe)) {
-      String yaml = text(recipe);
-      if (yaml.contains(PLACE)) {
-        yaml = yaml.replace(PLACE, unpack(recipe).toString());
-      }
-      return RunFile.parse(yaml, "recipe " + recipe, recipe, assignments);
+    if (isStudy(recipe)) {
+      throw new UserError("recipe " + recipe + " is a study: caravan study " + recipe);
     }
+    if (BUNDLED.containsKey(recipe)) {
+      return RunFile.parse(unpacked(recipe), "recipe " + recipe, recipe, assignments);
+    }
+    return RunFile.read(file(recipe), assignments);
+  }
+
+  private static boolean isStudy(String recipe) {
+    return recipe.startsWith("study-") && BUNDLED.containsKey(recipe);
+  }
+
+  /**
+   * A bundled recipe with the places of its files, and of those that it takes from other recipes.
+   */
+  private static String unpacked(String recipe) {
+    String yaml = text(recipe);
+    if (yaml.contains(PLACE)) {
+      yaml = yaml.replace(PLACE, unpack(recipe).toString());
+    }
+    return withOthers(yaml);
+  }
+
+  /** Names of files of other recipes, as in {quickstart}/tokenizer.json. */
+  private static String withOthers(String yaml) {
+    String all = yaml;
+    for (String other : BUNDLED.keySet()) {
+      if (all.contains("{" + other + "}")) {
+        all = all.replace("{" + other + "}", unpack(other).toString());
+      }
+    }
+    return all;
+  }
+
+  /**
+   * A study's text.
+   *
+   * @param yaml what the file says
+   * @param where what errors name
+   * @param name names the default output
+   */
+  record Text(String yaml, String where, String name) {}
+
+  /**
+   * A bundled study or a YAML file.
+   *
+   * @param output replaces the study's output folder; null leaves it
+   */
+  static Text study(String study, String output) {
+    Text text;
+    if (isStudy(study)) {
+      text = new Text(unpacked(study), "study " + study, study);
+    } else {
+      Path file = file(study);
+      try {
+        String name = file.getFileName().toString().replaceFirst("\\.ya?ml$", "");
+        text = new Text(Files.readString(file), file.toString(), name);
+      } catch (IOException e) {
+        throw new UserError(file + ": cannot be read; is it a text file?", e);
+      }
+    }
+    if (output == null) {
+      return text;
+    }
+    String without = text.yaml.replaceAll("(?m)^output:.*$", "");
+    String folder = Cwd.resolve(output).toString().replace("'", "''");
+    return new Text(without + "\noutput: '" + folder + "'\n", text.where, text.name);
+  }
+
+  private static Path file(String recipe) {
     Path file = Cwd.resolve(recipe);
     if (!Files.isRegularFile(file)) {
       boolean looksLikeFile = recipe.endsWith(".yaml") || recipe.endsWith(".yml");
@@ -69,7 +147,7 @@ final class Recipes {
               ? file + ": no such file"
               : Nearest.unknown("recipe", recipe, BUNDLED.keySet()) + " (or a YAML file)");
     }
-    return RunFile.read(file, assignments);
+    return file;
   }
 
   /** The recipes' names with the first line of each, which says what it is. */
@@ -106,6 +184,7 @@ final class Recipes {
       writeFiles(name, folder);
       yaml = yaml.replace(PLACE, folder.toString());
     }
+    yaml = withOthers(yaml);
     DurableFiles.replace(file, yaml.getBytes(StandardCharsets.UTF_8));
   }
 

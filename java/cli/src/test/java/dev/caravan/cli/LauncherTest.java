@@ -197,7 +197,7 @@ class LauncherTest {
     List<String> named =
         overview
             .lines()
-            .filter(line -> line.matches("  [a-z]+( RECIPE)? {8,}.*"))
+            .filter(line -> line.matches("  [a-z]+( RECIPE| STUDY)? {8,}.*"))
             .map(line -> line.strip().split(" ")[0])
             .sorted()
             .toList();

@@ -54,15 +54,15 @@ public final class QuickstartData {
     return new BytePairs(texts, VOCABULARY);
   }
 
-  private static Stream<ObjectNode> items(List<Tasks.Item> items) {
+  static Stream<ObjectNode> items(List<Tasks.Item> items) {
     return items.stream().map(item -> object("prompt", item.prompt()).put("target", item.target()));
   }
 
-  private static ObjectNode object(String key, String value) {
+  static ObjectNode object(String key, String value) {
     return JSON.createObjectNode().put(key, value);
   }
 
-  private static void lines(Path folder, String name, Stream<ObjectNode> lines) throws IOException {
+  static void lines(Path folder, String name, Stream<ObjectNode> lines) throws IOException {
     try (OutputStream out =
         new GZIPOutputStream(Files.newOutputStream(folder.resolve(name + ".jsonl.gz")))) {
       for (ObjectNode line : (Iterable<ObjectNode>) lines::iterator) {

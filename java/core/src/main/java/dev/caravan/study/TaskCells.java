@@ -1,0 +1,192 @@
+package dev.caravan.study;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.eval.ExactMatch;
+import dev.caravan.train.ModelSource;
+import dev.caravan.train.RunConfig;
+import dev.caravan.train.TrainingRun;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/** The cells of a study of tasks: size of the model, number of tasks, reasoning, seed. */
+final class TaskCells {
+  private static final String MEAN = "held_out_mean";
+
+  private final StudyRun run;
+  private final Study.Tasks axes;
+
+  TaskCells(StudyRun run, Study.Tasks axes) {
+    this.run = run;
+    this.axes = axes;
+  }
+
+  private record Cell(String model, int count, boolean reasoning, long seed) {
+    String name() {
+      return "%s-%d-tasks%s-seed-%d".formatted(model, count, reasoning ? "-reasoning" : "", seed);
+    }
+
+    String words() {
+      return "%s, %d tasks, %s reasoning, seed %d"
+          .formatted(model, count, reasoning ? "with" : "without", seed);
+    }
+  }
+
+  boolean run() {
+    List<Cell> all = all();
+    if (!run.bases()) {
+      return false;
+    }
+    int number = 0;
+    for (Cell cell : all) {
+      Optional<ObjectNode> result = result(cell);
+      if (result.isEmpty()) {
+        return false;
+      }
+      run.context()
+          .say()
+          .accept(
+              String.format(
+                  Locale.ROOT,
+                  "cell %d of %d: %s: %.1f %%",
+                  ++number,
+                  all.size(),
+                  cell.words(),
+                  result.get().get(MEAN).asDouble()));
+      plot();
+    }
+    return true;
+  }
+
+  /** A model that is not trained has neither reasoning nor seed. */
+  private List<Cell> all() {
+    List<Cell> all = new ArrayList<>();
+    for (String model : run.study().models().keySet()) {
+      for (int count : axes.counts()) {
+        for (boolean reasoning : axes.withReasoning()) {
+          for (long seed : run.study().seeds()) {
+            boolean trained = count > 0 || reasoning;
+            boolean first = seed == run.study().seeds().get(0);
+            if (trained || first) {
+              all.add(new Cell(model, count, reasoning, seed));
+            }
+          }
+        }
+      }
+    }
+    return all;
+  }
+
+  private List<Map.Entry<String, Path>> trainedOn(Cell cell) {
+    List<Map.Entry<String, Path>> tasks =
+        new ArrayList<>(List.copyOf(axes.tasks().entrySet()).subList(0, cell.count));
+    if (cell.reasoning) {
+      tasks.addAll(axes.reasoning().entrySet());
+    }
+    return tasks;
+  }
+
+  private Optional<ObjectNode> result(Cell cell) {
+    List<Map.Entry<String, Path>> tasks = trainedOn(cell);
+    Path folder = run.cells().folder(cell.name());
+    ObjectNode keys = run.keys(cell.model).put("output", folder.resolve("run").toString());
+    tasks.forEach(
+        task -> keys.withObjectProperty("data").withArray("path").add(task.getValue().toString()));
+    keys.withObjectProperty("train").put("seed", cell.seed);
+    ObjectNode sets = keys.withObjectProperty("eval").putObject("exact_match");
+    axes.heldOut().forEach((name, file) -> sets.put(name, file.toString()));
+    axes.also().forEach((name, file) -> sets.put(name, file.toString()));
+    RunConfig config = Cells.config(keys, cell.name());
+    List<Path> files = new ArrayList<>(tasks.stream().map(Map.Entry::getValue).toList());
+    files.addAll(axes.heldOut().values());
+    files.addAll(axes.also().values());
+    String key = run.cells().key(config, files);
+    Optional<ObjectNode> before = run.cells().result(cell.name(), key);
+    return before.isPresent() ? before : measure(cell, tasks, config, key);
+  }
+
+  private Optional<ObjectNode> measure(
+      Cell cell, List<Map.Entry<String, Path>> tasks, RunConfig config, String key) {
+    long began = System.nanoTime();
+    ModelSource model = ModelSource.of(config.model());
+    double loss = Double.NaN;
+    if (!tasks.isEmpty()) {
+      Optional<Path> trained = run.train(config, TrainingRun.Loss.TARGETS);
+      if (trained.isEmpty()) {
+        return Optional.empty();
+      }
+      model = ModelSource.folder(trained.get());
+      loss = Cells.last(config.output().resolve("metrics.jsonl"), "loss");
+    }
+    Map<String, List<ExactMatch.Answer>> answers =
+        new ExactMatch(config, model.config())
+            .answer(model, run.context().choice(), run.context().stop());
+    if (answers.isEmpty()) {
+      return Optional.empty();
+    }
+    ObjectNode result = JsonNodeFactory.instance.objectNode();
+    result.put("model", cell.model);
+    result.put("parameters", StudyRun.parameters(config));
+    result.put("tasks", cell.count);
+    result.put("trained_on", String.join("; ", tasks.stream().map(Map.Entry::getKey).toList()));
+    result.put("reasoning", cell.reasoning);
+    result.put("seed", cell.seed);
+    if (Double.isNaN(loss)) {
+      result.putNull("last_loss");
+    } else {
+      result.put("last_loss", loss);
+    }
+    double sum = 0;
+    for (Map.Entry<String, List<ExactMatch.Answer>> set : answers.entrySet()) {
+      long right = set.getValue().stream().filter(ExactMatch.Answer::right).count();
+      double percent = 100.0 * right / set.getValue().size();
+      result.put("exact_match " + set.getKey(), percent);
+      sum += axes.heldOut().containsKey(set.getKey()) ? percent : 0;
+    }
+    result.put(MEAN, sum / axes.heldOut().size());
+    result.put("seconds", (System.nanoTime() - began) * 1e-9);
+    run.cells().put(cell.name(), key, result);
+    if (!tasks.isEmpty()) {
+      run.forget(config.output());
+    }
+    return Optional.of(result);
+  }
+
+  /** A line for each model, dashed without reasoning; a point is the mean over seeds. */
+  private void plot() {
+    Map<String, TreeMap<Integer, List<Double>>> series = new LinkedHashMap<>();
+    for (ObjectNode result : run.cells().results()) {
+      String name =
+          result.get("model").asText()
+              + (result.get("reasoning").asBoolean() ? ", with reasoning" : ", without");
+      series
+          .computeIfAbsent(name, n -> new TreeMap<>())
+          .computeIfAbsent(result.get("tasks").asInt(), c -> new ArrayList<>())
+          .add(result.get(MEAN).asDouble());
+    }
+    List<String> models = List.copyOf(run.study().models().keySet());
+    List<LinePlot.Line> lines = new ArrayList<>();
+    series.forEach(
+        (name, points) -> {
+          List<LinePlot.Point> means = new ArrayList<>();
+          points.forEach(
+              (count, values) ->
+                  means.add(
+                      new LinePlot.Point(
+                          count, values.stream().mapToDouble(v -> v).average().orElseThrow())));
+          int colour = models.indexOf(name.substring(0, name.lastIndexOf(", with")));
+          lines.add(new LinePlot.Line(name, colour, name.endsWith("without"), means));
+        });
+    run.plot(
+        "Held-out tasks by the number of tasks trained on",
+        "tasks trained on",
+        "exact match on held-out tasks, %",
+        lines);
+  }
+}
