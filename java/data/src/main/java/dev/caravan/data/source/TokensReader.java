@@ -24,6 +24,7 @@ public final class TokensReader implements Closeable {
 
   private final LineReader lines;
   private final int vocabSize;
+  private final boolean pairs;
   private int[] ids = new int[256];
   private int[] labels = new int[256];
   private int length;
@@ -34,6 +35,21 @@ public final class TokensReader implements Closeable {
    * @throws UserError if the file cannot be opened
    */
   public TokensReader(Path file, int vocabSize) {
+    this(file, vocabSize, false);
+  }
+
+  /**
+   * A file for an encoder-decoder, whose labels may be more or fewer than its input_ids.
+   *
+   * @param vocabSize token ids must be below it
+   * @throws UserError if the file cannot be opened
+   */
+  public static TokensReader pairs(Path file, int vocabSize) {
+    return new TokensReader(file, vocabSize, true);
+  }
+
+  private TokensReader(Path file, int vocabSize, boolean pairs) {
+    this.pairs = pairs;
     if (vocabSize < 1) {
       throw new IllegalArgumentException("vocabSize must be at least 1, got " + vocabSize);
     }
@@ -70,6 +86,11 @@ public final class TokensReader implements Closeable {
   /** The tokens of the current row. */
   public int length() {
     return length;
+  }
+
+  /** The labels of the current row; as many as its tokens unless the file is of pairs. */
+  public int labelled() {
+    return labelCount;
   }
 
   /** The line of the current row, from 1. */
@@ -114,7 +135,7 @@ public final class TokensReader implements Closeable {
     if (length < 0 || labelCount < 0) {
       throw error("no '" + (length < 0 ? "input_ids" : "labels") + "'; expected " + EXPECTED);
     }
-    if (length != labelCount) {
+    if (length != labelCount && !pairs) {
       throw error(length + " input_ids but " + labelCount + " labels; expected as many");
     }
   }
