@@ -111,22 +111,71 @@ public final class Checkpoints {
    *     checkpoints are untouched
    */
   public Path save(CheckpointContents contents, int keep) {
+    begin(contents.state().step());
+    return commit(contents, keep);
+  }
+
+  /**
+   * Begins a checkpoint to which several ranks contribute: one of them, before {@link #write} on any.
+   *
+   * @throws UserError if nothing can be written
+   */
+  public void begin(int step) {
+    saving(
+        step,
+        aside -> {
+          Files.createDirectories(folder);
+          DurableFiles.deleteTree(aside);
+          Files.createDirectories(aside.resolve(SavedCheckpoint.TRAINER));
+        });
+  }
+
+  /**
+   * Writes files of trainer/ of a checkpoint that was begun. Several ranks may do so at once, under
+   * different names.
+   *
+   * @param files tensors by the name of their file
+   * @throws UserError if they cannot be written
+   */
+  public void write(int step, Map<String, List<NamedTensor>> files) {
+    saving(step, aside -> trainer(aside, files));
+  }
+
+  /**
+   * Writes the rest of a checkpoint that was begun and makes it one, then removes the oldest beyond
+   * {@code keep}: what {@link #save} does when all parts are there.
+   */
+  public Path commit(CheckpointContents contents, int keep) {
     int step = contents.state().step();
+    Path target = path(step);
+    saving(
+        step,
+        aside -> {
+          write(aside, contents);
+          if (Files.exists(target)) {
+            Path old = folder.resolve(target.getFileName() + ".old" + ASIDE);
+            DurableFiles.deleteTree(old);
+            Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
+          }
+          Files.move(aside, target, StandardCopyOption.ATOMIC_MOVE);
+          DurableFiles.flushFolder(folder);
+          DurableFiles.deleteTree(folder.resolve(target.getFileName() + ".old" + ASIDE));
+          prune(step, keep);
+        });
+    return target;
+  }
+
+  /** Something that is done with the folder that a checkpoint is written to. */
+  private interface Work {
+    void on(Path aside) throws IOException;
+  }
+
+  /** Does it; a failure removes the folder and names the last checkpoint. */
+  private void saving(int step, Work work) {
     Path target = path(step);
     Path aside = folder.resolve(target.getFileName() + ASIDE);
     try {
-      Files.createDirectories(folder);
-      DurableFiles.deleteTree(aside);
-      write(aside, contents);
-      if (Files.exists(target)) {
-        Path old = folder.resolve(target.getFileName() + ".old" + ASIDE);
-        DurableFiles.deleteTree(old);
-        Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
-      }
-      Files.move(aside, target, StandardCopyOption.ATOMIC_MOVE);
-      DurableFiles.flushFolder(folder);
-      DurableFiles.deleteTree(folder.resolve(target.getFileName() + ".old" + ASIDE));
-      prune(step, keep);
+      work.on(aside);
     } catch (IOException e) {
       try {
         DurableFiles.deleteTree(aside);
@@ -139,7 +188,6 @@ public final class Checkpoints {
           DurableFiles.cannotWrite(target, e).getMessage() + "; last complete checkpoint: " + last,
           e);
     }
-    return target;
   }
 
   /** Removes the checkpoints past a step, which a resume from that step makes again. */
@@ -156,20 +204,13 @@ public final class Checkpoints {
   }
 
   private void write(Path aside, CheckpointContents contents) throws IOException {
-    Path trainer = aside.resolve(SavedCheckpoint.TRAINER);
-    Files.createDirectories(trainer);
     text(aside.resolve("config.json"), contents.configJson());
     SafetensorsWriter.writeModel(
         aside, contents.weights(), SafetensorsWriter.MAX_SHARD_BYTES, opener);
     for (Map.Entry<String, Path> companion : contents.companions().entrySet()) {
       copy(companion.getValue(), aside.resolve(companion.getKey()));
     }
-    for (Map.Entry<String, List<NamedTensor>> file : contents.trainer().entrySet()) {
-      DurableFiles.write(
-          trainer.resolve(file.getKey() + ".safetensors"),
-          channel -> SafetensorsWriter.write(channel, file.getValue()),
-          opener);
-    }
+    trainer(aside, contents.trainer());
     // Written last: it lists every other file with its size, which makes the folder complete.
     ObjectNode state = contents.state().toJson();
     ObjectNode files = state.putObject("files");
@@ -177,8 +218,18 @@ public final class Checkpoints {
       files.put(file.getKey(), file.getValue());
     }
     text(aside.resolve(SavedCheckpoint.STATE), state.toPrettyString() + "\n");
-    DurableFiles.flushFolder(trainer);
     DurableFiles.flushFolder(aside);
+  }
+
+  private void trainer(Path aside, Map<String, List<NamedTensor>> files) throws IOException {
+    Path trainer = aside.resolve(SavedCheckpoint.TRAINER);
+    for (Map.Entry<String, List<NamedTensor>> file : files.entrySet()) {
+      DurableFiles.write(
+          trainer.resolve(file.getKey() + ".safetensors"),
+          channel -> SafetensorsWriter.write(channel, file.getValue()),
+          opener);
+    }
+    DurableFiles.flushFolder(trainer);
   }
 
   private void text(Path file, String text) throws IOException {

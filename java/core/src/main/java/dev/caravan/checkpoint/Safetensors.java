@@ -163,6 +163,11 @@ public final class Safetensors implements Closeable {
     transfer(info, TensorSink.nativeMemory(info, target));
   }
 
+  /** Reads elements of a tensor of this file. */
+  void read(TensorInfo elements, NamedTensor target) {
+    transfer(elements, TensorSink.nativeMemory(elements, target));
+  }
+
   /**
    * Reads a tensor as float32.
    *

@@ -6,8 +6,11 @@ import dev.caravan.data.UserError;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * A complete checkpoint on disk.
@@ -45,6 +48,35 @@ public record SavedCheckpoint(Path folder, TrainerState state) {
   /** One file of trainer/, by the name that it was saved under. */
   public Safetensors trainer(String name) {
     return Safetensors.open(folder.resolve(TRAINER).resolve(name + ".safetensors"));
+  }
+
+  /**
+   * What was saved under a name in trainer/: one file, or one of every rank.
+   *
+   * @throws UserError if there is none
+   */
+  public TensorPieces pieces(String name) {
+    Path trainer = folder.resolve(TRAINER);
+    try (Stream<Path> entries = Files.list(trainer)) {
+      List<Path> files =
+          entries.filter(file -> isPart(file.getFileName().toString(), name)).sorted().toList();
+      if (files.isEmpty()) {
+        throw new UserError(trainer.resolve(name + ".safetensors") + ": no such file");
+      }
+      return TensorPieces.open(files);
+    } catch (IOException e) {
+      throw new UserError(trainer + ": cannot be read: " + DurableFiles.reason(e), e);
+    }
+  }
+
+  /** The name of a file that holds a rank's part of what is saved under a name. */
+  public static String part(String name, int rank, int ranks) {
+    return name + ".rank-" + rank + "-of-" + ranks;
+  }
+
+  private static boolean isPart(String file, String name) {
+    return file.equals(name + ".safetensors")
+        || file.matches(Pattern.quote(name) + "\\.rank-[0-9]+-of-[0-9]+\\.safetensors");
   }
 
   /** What keeps a folder from being a complete checkpoint; empty where nothing does. */

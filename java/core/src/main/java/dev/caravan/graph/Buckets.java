@@ -4,6 +4,7 @@ import dev.caravan.ops.Node;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -12,23 +13,30 @@ import java.util.Map;
  * Weights that travel together between ranks: those of one block of the model, which lie behind one
  * another in the flat buffers and whose gradients are complete at about the same time.
  */
-public final class Buckets {
+final class Buckets {
   private Buckets() {}
 
   /** The weights of a graph in the order of its flat buffers, cut where the block changes. */
-  public static List<List<Tensor>> of(Graph graph) {
-    Map<Tensor, Integer> blocks = new HashMap<>();
-    for (Node node : graph.nodes()) {
-      for (Tensor input : node.inputs()) {
-        if (input.role() == Role.PARAMETER) {
-          blocks.putIfAbsent(input, node.block());
+  static List<List<Tensor>> of(Graph graph) {
+    return of(List.of(graph), graph.leaves(Role.PARAMETER));
+  }
+
+  /** The same for weights of several graphs, which share them by name. */
+  static List<List<Tensor>> of(Collection<Graph> graphs, List<Tensor> parameters) {
+    Map<String, Integer> blocks = new HashMap<>();
+    for (Graph graph : graphs) {
+      for (Node node : graph.nodes()) {
+        for (Tensor input : node.inputs()) {
+          if (input.role() == Role.PARAMETER && !node.op().exchanges()) {
+            blocks.putIfAbsent(input.name(), node.block());
+          }
         }
       }
     }
     List<List<Tensor>> buckets = new ArrayList<>();
     int last = 0;
-    for (Tensor parameter : graph.leaves(Role.PARAMETER)) {
-      int block = blocks.getOrDefault(parameter, Graph.NO_BLOCK);
+    for (Tensor parameter : parameters) {
+      int block = blocks.getOrDefault(parameter.name(), Graph.NO_BLOCK);
       if (buckets.isEmpty() || block != last) {
         buckets.add(new ArrayList<>());
       }

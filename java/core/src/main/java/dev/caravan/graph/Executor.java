@@ -1,6 +1,7 @@
 package dev.caravan.graph;
 
 import dev.caravan.kernels.Collective;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
@@ -14,9 +15,11 @@ import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.kernels.nvidia.CublasLt;
 import dev.caravan.ops.Addresses;
+import dev.caravan.ops.Join;
 import dev.caravan.ops.Launch;
 import dev.caravan.ops.Node;
 import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -94,7 +97,7 @@ public final class Executor implements AutoCloseable {
     this.products = products;
     mode = LaunchMode.of(stream.device());
     try {
-      weights = allocate("weights", plan.weights().elements() * plan.storage().bytes());
+      weights = allocate("weights", plan.keptWeightBytes());
       remainders = allocate("remainders of weights", plan.remainderBytes());
       gradients = allocate("gradients", plan.gradientBytes());
       leaves = allocate("inputs and tables", plan.leafBytes());
@@ -151,10 +154,11 @@ public final class Executor implements AutoCloseable {
     List<Launch> launches = new ArrayList<>();
     List<Node> nodes = new ArrayList<>();
     Map<Tensor, Tensor> roots = Plan.roots(unit.graph());
+    long[] tickets = new long[unit.graph().nodes().size()]; // of exchanges, by their tags
     for (int i = 0; i < unit.graph().nodes().size(); i++) {
       Node node = unit.graph().nodes().get(i);
       try {
-        for (Launch launch : node.op().launches(node, new Bound(unit, roots, i))) {
+        for (Launch launch : node.op().launches(node, new Bound(unit, roots, i, tickets))) {
           launches.add(launch);
           nodes.add(node);
         }
@@ -279,30 +283,40 @@ public final class Executor implements AutoCloseable {
     return plan;
   }
 
-  /** One weight. */
+  /**
+   * One weight. Where ranks keep parts of weights, its place in the arena, where it is whole between
+   * steps when {@link Shards} has gathered its bucket.
+   */
   public TensorRef weight(String name) {
     FlatLayout.Slot slot = plan.weights().slot(name);
-    return exact(weights, slot.offset() * plan.storage().bytes(), slot.type());
+    boolean parts = plan.sharding().weights();
+    long offset = slot.offset() - (parts ? plan.weights().bucket(name).offset() : 0);
+    return exact(parts ? arena : weights, offset * plan.storage().bytes(), slot.type());
   }
 
-  /** The lower half of one split master, u16. */
+  /** The lower half of one split master, u16, of a rank that keeps them whole. */
   public TensorRef remainder(String name) {
     FlatLayout.Slot slot = plan.weights().slot(name);
     TensorType type = new TensorType(DType.U16, slot.type().shape());
     return exact(remainders, slot.offset() * DType.U16.bytes(), type);
   }
 
-  /** All weights as one row, gaps included. */
+  /** What this rank keeps and updates. */
+  public Shards shards() {
+    return new Shards(this, weights, remainders, gradients, arena);
+  }
+
+  /** All weights that are kept here, as one row, gaps included. */
   public TensorRef weights() {
     return flat(weights, plan.storage());
   }
 
-  /** All remainders of split masters; null when weights are float32 or not trained. */
+  /** All remainders of split masters here; null when weights are float32 or not trained. */
   public TensorRef remainders() {
     return flat(remainders, DType.U16);
   }
 
-  /** All gradients; null when nothing is trained. */
+  /** All gradients that are kept here; null when nothing is trained. */
   public TensorRef gradients() {
     return flat(gradients, DType.F32);
   }
@@ -316,7 +330,7 @@ public final class Executor implements AutoCloseable {
 
   /** A range of a buffer that is laid out as the weights are. */
   private TensorRef flat(Memory memory, DType dtype) {
-    return memory == null ? null : TensorRef.in(memory, 0, dtype, plan.weights().elements());
+    return memory == null ? null : TensorRef.in(memory, 0, dtype, memory.bytes() / dtype.bytes());
   }
 
   /** All inputs, which the host uploads by one copy. */
@@ -332,7 +346,12 @@ public final class Executor implements AutoCloseable {
   /** The memory of a tensor of a unit, valid while the unit runs and for its results afterwards. */
   public TensorRef tensor(String unit, Tensor tensor) {
     Plan.Unit bound = plan.units().get(unit);
-    return new Bound(bound, Plan.roots(bound.graph()), -1).ref(tensor);
+    List<Node> nodes = bound.graph().nodes();
+    int maker = nodes.size() - 1;
+    while (maker > 0 && !nodes.get(maker).outputs().contains(tensor)) {
+      maker--;
+    }
+    return new Bound(bound, Plan.roots(bound.graph()), maker, null).ref(tensor);
   }
 
   /** Frees the arena and all buffers. */
@@ -359,11 +378,13 @@ public final class Executor implements AutoCloseable {
     private final Plan.Unit unit;
     private final Map<Tensor, Tensor> roots;
     private final int node;
+    private final long[] tickets;
 
-    Bound(Plan.Unit unit, Map<Tensor, Tensor> roots, int node) {
+    Bound(Plan.Unit unit, Map<Tensor, Tensor> roots, int node, long[] tickets) {
       this.unit = unit;
       this.roots = roots;
       this.node = node;
+      this.tickets = tickets;
     }
 
     @Override
@@ -371,10 +392,13 @@ public final class Executor implements AutoCloseable {
       TensorType type = tensor.type();
       Tensor root = roots.getOrDefault(tensor, tensor);
       return switch (tensor.role()) {
-        case PARAMETER ->
-            exact(weights, offset(root.name(), plan.storage()), type);
-        case GRADIENT ->
-            exact(gradients, offset(Autodiff.parameterName(root.name()), DType.F32), type);
+        case PARAMETER, GRADIENT -> {
+          FlatLayout.Slot slot = plan.weights().slot(Windows.parameter(root));
+          FlatLayout.Bucket bucket = plan.weights().bucket(slot.name());
+          long within = (slot.offset() - bucket.offset()) * root.type().dtype().bytes();
+          TensorRef whole = bucket(tensor);
+          yield TensorRef.of(whole.address() + within, type.dtype(), type.shape());
+        }
         case INPUT, CONSTANT, STATE ->
             exact(leaves, plan.leafOffset(root.name()), type);
         case ACTIVATION ->
@@ -382,8 +406,42 @@ public final class Executor implements AutoCloseable {
       };
     }
 
-    private long offset(String parameter, DType dtype) {
-      return plan.weights().slot(parameter).offset() * dtype.bytes();
+    @Override
+    public TensorRef bucket(Tensor tensor) {
+      Tensor leaf = roots.getOrDefault(tensor, tensor);
+      DType dtype = leaf.type().dtype();
+      FlatLayout.Bucket bucket = plan.weights().bucket(Windows.parameter(leaf));
+      boolean weight = leaf.role() == Role.PARAMETER;
+      boolean parts = weight ? plan.sharding().weights() : plan.sharding().gradients();
+      if (!parts) {
+        Memory memory = weight ? weights : gradients;
+        return TensorRef.of(
+            memory.address() + bucket.offset() * dtype.bytes(), dtype, bucket.elements());
+      }
+      Windows.Window window = unit.windows().at(leaf, plan.weights(), node);
+      if (window == null) {
+        throw new IllegalStateException(leaf + " is used where it is not whole");
+      }
+      return TensorRef.of(
+          arena.address() + unit.memory().offset(window), dtype, bucket.elements());
+    }
+
+    @Override
+    public TensorRef part(Tensor tensor) {
+      return Shards.part(bucket(tensor), ranks.rank(Axis.DATA), plan.weights().parts());
+    }
+
+    @Override
+    public TensorRef kept(Tensor tensor) {
+      Tensor leaf = roots.getOrDefault(tensor, tensor);
+      DType dtype = leaf.type().dtype();
+      FlatLayout layout = plan.weights();
+      FlatLayout.Bucket bucket = layout.bucket(Windows.parameter(leaf));
+      Memory memory = leaf.role() == Role.PARAMETER ? weights : gradients;
+      return TensorRef.of(
+          memory.address() + layout.keptOffset(bucket) * dtype.bytes(),
+          dtype,
+          bucket.elements() / layout.parts());
     }
 
     @Override
@@ -409,7 +467,7 @@ public final class Executor implements AutoCloseable {
     }
 
     @Override
-    public Launch begin(Collective collective) {
+    public Launch begin(Collective collective, int tag) {
       if (ranks.size(collective.axis()) != collective.ranks()) {
         throw KernelException.invalid(
             collective
@@ -418,12 +476,16 @@ public final class Executor implements AutoCloseable {
                 + " ranks, got "
                 + ranks.size(collective.axis()));
       }
-      return on -> ranks.begin(on, collective);
+      return tag == Join.ALL
+          ? on -> ranks.begin(on, collective)
+          : on -> tickets[tag] = ranks.begin(on, collective);
     }
 
     @Override
-    public Launch join(Collective.Axis axis) {
-      return on -> ranks.join(on, axis);
+    public Launch join(Axis axis, int tag) {
+      return tag == Join.ALL
+          ? on -> ranks.join(on, axis)
+          : on -> ranks.join(on, axis, tickets[tag]);
     }
   }
 

@@ -2,6 +2,7 @@ package dev.caravan.graph;
 
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.TensorType;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -9,6 +10,9 @@ import java.util.Map;
 /**
  * All weights of a model behind one another in one buffer; gradients and moments lie in the same way in
  * theirs. One call then updates the whole model, and a shard is a range.
+ *
+ * <p>The weights are cut into buckets, which ranks exchange as one. Where ranks keep parts, every bucket
+ * is cut into as many equal ones, and a rank keeps its parts of all buckets behind one another.
  */
 public final class FlatLayout {
   /** Every weight begins at a multiple of so many elements: 256 bytes in bfloat16. */
@@ -33,18 +37,78 @@ public final class FlatLayout {
     }
   }
 
+  /**
+   * Weights that ranks exchange as one.
+   *
+   * @param offset first element in the buffer
+   * @param elements padding included; a multiple of the number of parts
+   * @param slots the weights
+   */
+  public record Bucket(long offset, long elements, List<Slot> slots) {}
+
+  /**
+   * The part of a weight that lies in a range of the buffer.
+   *
+   * @param slot the weight
+   * @param from first element of the weight
+   * @param count how many
+   * @param at where they begin in the range
+   */
+  public record Span(Slot slot, long from, long count, long at) {
+    /** Whether it is the whole weight. */
+    public boolean whole() {
+      return count == slot.count();
+    }
+
+    /** The weight's name; of a part, with its first element, as in "weight@4096". */
+    public String name() {
+      return whole() ? slot.name() : slot.name() + "@" + from;
+    }
+
+    /** The weight's shape; of a part, one row. */
+    public long[] shape() {
+      return whole() ? slot.type().shape() : new long[] {count};
+    }
+  }
+
   private final Map<String, Slot> slots = new LinkedHashMap<>();
+  private final Map<String, Bucket> bucketOf = new LinkedHashMap<>();
+  private final List<Bucket> buckets = new ArrayList<>();
+  private final int parts;
   private final long elements;
 
-  /** Lays the weights out in the given order. */
+  /** Lays the weights out in the given order, as one bucket of one part. */
   public FlatLayout(List<Tensor> parameters) {
+    this(List.of(parameters), 1);
+  }
+
+  /**
+   * Lays buckets of weights out in the given order.
+   *
+   * @param parts how many ranks keep a part of each
+   */
+  public FlatLayout(List<List<Tensor>> buckets, int parts) {
+    this.parts = parts;
     long next = 0;
-    for (Tensor parameter : parameters) {
-      slots.put(parameter.name(), new Slot(parameter.name(), parameter.type(), next));
-      next = Math.addExact(next, parameter.type().elements());
-      next = Math.addExact(next, ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    for (List<Tensor> parameters : buckets) {
+      long first = next;
+      List<Slot> own = new ArrayList<>();
+      for (Tensor parameter : parameters) {
+        Slot slot = new Slot(parameter.name(), parameter.type(), next);
+        own.add(slot);
+        slots.put(slot.name(), slot);
+        next = align(Math.addExact(next, slot.count()), ALIGNMENT);
+      }
+      next = first + align(next - first, ALIGNMENT * parts);
+      Bucket bucket = new Bucket(first, next - first, List.copyOf(own));
+      this.buckets.add(bucket);
+      own.forEach(slot -> bucketOf.put(slot.name(), bucket));
     }
     elements = next;
+  }
+
+  private static long align(long count, long to) {
+    return Math.addExact(count, to - 1) / to * to;
   }
 
   /** The weights in order. */
@@ -61,13 +125,52 @@ public final class FlatLayout {
     return slot;
   }
 
+  /** The buckets in order. */
+  public List<Bucket> buckets() {
+    return List.copyOf(buckets);
+  }
+
+  /** The bucket of a weight. */
+  public Bucket bucket(String name) {
+    slot(name);
+    return bucketOf.get(name);
+  }
+
+  /** How many ranks keep a part of each bucket. */
+  public int parts() {
+    return parts;
+  }
+
   /** Elements of the whole buffer, gaps included. */
   public long elements() {
     return elements;
   }
 
+  /** Elements that one rank keeps of a buffer that is kept in parts. */
+  public long keptElements() {
+    return elements / parts;
+  }
+
+  /** Where the rank's part of a bucket begins among those that it keeps. */
+  public long keptOffset(Bucket bucket) {
+    return bucket.offset / parts;
+  }
+
   /** Elements of all weights, gaps left out. */
   public long parameters() {
     return slots.values().stream().mapToLong(Slot::count).sum();
+  }
+
+  /** The weights that lie in a range of the buffer. */
+  public List<Span> spans(long first, long count) {
+    List<Span> spans = new ArrayList<>();
+    for (Slot slot : slots.values()) {
+      long from = Math.max(first, slot.offset);
+      long end = Math.min(first + count, slot.offset + slot.count());
+      if (from < end) {
+        spans.add(new Span(slot, from - slot.offset, end - from, from - first));
+      }
+    }
+    return spans;
   }
 }

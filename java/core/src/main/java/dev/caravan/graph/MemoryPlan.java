@@ -1,5 +1,6 @@
 package dev.caravan.graph;
 
+import dev.caravan.graph.Windows.Window;
 import dev.caravan.ops.Node;
 import dev.caravan.ops.Op;
 import dev.caravan.tensor.Tensor;
@@ -8,6 +9,7 @@ import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -24,6 +26,7 @@ public final class MemoryPlan {
 
   private final Map<Tensor, Long> offsets = new HashMap<>();
   private final List<List<Long>> scratchOffsets = new ArrayList<>();
+  private final Map<Window, Long> windowOffsets = new IdentityHashMap<>();
   private long arenaBytes;
   private long peakActivationBytes;
 
@@ -56,6 +59,15 @@ public final class MemoryPlan {
    * @param scratch temporaries of each node, in the same order
    */
   public static MemoryPlan of(Graph graph, List<List<TensorType>> scratch) {
+    return of(graph, scratch, List.of());
+  }
+
+  /**
+   * Plans a graph of ranks that keep parts.
+   *
+   * @param windows where buckets lie whole for a while; they count among the activations
+   */
+  static MemoryPlan of(Graph graph, List<List<TensorType>> scratch, List<Window> windows) {
     MemoryPlan plan = new MemoryPlan();
     List<Node> nodes = graph.nodes();
     Map<Tensor, Block> blocks = new HashMap<>();
@@ -88,7 +100,14 @@ public final class MemoryPlan {
       scratchBlocks.add(own);
       all.addAll(own);
     }
+    Map<Window, Block> windowBlocks = new IdentityHashMap<>();
+    for (Window window : windows) {
+      Block block = new Block(window.bytes(), false, window.first(), window.last());
+      windowBlocks.put(window, block);
+      all.add(block);
+    }
     plan.place(all, nodes.size());
+    windowBlocks.forEach((window, block) -> plan.windowOffsets.put(window, block.offset));
     blocks.forEach((tensor, block) -> plan.offsets.put(tensor, block.offset));
     for (List<Block> own : scratchBlocks) {
       plan.scratchOffsets.add(own.stream().map(block -> block.offset).toList());
@@ -212,6 +231,11 @@ public final class MemoryPlan {
       throw new IllegalArgumentException(tensor + " has no place in the arena");
     }
     return offset;
+  }
+
+  /** Offset of a window in the arena. */
+  long offset(Window window) {
+    return windowOffsets.get(window);
   }
 
   /** Offset of a temporary of a node in the arena. */

@@ -31,12 +31,19 @@ public final class Plan {
    * @param memory where its activations lie
    * @param scratch temporaries of each node
    */
-  public record Unit(Graph graph, MemoryPlan memory, List<List<TensorType>> scratch) {}
+  public record Unit(
+      Graph graph, MemoryPlan memory, List<List<TensorType>> scratch, Windows windows) {
+    /** A graph whose weights and gradients are never in parts. */
+    Unit(Graph graph, MemoryPlan memory, List<List<TensorType>> scratch) {
+      this(graph, memory, scratch, null);
+    }
+  }
 
   private final Map<String, Unit> units = new LinkedHashMap<>();
   private final FlatLayout weights;
   private final DType storage;
   private final boolean trained;
+  private final Sharding sharding;
   private final Map<String, Long> leafOffsets = new LinkedHashMap<>();
   private final long inputBytes;
   private final long leafBytes;
@@ -49,21 +56,38 @@ public final class Plan {
    * @throws IllegalArgumentException if a name means two things, or there is no weight
    */
   public Plan(Map<String, Graph> graphs, Device.Kind kind) {
+    this(graphs, kind, Sharding.NONE, 1);
+  }
+
+  /**
+   * Plans graphs of one of several data-parallel ranks.
+   *
+   * @param graphs by name, as {@link Shard} made them
+   * @param sharding what the ranks keep in parts
+   * @param ranks how many there are
+   */
+  public Plan(Map<String, Graph> graphs, Device.Kind kind, Sharding sharding, int ranks) {
+    this.sharding = ranks == 1 ? Sharding.NONE : sharding;
     Map<String, Tensor> leaves = new LinkedHashMap<>();
     graphs.values().forEach(graph -> graph.leaves().forEach(leaf -> merge(leaves, leaf)));
     List<Tensor> parameters = of(leaves, Role.PARAMETER);
     if (parameters.isEmpty()) {
       throw new IllegalArgumentException("no graph of " + graphs.keySet() + " has a weight");
     }
-    weights = new FlatLayout(parameters);
+    weights =
+        this.sharding.updates()
+            ? new FlatLayout(Buckets.of(graphs.values(), parameters), ranks)
+            : new FlatLayout(parameters);
     storage = parameters.get(0).type().dtype();
     trained = !of(leaves, Role.GRADIENT).isEmpty();
     inputBytes = layOut(of(leaves, Role.INPUT), 0);
     leafBytes = layOut(of(leaves, Role.CONSTANT, Role.STATE), inputBytes);
     graphs.forEach(
         (name, graph) -> {
-          List<List<TensorType>> scratch = scratch(graph, kind);
-          units.put(name, new Unit(graph, MemoryPlan.of(graph, scratch), scratch));
+          List<List<TensorType>> scratch = scratch(graph, kind, weights);
+          Windows windows = Windows.of(graph, weights, storage);
+          MemoryPlan memory = MemoryPlan.of(graph, scratch, windows.all());
+          units.put(name, new Unit(graph, memory, scratch, windows));
         });
   }
 
@@ -98,11 +122,13 @@ public final class Plan {
   }
 
   /** Temporaries of each node; the last is the workspace that its kernels share. */
-  private static List<List<TensorType>> scratch(Graph graph, Device.Kind kind) {
+  private static List<List<TensorType>> scratch(
+      Graph graph, Device.Kind kind, FlatLayout weights) {
     List<List<TensorType>> scratch = new ArrayList<>();
+    Map<Tensor, Tensor> roots = roots(graph);
     for (Node node : graph.nodes()) {
       List<TensorType> types = new ArrayList<>(node.op().scratch(node));
-      Sizing sizing = new Sizing(kind, List.copyOf(types));
+      Sizing sizing = new Sizing(kind, List.copyOf(types), weights, roots);
       node.op().launches(node, sizing);
       if (sizing.workspaceBytes > 0) {
         types.add(TensorType.bytes(sizing.workspaceBytes));
@@ -169,19 +195,30 @@ public final class Plan {
     return weightBytes() + gradientBytes() + leafBytes + arenaBytes();
   }
 
+  /** What ranks keep in parts. */
+  public Sharding sharding() {
+    return sharding;
+  }
+
   /** Bytes of the weights, remainders of split float32 masters included when trained. */
   public long weightBytes() {
-    return weights.elements() * storage.bytes() + remainderBytes();
+    return keptWeightBytes() + remainderBytes();
+  }
+
+  /** Bytes of the weights themselves, as they are kept. */
+  public long keptWeightBytes() {
+    return (sharding.weights() ? weights.keptElements() : weights.elements()) * storage.bytes();
   }
 
   /** Bytes of the lower halves of split float32 masters: bfloat16 weights that are trained. */
   public long remainderBytes() {
-    return trained && storage == DType.BF16 ? weights.elements() * DType.U16.bytes() : 0;
+    return trained && storage == DType.BF16 ? weights.keptElements() * DType.U16.bytes() : 0;
   }
 
   /** Bytes of the gradients. */
   public long gradientBytes() {
-    return trained ? weights.elements() * DType.F32.bytes() : 0;
+    long elements = sharding.gradients() ? weights.keptElements() : weights.elements();
+    return trained ? elements * DType.F32.bytes() : 0;
   }
 
   /** Shapes without addresses: asks each call how large its workspace is, and forgets the call. */
@@ -191,11 +228,19 @@ public final class Plan {
 
     private final Device.Kind kind;
     private final List<TensorType> scratch;
+    private final FlatLayout weights;
+    private final Map<Tensor, Tensor> roots;
     private long workspaceBytes;
 
-    Sizing(Device.Kind kind, List<TensorType> scratch) {
+    Sizing(
+        Device.Kind kind,
+        List<TensorType> scratch,
+        FlatLayout weights,
+        Map<Tensor, Tensor> roots) {
       this.kind = kind;
       this.scratch = scratch;
+      this.weights = weights;
+      this.roots = roots;
     }
 
     @Override
@@ -229,14 +274,35 @@ public final class Plan {
     }
 
     @Override
-    public Launch begin(Collective collective) {
+    public TensorRef bucket(Tensor leaf) {
+      return range(leaf, 1);
+    }
+
+    @Override
+    public TensorRef part(Tensor leaf) {
+      return range(leaf, weights.parts());
+    }
+
+    @Override
+    public TensorRef kept(Tensor leaf) {
+      return part(leaf);
+    }
+
+    private TensorRef range(Tensor tensor, int parts) {
+      Tensor leaf = roots.getOrDefault(tensor, tensor);
+      long elements = weights.bucket(Windows.parameter(leaf)).elements() / parts;
+      return TensorRef.of(NOWHERE, leaf.type().dtype(), elements);
+    }
+
+    @Override
+    public Launch begin(Collective collective, int tag) {
       return stream -> {
         throw new IllegalStateException("a plan runs nothing");
       };
     }
 
     @Override
-    public Launch join(Collective.Axis axis) {
+    public Launch join(Collective.Axis axis, int tag) {
       return stream -> {
         throw new IllegalStateException("a plan runs nothing");
       };

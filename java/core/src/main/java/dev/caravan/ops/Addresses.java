@@ -27,9 +27,22 @@ public interface Addresses {
   /** A matrix product as a launch, by whom the device has for it. */
   Launch launch(Product product);
 
-  /** The beginning of an exchange between ranks, which later work does not wait for. */
-  Launch begin(Collective collective);
+  /**
+   * The beginning of an exchange between ranks, which later work does not wait for.
+   *
+   * @param tag by which {@link #join} finds it; {@link Join#ALL} for none
+   */
+  Launch begin(Collective collective, int tag);
 
-  /** Lets later work wait for all exchanges begun on an axis. */
-  Launch join(Collective.Axis axis);
+  /** Lets later work wait for the exchange of a tag and those begun before it, or for all. */
+  Launch join(Collective.Axis axis, int tag);
+
+  /** The whole bucket of a weight or a gradient, padding included, where it lies now. */
+  TensorRef bucket(Tensor leaf);
+
+  /** The rank's own part within {@link #bucket}. */
+  TensorRef part(Tensor leaf);
+
+  /** The rank's own part where it is kept, of weights or gradients that are kept in parts. */
+  TensorRef kept(Tensor leaf);
 }

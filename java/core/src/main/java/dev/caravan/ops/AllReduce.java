@@ -47,8 +47,8 @@ public record AllReduce(Axis axis, int ranks, boolean deferred) implements Op {
     if (ranks == 1) {
       return List.of();
     }
-    Launch begin = memory.begin(Collective.allReduce(axis, ranks, range(node, memory)));
-    return deferred ? List.of(begin) : List.of(begin, memory.join(axis));
+    Launch begin = memory.begin(Collective.allReduce(axis, ranks, range(node, memory)), Join.ALL);
+    return deferred ? List.of(begin) : List.of(begin, memory.join(axis, Join.ALL));
   }
 
   /** The tensors as one row, the padding between them included. */
@@ -73,6 +73,11 @@ public record AllReduce(Axis axis, int ranks, boolean deferred) implements Op {
   @Override
   public int inPlace(int output) {
     return output;
+  }
+
+  @Override
+  public boolean exchanges() {
+    return true;
   }
 
   @Override

@@ -6,11 +6,15 @@ import dev.caravan.tensor.TensorType;
 import java.util.List;
 
 /**
- * Waits for the exchanges of an axis. Inputs: what was exchanged. Outputs: the same tensors, now done.
+ * Waits for exchanges of an axis. Inputs: what was exchanged. Outputs: the same tensors, now done.
  *
  * @param axis whose exchanges
+ * @param tag of the last one that is waited for; {@link #ALL} for all
  */
-public record Join(Axis axis) implements Op {
+public record Join(Axis axis, int tag) implements Op {
+  /** Every exchange begun so far. */
+  public static final int ALL = -1;
+
   @Override
   public String name() {
     return "join";
@@ -23,11 +27,16 @@ public record Join(Axis axis) implements Op {
 
   @Override
   public List<Launch> launches(Node node, Addresses memory) {
-    return List.of(memory.join(axis));
+    return List.of(memory.join(axis, tag));
   }
 
   @Override
   public int viewOf(int output) {
     return output;
+  }
+
+  @Override
+  public boolean exchanges() {
+    return true;
   }
 }

@@ -73,6 +73,19 @@ public interface Op {
     return 0;
   }
 
+  /**
+   * Whether from this node on the bucket of its inputs lies whole in the arena; see {@link
+   * Addresses#bucket}.
+   */
+  default boolean opensWindow() {
+    return false;
+  }
+
+  /** Whether it belongs to an exchange between ranks, rather than to the model. */
+  default boolean exchanges() {
+    return false;
+  }
+
   /** Floating-point operations, a multiplication and an addition counted as two; 0 if negligible. */
   default long flops(Node node) {
     return 0;

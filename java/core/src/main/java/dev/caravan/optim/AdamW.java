@@ -2,6 +2,7 @@ package dev.caravan.optim;
 
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
+import dev.caravan.graph.Shards;
 import dev.caravan.kernels.Adamw;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
@@ -9,12 +10,14 @@ import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.Memory;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * AdamW over the flat buffer of all weights, in one call. Source: Loshchilov and Hutter 2019, arXiv
+ * AdamW over the flat buffer of all weights, in one call; of a rank that updates its part of each bucket,
+ * one call a bucket, whose weights travel to the other ranks while the next is updated. Source: Loshchilov and Hutter 2019, arXiv
  * 1711.05101, algorithm 2. Weight decay applies to tensors of two or more dimensions.
  */
 public final class AdamW implements Optimizer {
@@ -34,45 +37,83 @@ public final class AdamW implements Optimizer {
   private final DType type;
   private final Memory m;
   private final Memory v;
-  private final Memory segments;
-  private final KernelCall call;
+  private final Shards shards;
+  private final List<Part> parts = new ArrayList<>();
+
+  /** One call: a piece of the weights, and the table of which of them decay. */
+  private record Part(Shards.Piece piece, Memory segments, KernelCall call) {}
 
   /** Moments of zero for the executor's weights. */
   public AdamW(Executor executor, TensorRef state, Settings settings) {
     layout = executor.plan().weights();
     type = settings.moments();
     Stream stream = executor.stream();
-    long bytes = layout.elements() * type.bytes();
+    shards = executor.shards();
+    long bytes = layout.keptElements() * type.bytes();
     m = executor.allocate("first moments", bytes);
     v = executor.allocate("second moments", bytes);
     stream.fill(m.address(), 0, bytes);
     stream.fill(v.address(), 0, bytes);
-    segments = segments(stream, layout);
-    call =
-        Adamw.step(
-            executor.weights(),
-            executor.remainders(),
-            executor.gradients(),
-            TensorRef.in(m, 0, type, layout.elements()),
-            TensorRef.in(v, 0, type, layout.elements()),
-            TensorRef.in(segments, 0, DType.U8, segments.bytes()),
-            state,
-            (float) settings.beta1(),
-            (float) settings.beta2(),
-            (float) settings.eps(),
-            (float) settings.weightDecay());
+    for (Shards.Piece piece : shards.pieces()) {
+      List<FlatLayout.Span> spans = layout.spans(piece.first(), piece.count());
+      int rows = piece.bucket() == null ? spans.size() : mostSpans(layout, piece.bucket());
+      Memory segments = segments(stream, spans, rows, piece.count());
+      parts.add(new Part(piece, segments, call(piece, segments, state, settings)));
+    }
   }
 
-  /** Bytes that AdamW will allocate for a layout: two moments and the table of weights. */
+  private KernelCall call(
+      Shards.Piece piece, Memory segments, TensorRef state, Settings settings) {
+    return Adamw.step(
+        piece.weights(),
+        piece.remainders(),
+        piece.gradients(),
+        moments(m, piece),
+        moments(v, piece),
+        TensorRef.in(segments, 0, DType.U8, segments.bytes()),
+        state,
+        (float) settings.beta1(),
+        (float) settings.beta2(),
+        (float) settings.eps(),
+        (float) settings.weightDecay());
+  }
+
+  private TensorRef moments(Memory memory, Shards.Piece piece) {
+    return TensorRef.of(memory.address() + piece.kept() * type.bytes(), type, piece.count());
+  }
+
+  /** Bytes that AdamW will allocate for a layout: two moments and the tables of weights. */
   public static long stateBytes(FlatLayout layout, DType moments) {
-    return 2 * layout.elements() * moments.bytes() + Adamw.segmentBytes(layout.slots().size());
+    long bytes = 2 * layout.keptElements() * moments.bytes();
+    if (layout.parts() == 1) {
+      return bytes + Adamw.segmentBytes(layout.slots().size());
+    }
+    for (FlatLayout.Bucket bucket : layout.buckets()) {
+      bytes += Adamw.segmentBytes(mostSpans(layout, bucket));
+    }
+    return bytes;
   }
 
-  private static Memory segments(Stream stream, FlatLayout layout) {
-    List<Adamw.Segment> list =
-        layout.slots().stream()
-            .map(slot -> new Adamw.Segment(slot.offset(), slot.count(), slot.decays() ? 1 : 0))
-            .toList();
+  /** Every rank's table has room for what the rank with most weights in a bucket has. */
+  private static int mostSpans(FlatLayout layout, FlatLayout.Bucket bucket) {
+    int most = 1;
+    long count = bucket.elements() / layout.parts();
+    for (long first = 0; first < bucket.elements(); first += count) {
+      most = Math.max(most, layout.spans(bucket.offset() + first, count).size());
+    }
+    return most;
+  }
+
+  /** The table, filled up with empty segments. */
+  private static Memory segments(
+      Stream stream, List<FlatLayout.Span> spans, int rows, long elements) {
+    List<Adamw.Segment> list = new ArrayList<>();
+    for (FlatLayout.Span span : spans) {
+      list.add(new Adamw.Segment(span.at(), span.count(), span.slot().decays() ? 1 : 0));
+    }
+    while (list.size() < rows) {
+      list.add(new Adamw.Segment(elements, 0, 0));
+    }
     int bytes = Math.toIntExact(Adamw.segmentBytes(list.size()));
     Memory table = Memory.allocate(stream.device(), bytes);
     try (Memory host = Memory.allocate(Device.CPU, bytes)) {
@@ -85,7 +126,11 @@ public final class AdamW implements Optimizer {
 
   @Override
   public void step(Stream stream) {
-    call.run(stream);
+    for (Part part : parts) {
+      part.call.run(stream);
+      shards.publish(stream, part.piece);
+    }
+    shards.join(stream);
   }
 
   @Override
@@ -98,19 +143,22 @@ public final class AdamW implements Optimizer {
 
   private Map<String, TensorRef> moment(Memory memory) {
     Map<String, TensorRef> tensors = new LinkedHashMap<>();
-    for (FlatLayout.Slot slot : layout.slots()) {
-      tensors.put(
-          slot.name(),
-          TensorRef.of(
-              memory.address() + slot.offset() * type.bytes(), type, slot.type().shape()));
+    for (Part part : parts) {
+      for (FlatLayout.Span span : layout.spans(part.piece.first(), part.piece.count())) {
+        long at = part.piece.kept() + span.at();
+        tensors.put(
+            span.name(), TensorRef.of(memory.address() + at * type.bytes(), type, span.shape()));
+      }
     }
     return tensors;
   }
 
   @Override
   public void close() {
-    call.close();
-    segments.close();
+    for (Part part : parts) {
+      part.call.close();
+      part.segments.close();
+    }
     v.close();
     m.close();
   }

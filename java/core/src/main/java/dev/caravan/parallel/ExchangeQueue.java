@@ -35,8 +35,8 @@ final class ExchangeQueue implements AutoCloseable {
     return transport;
   }
 
-  /** Appends an exchange; waits only when very many are under way. */
-  void put(Collective collective, long step) {
+  /** Appends an exchange and gives its number; waits only when very many are under way. */
+  long put(Collective collective, long step) {
     lock.lock();
     try {
       while (put - done == CAPACITY && failure == null) {
@@ -45,18 +45,18 @@ final class ExchangeQueue implements AutoCloseable {
       check();
       ring[(int) (put % CAPACITY)] = collective;
       steps[(int) (put % CAPACITY)] = step;
-      put++;
       changed.signalAll();
+      return ++put;
     } finally {
       lock.unlock();
     }
   }
 
-  /** Waits until all exchanges are done. */
-  void drain() {
+  /** Waits until the exchange of a number is done, or all that there are. */
+  void await(long ticket) {
     lock.lock();
     try {
-      while (done < put && failure == null) {
+      while (done < Math.min(put, ticket) && failure == null) {
         changed.awaitUninterruptibly();
       }
       check();

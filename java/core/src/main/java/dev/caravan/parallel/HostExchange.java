@@ -32,13 +32,13 @@ final class HostExchange {
       }
       case ALL_GATHER -> {
         for (int from = 0; from < ranks; from++) {
-          long bytes = mine.send().bytes();
+          long bytes = mine.sendBytes();
           copy(given[from].send().address(), mine.receive().address() + from * bytes, bytes);
         }
       }
       case ALL_TO_ALL -> {
         for (int from = 0; from < ranks; from++) {
-          long bytes = mine.send().bytes() / ranks;
+          long bytes = mine.sendBytes() / ranks;
           copy(
               given[from].send().address() + rank * bytes,
               mine.receive().address() + from * bytes,
@@ -49,7 +49,7 @@ final class HostExchange {
           copy(
               given[mine.root()].send().address(),
               mine.receive().address(),
-              mine.receive().bytes());
+              mine.receiveBytes());
     }
   }
 

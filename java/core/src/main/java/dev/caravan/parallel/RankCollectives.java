@@ -33,7 +33,7 @@ final class RankCollectives implements Collectives {
 
   /** A stream of the CPU has done its work when it returns. */
   @Override
-  public void begin(Stream stream, Collective collective) {
+  public long begin(Stream stream, Collective collective) {
     if (stream.device().kind() != Device.Kind.CPU) {
       throw KernelException.unsupported(
           collective + ": between ranks on " + stream.device().kind() + " is not built yet");
@@ -42,18 +42,18 @@ final class RankCollectives implements Collectives {
       throw KernelException.invalid(
           collective + ": the group has " + size(collective.axis()) + " ranks");
     }
-    queues.get(collective.axis()).put(collective, step);
+    return queues.get(collective.axis()).put(collective, step);
   }
 
   @Override
-  public void join(Stream stream, Axis axis) {
-    queues.get(axis).drain();
+  public void join(Stream stream, Axis axis, long ticket) {
+    queues.get(axis).await(ticket);
   }
 
   @Override
   public void sum(Axis axis, double[] values) {
     ExchangeQueue queue = queues.get(axis);
-    queue.drain();
+    queue.await(Long.MAX_VALUE);
     if (queue.transport().size() > 1) {
       queue.transport().sum(values, step);
     }

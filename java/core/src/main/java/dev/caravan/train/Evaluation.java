@@ -25,6 +25,7 @@ final class Evaluation {
   private final StepSource rows;
   private final long count;
   private final Step step;
+  private final MicroBatch nothing;
 
   /**
    * @param executor bound to a plan with a unit {@link RunPlan#EVAL}
@@ -40,6 +41,7 @@ final class Evaluation {
     this.rows = rows;
     this.count = count;
     step = rows.newStep();
+    nothing = rows.emptyMicroBatch();
   }
 
   Result run() {
@@ -49,8 +51,9 @@ final class Evaluation {
     Turns turns = new Turns(ranks.rank(Axis.DATA), ranks.size(Axis.DATA));
     for (long first = 0; first < count; first = step.nextK()) {
       rows.fill(first, count, step);
-      for (int i = turns.rank(); i < step.microBatches(); i += turns.ranks()) {
-        MicroBatch batch = step.microBatch(i);
+      for (int round = 0; round < turns.rounds(step.microBatches()); round++) {
+        int buffer = turns.buffer(round, step.microBatches());
+        MicroBatch batch = buffer == Turns.NONE ? nothing : step.microBatch(buffer);
         inputs.upload(batch);
         executor.run(RunPlan.EVAL, batch.targets());
       }

@@ -20,7 +20,9 @@ import dev.caravan.tensor.TensorType;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -67,9 +69,11 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
           load(executor, access, file, folder.get().toString());
         }
       } else {
-        for (WeightSpec spec : LlamaWeights.specs(config)) {
-          fill(executor.weight(spec.name()), access, spec);
-        }
+        Map<String, WeightSpec> specs = new HashMap<>();
+        LlamaWeights.specs(config).forEach(spec -> specs.put(spec.name(), spec));
+        executor
+            .shards()
+            .load(slot -> fill(executor.weight(slot.name()), access, specs.get(slot.name())));
       }
       fillRotary(executor, access, positions);
     }
@@ -78,9 +82,9 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
   /** Fills the executor's weights from an open checkpoint. */
   void load(Executor executor, TensorAccess access, Safetensors file, String where) {
     LlamaWeights.check(config, file.shapes(), where);
-    for (WeightSpec spec : LlamaWeights.specs(config)) {
-      file.read(named(spec.name(), executor.weight(spec.name()), access));
-    }
+    executor
+        .shards()
+        .load(slot -> file.read(named(slot.name(), executor.weight(slot.name()), access)));
   }
 
   private void fill(TensorRef weight, TensorAccess access, WeightSpec spec) {

@@ -33,8 +33,11 @@ public record PlanReport(
     double traffic = 2.0 * (bytes.weights() + bytes.optimizer()) + bytes.gradients();
     double seconds =
         tokensPerStep * flops / machine.flopsPerSecond() + traffic / machine.bytesPerSecond();
+    long buffers = Math.max(1, (tokensPerStep + plan.buffers().tokens() - 1) / plan.buffers().tokens());
+    long ranks = plan.ranks();
+    long wire = plan.wireBytesPerStep((buffers + ranks - 1) / ranks);
     return new PlanReport(
-        parameters, parameters, flops, bytes, tokensPerStep, plan.wireBytesPerStep(), seconds);
+        parameters, parameters, flops, bytes, tokensPerStep, wire, seconds);
   }
 
   /** Bytes of one parameter's weight, gradient and moments together. */

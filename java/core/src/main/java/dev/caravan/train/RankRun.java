@@ -57,7 +57,7 @@ record RankRun(
         ranks.barrier();
         RunFolder.inspect(config, loss).ifPresent(trainer::resume);
         return new TrainingRun.Outcome(
-            trainer.run(null, new Trainer.Listener() {}, () -> false), null);
+            trainer.run(new Trainer.Listener() {}, () -> false), null);
       }
       try (RunFolder folder = RunFolder.open(config, loss)) {
         ranks.barrier();
@@ -94,7 +94,6 @@ record RankRun(
       progress.start(trainer.done(), steps);
       Trainer.End end =
           trainer.run(
-              folder,
               new Trainer.Listener() {
                 @Override
                 public void step(StepMetrics m) {

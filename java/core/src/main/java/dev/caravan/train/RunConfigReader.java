@@ -39,6 +39,17 @@ final class RunConfigReader {
   static RunConfig read(ObjectNode tree, String name) {
     Fields top = Fields.of(tree, "", SECTIONS);
     RunConfig.Sequence sequence = sequence(top);
+    RunConfig config = config(top, sequence, name);
+    if (config.parallel().shard() != RunConfig.Shard.NONE
+        && config.optimizer().name() == RunConfig.OptimizerName.ADAFACTOR) {
+      throw new UserError(
+          "parallel.shard: parts of adafactor's state are not built yet (factored, it is next to"
+              + " nothing); needs none, or optimizer.name adamw");
+    }
+    return config;
+  }
+
+  private static RunConfig config(Fields top, RunConfig.Sequence sequence, String name) {
     return new RunConfig(
         model(top),
         path(top, "tokenizer"),
@@ -221,9 +232,6 @@ final class RunConfigReader {
             f.oneOf("shard", RunConfig.Shard.NONE),
             f.integer("tensor", 1, 1),
             f.integer("expert", 1, 1));
-    if (parallel.shard() != RunConfig.Shard.NONE) {
-      throw f.notBuilt("shard");
-    }
     if (parallel.tensor() > 1) {
       throw f.notBuilt("tensor");
     }

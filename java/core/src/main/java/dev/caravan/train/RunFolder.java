@@ -177,6 +177,11 @@ public final class RunFolder implements AutoCloseable {
     return path.resolve(METRICS);
   }
 
+  /** The checkpoints of a run, for a rank that does not hold its folder. */
+  static Checkpoints checkpoints(RunConfig config) {
+    return new Checkpoints(config.output().resolve(CHECKPOINTS));
+  }
+
   /** The run's checkpoints. */
   public Checkpoints checkpoints() {
     return checkpoints;

@@ -6,15 +6,15 @@ import dev.caravan.graph.Graph;
 import dev.caravan.graph.Plan;
 import dev.caravan.graph.Recompute;
 import dev.caravan.graph.Shard;
+import dev.caravan.graph.Sharding;
+import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
-import dev.caravan.kernels.KernelCall;
-import dev.caravan.kernels.GlobalNorm;
 import dev.caravan.kernels.StepState;
-import dev.caravan.kernels.TensorRef;
 import dev.caravan.model.LlamaConfig;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.nn.Inputs;
+import dev.caravan.optim.ClipNorm;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -27,7 +27,8 @@ import java.util.Map;
  * @param recompute what the backward computes again
  * @param inputs what the host writes for each buffer
  * @param plan the memory plan of training and evaluation together
- * @param bytes by category
+ * @param ranks that see different examples
+ * @param bytes by category, of one rank
  */
 public record RunPlan(
     LlamaGraphs graphs,
@@ -35,6 +36,7 @@ public record RunPlan(
     Recompute.Policy recompute,
     Inputs inputs,
     Plan plan,
+    int ranks,
     Bytes bytes) {
   /** Name of the evaluation unit. */
   public static final String EVAL = "eval";
@@ -75,16 +77,21 @@ public record RunPlan(
     int tokens = buffers.tokens();
     int chunk = (tokens + CHUNKS - 1) / CHUNKS;
     Map<String, Graph> units = new LinkedHashMap<>();
+    int ranks = config.parallel().data();
+    Sharding sharding = Sharding.valueOf(config.parallel().shard().name());
     Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute);
-    units.put(TrainingStep.MICRO, micro);
-    if (config.parallel().data() > 1) {
-      units.put(TrainingStep.LAST, Shard.apply(micro, config.parallel().data()));
+    Graph sharded = Shard.apply(micro, ranks, sharding);
+    boolean always = ranks > 1 && sharding.gradients(); // whole gradients travel once a step
+    units.put(TrainingStep.MICRO, always ? sharded : micro);
+    if (ranks > 1 && !always) {
+      units.put(TrainingStep.LAST, sharded);
     }
-    units.put(EVAL, graphs.score(tokens, buffers.maxDocuments(), chunk));
-    Plan plan = new Plan(units, kind);
+    Graph score = graphs.score(tokens, buffers.maxDocuments(), chunk);
+    units.put(EVAL, Shard.apply(score, ranks, sharding));
+    Plan plan = new Plan(units, kind, sharding, ranks);
     Inputs inputs = Inputs.packed(new Graph(), tokens, buffers.maxDocuments());
     return new RunPlan(
-        graphs, buffers, recompute, inputs, plan, bytes(plan, config, kind, threads));
+        graphs, buffers, recompute, inputs, plan, ranks, bytes(plan, config, kind, threads));
   }
 
   private static Bytes bytes(Plan plan, RunConfig config, Device.Kind kind, int threads) {
@@ -104,21 +111,26 @@ public record RunPlan(
             + host
             + staging
             + scratch
-            + norm(plan, kind));
+            + ClipNorm.bytes(plan.weights(), kind));
   }
 
-  private static long norm(Plan plan, Device.Kind kind) {
-    TensorRef gradients = TensorRef.of(256, DType.F32, plan.weights().elements());
-    TensorRef state = TensorRef.of(256, DType.U8, StepState.bytes());
-    try (KernelCall call = GlobalNorm.forward(gradients, state)) {
-      return call.workspaceBytes(kind);
-    }
-  }
-
-  /** Bytes that one rank sends in a step: the gradients travel once, whatever the micro-batches. */
-  public long wireBytesPerStep() {
+  /**
+   * Bytes that one rank sends in a step. Whole gradients travel once, whatever the micro-batches; parts
+   * of gradients and weights in each of them.
+   *
+   * @param rounds micro-batches of a rank
+   */
+  public long wireBytesPerStep(long rounds) {
     Plan.Unit last = plan.units().get(TrainingStep.LAST);
-    return last == null ? 0 : last.graph().wireBytes();
+    long micro = plan.units().get(TrainingStep.MICRO).graph().wireBytes();
+    long bytes = last == null ? rounds * micro : last.graph().wireBytes();
+    boolean publishes = plan.sharding().updates() && !plan.sharding().weights();
+    long weights = plan.weights().elements() * plan.storage().bytes();
+    return publishes
+        ? bytes
+            + Collective.wireBytes(
+                Collective.Kind.ALL_GATHER, plan.weights().parts(), weights)
+        : bytes;
   }
 
   /** Storage that the run file's precision means on a device. */

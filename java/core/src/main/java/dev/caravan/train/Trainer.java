@@ -161,11 +161,10 @@ public final class Trainer implements AutoCloseable {
    * Trains to the last step. Of several ranks, the first alone tells its listener, writes checkpoints and
    * is asked to stop.
    *
-   * @param folder of the run; the other ranks need none
    * @param stop asked after every step; true ends the run with a checkpoint
    * @throws NonFinite before an update that would not be finite
    */
-  public End run(RunFolder folder, Listener listener, BooleanSupplier stop) {
+  public End run(Listener listener, BooleanSupplier stop) {
     boolean first = ranks.rank(Axis.WORLD) == 0;
     while (done < steps) {
       StepMetrics metrics = step();
@@ -182,10 +181,10 @@ public final class Trainer implements AutoCloseable {
           }
         }
         if (last || stopped || due(config.checkpoint().everySteps())) {
+          Path saved = all.save(done, nextExample, microBatchTokens, counts);
           if (first) {
-            listener.saved(done, all.save(folder, done, nextExample, microBatchTokens, counts));
+            listener.saved(done, saved);
           }
-          ranks.barrier();
         }
       } catch (KernelException e) {
         throw e.at("after step " + done);

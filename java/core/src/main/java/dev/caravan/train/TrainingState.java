@@ -1,13 +1,19 @@
 package dev.caravan.train;
 
 import dev.caravan.checkpoint.CheckpointContents;
+import dev.caravan.checkpoint.Checkpoints;
 import dev.caravan.checkpoint.NamedTensor;
 import dev.caravan.checkpoint.Safetensors;
 import dev.caravan.checkpoint.SavedCheckpoint;
 import dev.caravan.checkpoint.TensorAccess;
+import dev.caravan.checkpoint.TensorPieces;
 import dev.caravan.checkpoint.TrainerState;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
+import dev.caravan.graph.Shards;
+import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.Collectives;
+import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Native;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.optim.Optimizer;
@@ -43,11 +49,11 @@ final class TrainingState {
       try (Safetensors weights = saved.weights()) {
         model.load(executor, access, weights, saved.folder().toString());
       }
-      tensors(access)
+      state()
           .forEach(
               (name, tensors) -> {
-                try (Safetensors file = saved.trainer(name)) {
-                  tensors.forEach(file::read);
+                try (TensorPieces file = saved.pieces(name)) {
+                  named(tensors, access).forEach(file::read);
                 }
               });
     }
@@ -55,53 +61,96 @@ final class TrainingState {
   }
 
   /**
-   * Writes a checkpoint.
+   * Writes a checkpoint. All ranks take part; those that keep parts write these, and the first one writes
+   * the rest and then makes the folder a checkpoint, when all parts are there.
    *
    * @param done steps
    * @param nextExample first example of the next step
    * @param microBatchTokens size of the buffers
    * @param counts running totals
    */
-  Path save(
-      RunFolder folder, int done, long nextExample, int microBatchTokens, Map<String, Long> counts) {
+  Path save(int done, long nextExample, int microBatchTokens, Map<String, Long> counts) {
     executor.stream().synchronize();
-    TrainerState state =
-        new TrainerState(
-            done,
-            nextExample,
-            done,
-            config.train().seed(),
-            microBatchTokens,
-            counts,
-            RunConfigWriter.hash(config),
-            Native.abiVersion(),
-            executor.stream().device().toString(),
-            executor.stream().threads(),
-            executor.products().choices());
+    Collectives ranks = executor.ranks();
+    boolean first = ranks.rank(Axis.WORLD) == 0;
+    boolean parts = executor.plan().sharding().updates();
+    Checkpoints checkpoints = RunFolder.checkpoints(config);
+    GatheredWeights weights = new GatheredWeights(executor);
     try (TensorAccess access = TensorAccess.of(executor.stream())) {
-      CheckpointContents contents =
-          new CheckpointContents(
-              model.hf().toJson(ModelSource.stored(executor.plan().storage()).torchName()),
-              ModelSource.named(executor, access),
-              tensors(access),
-              state,
-              CheckpointContents.companionsOf(model.folder(), config.tokenizer()));
-      return folder.checkpoints().save(contents, config.checkpoint().keep());
+      if (first) {
+        checkpoints.begin(done);
+      }
+      ranks.barrier();
+      if (parts || first) {
+        checkpoints.write(done, tensors(access));
+      }
+      ranks.barrier();
+      if (first) {
+        checkpoints.commit(
+            new CheckpointContents(
+                model.hf().toJson(ModelSource.stored(executor.plan().storage()).torchName()),
+                weights.tensors(access),
+                Map.of(),
+                state(done, nextExample, microBatchTokens, counts),
+                CheckpointContents.companionsOf(model.folder(), config.tokenizer())),
+            config.checkpoint().keep());
+        weights.done();
+      } else {
+        weights.serve();
+      }
+      ranks.barrier();
     }
+    return checkpoints.path(done);
+  }
+
+  private TrainerState state(
+      int done, long nextExample, int microBatchTokens, Map<String, Long> counts) {
+    return new TrainerState(
+        done,
+        nextExample,
+        done,
+        config.train().seed(),
+        microBatchTokens,
+        counts,
+        RunConfigWriter.hash(config),
+        Native.abiVersion(),
+        executor.stream().device().toString(),
+        executor.stream().threads(),
+        executor.products().choices());
+  }
+
+  /** The tensors of a checkpoint's trainer folder that this rank writes, by file. */
+  private Map<String, List<NamedTensor>> tensors(TensorAccess access) {
+    Collectives ranks = executor.ranks();
+    boolean parts = executor.plan().sharding().updates();
+    Map<String, List<NamedTensor>> files = new LinkedHashMap<>();
+    state()
+        .forEach(
+            (name, tensors) ->
+                files.put(
+                    parts
+                        ? SavedCheckpoint.part(
+                            name, ranks.rank(Axis.DATA), ranks.size(Axis.DATA))
+                        : name,
+                    named(tensors, access)));
+    return files;
   }
 
   /** What a checkpoint holds beside the model: moments, and the lower halves of split weights. */
-  private Map<String, List<NamedTensor>> tensors(TensorAccess access) {
-    Map<String, List<NamedTensor>> files = new LinkedHashMap<>();
-    optimizer.state().forEach((name, tensors) -> files.put(name, named(tensors, access)));
+  private Map<String, Map<String, TensorRef>> state() {
+    Map<String, Map<String, TensorRef>> all = new LinkedHashMap<>(optimizer.state());
     if (executor.remainders() != null) {
+      FlatLayout layout = executor.plan().weights();
       Map<String, TensorRef> remainders = new LinkedHashMap<>();
-      for (FlatLayout.Slot slot : executor.plan().weights().slots()) {
-        remainders.put(slot.name(), executor.remainder(slot.name()));
+      for (Shards.Piece piece : executor.shards().pieces()) {
+        for (FlatLayout.Span span : layout.spans(piece.first(), piece.count())) {
+          long address = piece.remainders().address() + span.at() * DType.U16.bytes();
+          remainders.put(span.name(), TensorRef.of(address, DType.U16, span.shape()));
+        }
       }
-      files.put("remainder", named(remainders, access));
+      all.put("remainder", remainders);
     }
-    return files;
+    return all;
   }
 
   private static List<NamedTensor> named(Map<String, TensorRef> tensors, TensorAccess access) {

@@ -48,6 +48,7 @@ public final class TrainingStep implements AutoCloseable {
   private final long seed;
   private final float clipNorm;
   private final Turns turns;
+  private final boolean exchangesOnce;
   private MicroBatch nothing;
   private Step last;
 
@@ -74,7 +75,8 @@ public final class TrainingStep implements AutoCloseable {
     this.clipNorm = (float) clipNorm;
     gradients = executor.gradients();
     turns = new Turns(executor.ranks().rank(Axis.DATA), executor.ranks().size(Axis.DATA));
-    norm = new ClipNorm(stream, gradients, state.ref());
+    exchangesOnce = executor.plan().units().containsKey(LAST);
+    norm = new ClipNorm(executor, state);
     update =
         new Replay(
             stream,
@@ -120,7 +122,7 @@ public final class TrainingStep implements AutoCloseable {
   }
 
   private String unit(int round, int rounds) {
-    return turns.ranks() > 1 && round == rounds - 1 ? LAST : MICRO;
+    return exchangesOnce && round == rounds - 1 ? LAST : MICRO;
   }
 
   /** Waits for the step that was begun and says what it did, over all ranks. */
@@ -149,15 +151,18 @@ public final class TrainingStep implements AutoCloseable {
    */
   Optional<String> locate(long number, Step step, double lr) {
     clear(number, step, lr);
+    boolean together = turns.ranks() > 1; // ranks that exchange something do all rounds
+    Optional<String> found = Optional.empty();
     for (int round = 0; round < turns.rounds(step.microBatches()); round++) {
       MicroBatch batch = batch(step, round);
       inputs.upload(batch);
-      Optional<String> found = NonFinite.locate(executor, MICRO, batch);
-      if (found.isPresent()) {
+      Optional<String> here = NonFinite.locate(executor, MICRO, batch);
+      found = found.or(() -> here);
+      if (found.isPresent() && !together) {
         return found;
       }
     }
-    return Optional.empty();
+    return found;
   }
 
   /** See {@link Trainer#replaySeconds}; every micro-batch reads the inputs of the last one. */

@@ -1,6 +1,7 @@
 package dev.caravan.graph;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -58,6 +59,38 @@ class ShardTest {
       }
     }
     assertEquals(graph.leaves(Role.GRADIENT).size(), reduced.size());
+  }
+
+  /** Every bucket is gathered before its first use, summed once a window, and then kept. */
+  @ParameterizedTest
+  @MethodSource("models")
+  void partsAreWholeWhereverTheyAreUsed(TinyLlama model) {
+    Graph graph = model.train(DType.F32, Recompute.Policy.FULL);
+    Graph sharded = Shard.apply(graph, 2, Sharding.PARAMETERS);
+    FlatLayout layout = new FlatLayout(Buckets.of(graph), 2);
+    Windows windows = Windows.of(sharded, layout, DType.F32);
+    int uses = 0;
+    for (int i = 0; i < sharded.nodes().size(); i++) {
+      Node node = sharded.nodes().get(i);
+      for (Tensor input : node.inputs()) {
+        if (input.role() == Role.PARAMETER && !node.op().exchanges()) {
+          assertNotNull(windows.at(input, layout, i), node + " reads " + input);
+          uses++;
+        }
+      }
+    }
+    assertTrue(uses > 0);
+    assertEquals(layout.elements(), 2 * layout.keptElements());
+    long opened = count(sharded, "open_gradients");
+    assertTrue(opened >= layout.buckets().size(), opened + " windows");
+    assertEquals(opened, count(sharded, "reduce_scatter"));
+    assertEquals(opened, count(sharded, "keep_gradients"));
+    // Gathered for the forward and again for the backward part, but for what is used at the turn.
+    assertTrue(count(sharded, "gather_weights") > layout.buckets().size());
+  }
+
+  private static long count(Graph graph, String op) {
+    return graph.nodes().stream().filter(node -> node.op().name().equals(op)).count();
   }
 
   /** Ranks that see the same rows: the reference of the collective multiplies by their number. */

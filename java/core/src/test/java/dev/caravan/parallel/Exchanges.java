@@ -14,6 +14,9 @@ import java.util.function.BiConsumer;
 
 /** Exchanges of random numbers, and what every rank should get. */
 final class Exchanges {
+  /** Bytes behind a tensor that nothing may touch, though its view reaches so far. */
+  private static final int BEHIND = 64;
+
   private Exchanges() {}
 
   /** What rank {@code rank} sends: long enough for the kinds that send N parts. */
@@ -54,13 +57,15 @@ final class Exchanges {
           int received = received(kind, ranks, part);
           boolean inPlace = kind == Kind.ALL_REDUCE || kind == Kind.BROADCAST;
           try (Stream stream = Stream.open(Device.CPU, 1);
-              Memory from = Memory.allocate(Device.CPU, 4L * sent);
-              Memory to = Memory.allocate(Device.CPU, 4L * received)) {
+              Memory from = Memory.allocate(Device.CPU, 4L * sent + BEHIND);
+              Memory to = Memory.allocate(Device.CPU, 4L * received + BEHIND)) {
             TensorRef send = TensorRef.in(from, 0, DType.F32, sent);
             TensorRef receive = inPlace ? send : TensorRef.in(to, 0, DType.F32, received);
             for (int time = 0; time < 2; time++) {
               from.view(0, 4 * sent).asFloatBuffer().put(values(rank, sent));
               to.view(0, 4 * received).asFloatBuffer().put(new float[received]);
+              from.view(4 * sent, BEHIND).put(0, (byte) 7);
+              to.view(4 * received, BEHIND).put(0, (byte) 7);
               if (ranks > 1) {
                 end.begin(stream, new Collective(kind, Axis.DATA, ranks, send, receive, root));
                 end.join(stream, Axis.DATA);
@@ -68,6 +73,10 @@ final class Exchanges {
                 to.view(0, 4 * received).put(from.view(0, 4 * sent));
               }
               end.barrier();
+              boolean kept = from.view(4 * sent, 1).get(0) == 7 && to.view(4 * received, 1).get(0) == 7;
+              if (!kept) {
+                throw new AssertionError(kind + " writes behind its memory");
+              }
             }
             got[rank] = new float[received];
             (inPlace ? from : to).view(0, 4 * received).asFloatBuffer().get(got[rank]);

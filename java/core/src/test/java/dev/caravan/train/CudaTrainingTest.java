@@ -196,7 +196,7 @@ class CudaTrainingTest {
         RunFolder run = RunFolder.open(config)) {
       NonFinite failure =
           assertThrows(
-              NonFinite.class, () -> trainer.run(run, new Trainer.Listener() {}, () -> false));
+              NonFinite.class, () -> trainer.run(new Trainer.Listener() {}, () -> false));
       assertTrue(
           failure
               .getMessage()

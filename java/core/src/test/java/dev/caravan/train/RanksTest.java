@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.caravan.data.RowStore;
+import dev.caravan.data.UserError;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Memory;
@@ -21,6 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -58,7 +60,14 @@ class RanksTest {
         Arguments.of("llama3", "parallel.data=2", "recompute=none"),
         Arguments.of("llama3", "parallel.data=3", "recompute=full"),
         Arguments.of("qwen3", "parallel.data=4", "recompute=selective"),
-        Arguments.of("qwen2", "parallel.data=2", "recompute=none"));
+        Arguments.of("qwen2", "parallel.data=2", "recompute=none"),
+        Arguments.of("llama3", "parallel={data: 2, shard: optimizer}", "recompute=none"),
+        Arguments.of("llama2-gqa", "parallel={data: 3, shard: optimizer}", "recompute=full"),
+        Arguments.of("qwen3", "parallel={data: 4, shard: gradients}", "recompute=none"),
+        Arguments.of("llama3", "parallel={data: 3, shard: gradients}", "recompute=selective"),
+        Arguments.of("qwen2", "parallel={data: 2, shard: parameters}", "recompute=none"),
+        Arguments.of("llama3", "parallel={data: 4, shard: parameters}", "recompute=full"),
+        Arguments.of("mistral", "parallel={data: 3, shard: parameters}", "recompute=selective"));
   }
 
   @ParameterizedTest
@@ -107,17 +116,54 @@ class RanksTest {
   }
 
   @Test
-  void aRunGoesOnWithAnotherNumberOfRanks() throws IOException {
-    Run whole = train("llama3", "whole");
-    train("llama3", "parts", "train.steps=10", "optimizer.schedule=constant", "parallel.data=3");
-    Run constant = train("llama3", "constant", "optimizer.schedule=constant");
-    Run parts = train("llama3", "parts", "optimizer.schedule=constant", "parallel.data=2");
-    assertSame(constant, parts);
-    assertEquals(whole.metrics().size(), parts.metrics().size());
+  void partsOfAdafactorAreRefused() {
+    UserError error =
+        assertThrows(
+            UserError.class,
+            () ->
+                train(
+                    "llama3", "parts", "optimizer.name=adafactor",
+                    "parallel={data: 2, shard: optimizer}"));
+    assertTrue(
+        error.getMessage().startsWith("parallel.shard: parts of adafactor's state are not built yet"),
+        error.getMessage());
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"parallel.data=2", "parallel.data=3"})
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{data: 3}|{data: 2}",
+        "{data: 1}|{data: 3, shard: parameters}",
+        "{data: 4, shard: parameters}|{data: 3, shard: gradients}",
+        "{data: 3, shard: optimizer}|{data: 1}"
+      })
+  void aRunGoesOnInAnotherLayout(String first, String then) throws IOException {
+    String constant = "optimizer.schedule=constant";
+    Run whole = train("llama3", "whole", constant);
+    train("llama3", "parts", constant, "train.steps=10", "parallel=" + first);
+    Run parts = train("llama3", "parts", constant, "parallel=" + then);
+    assertSame(whole, parts);
+  }
+
+  /** bfloat16 weights: the lower halves of the masters are kept in parts. */
+  @ParameterizedTest
+  @ValueSource(strings = {"optimizer", "parameters"})
+  void splitMastersAreKeptInParts(String shard) throws IOException {
+    Run whole = train("llama3", "whole", "precision=bf16", "parallel.data=2");
+    Run parts =
+        train("llama3", "parts", "precision=bf16", "parallel={data: 2, shard: " + shard + "}");
+    assertArrayEquals(whole.weights(), parts.weights());
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "parallel.data=2",
+        "parallel={data: 3, shard: optimizer}",
+        "parallel={data: 2, shard: gradients}",
+        "parallel={data: 3, shard: parameters}"
+      })
   void everyRankAllocatesWhatThePlanSays(String layout) {
     Blas.install();
     TinyRun runs = new TinyRun(folder, Device.CPU);

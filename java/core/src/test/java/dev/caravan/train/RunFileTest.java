@@ -187,7 +187,6 @@ class RunFileTest {
         "experts: {capacity_factor: 1.25}|experts.capacity_factor: 1.25 is not built yet",
         "parallel: {tensor: 2}|parallel.tensor: 2 is not built yet",
         "parallel: {expert: 2}|parallel.expert: 2 is not built yet",
-        "parallel: {shard: optimizer}|parallel.shard: 'optimizer' is not built yet",
         "output: ''|output: got '', needs a text",
       })
   void badValuesAreRefusedWithTheirKey(String line, String expected) {

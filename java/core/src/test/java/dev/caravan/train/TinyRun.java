@@ -182,7 +182,6 @@ record TinyRun(Path folder, Device device) {
         RunFolder run = RunFolder.open(config)) {
       run.resumed().ifPresent(trainer::resume);
       trainer.run(
-          run,
           new Trainer.Listener() {
             @Override
             public void step(StepMetrics metrics) {

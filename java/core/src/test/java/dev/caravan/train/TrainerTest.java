@@ -145,7 +145,6 @@ class TrainerTest {
         Trainer trainer = trainer(config, rows, stream);
         RunFolder run = RunFolder.open(config)) {
       trainer.run(
-          run,
           new Trainer.Listener() {
             @Override
             public void evaluated(EvalMetrics metrics) {
@@ -172,7 +171,6 @@ class TrainerTest {
         long[] heap = new long[STEPS + 1];
         ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         trainer.run(
-            run,
             new Trainer.Listener() {
               @Override
               public void step(StepMetrics metrics) {
@@ -204,7 +202,7 @@ class TrainerTest {
         RunFolder run = RunFolder.open(config)) {
       NonFinite failure =
           assertThrows(
-              NonFinite.class, () -> trainer.run(run, new Trainer.Listener() {}, () -> false));
+              NonFinite.class, () -> trainer.run(new Trainer.Listener() {}, () -> false));
       assertTrue(
           failure.getMessage().matches("step [2-6]: .+ not finite, for examples .+not updated"),
           failure.getMessage());

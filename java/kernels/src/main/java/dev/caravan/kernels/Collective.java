@@ -86,6 +86,16 @@ public record Collective(
     return new Collective(Kind.ALL_REDUCE, axis, ranks, range, range, 0);
   }
 
+  /** Bytes that the rank gives. A view may claim more than its elements. */
+  public long sendBytes() {
+    return send.elements() * send.dtype().bytes();
+  }
+
+  /** Bytes that the rank gets. */
+  public long receiveBytes() {
+    return receive.elements() * receive.dtype().bytes();
+  }
+
   /** Whether another rank's exchange is the same one. */
   public boolean matches(Collective other) {
     return kind == other.kind

@@ -20,12 +20,12 @@ public interface Collectives extends AutoCloseable {
         }
 
         @Override
-        public void begin(Stream stream, Collective collective) {
+        public long begin(Stream stream, Collective collective) {
           throw KernelException.invalid(collective + ": there is one rank only");
         }
 
         @Override
-        public void join(Stream stream, Collective.Axis axis) {}
+        public void join(Stream stream, Collective.Axis axis, long ticket) {}
 
         @Override
         public void sum(Collective.Axis axis, double[] values) {}
@@ -37,11 +37,24 @@ public interface Collectives extends AutoCloseable {
   /** This rank's place in its group, from 0. */
   int rank(Collective.Axis axis);
 
-  /** Begins an exchange, behind the work that the stream was given so far. Does not wait for it. */
-  void begin(Stream stream, Collective collective);
+  /**
+   * Begins an exchange, behind the work that the stream was given so far. Does not wait for it.
+   *
+   * @return its number on its axis, for {@link #join}
+   */
+  long begin(Stream stream, Collective collective);
 
-  /** Lets work that is given to the stream from now on wait for all exchanges begun on an axis. */
-  void join(Stream stream, Collective.Axis axis);
+  /**
+   * Lets work that is given to the stream from now on wait for an exchange and those begun before it.
+   *
+   * @param ticket its number
+   */
+  void join(Stream stream, Collective.Axis axis, long ticket);
+
+  /** The same for all exchanges begun on an axis. */
+  default void join(Stream stream, Collective.Axis axis) {
+    join(stream, axis, Long.MAX_VALUE);
+  }
 
   /**
    * Sums small numbers of the host over a group, in place; every rank gets the same bits. Waits.

@@ -67,6 +67,12 @@ public final class StepState implements AutoCloseable {
     return device;
   }
 
+  /** Where global_norm writes its result: f32 [1]. */
+  public TensorRef gradNorm() {
+    long offset = Loader.offsetof(caravan_step_state.class, "grad_norm");
+    return TensorRef.of(device.address() + offset, DType.F32, 1);
+  }
+
   /**
    * Begins a step: writes its numbers, clears its results. The numbers must not be written again
    * before the step's {@link #result} was read.
