@@ -407,12 +407,13 @@ void attention_forward_sm90(tile::Launcher& launcher, const caravan_attention_fo
                             AttentionWidths widths) {
     switch (widths) {
         case AttentionWidths::k64:
-            return run<ForwardShape<64, 64, 3, 128>>(launcher, args);
+            return run<ForwardShape<64, 64, 3, 128, 2>>(launcher, args);
         case AttentionWidths::k128:
-            return run<ForwardShape<128, 128, 2, 128>>(launcher, args);
+            return run<ForwardShape<128, 128, 2, 128, 2>>(launcher, args);
         case AttentionWidths::k192:
+            return run<ForwardShape<192, 128, 2, 128, 1>>(launcher, args);
         case AttentionWidths::k256:
-            return launcher.refuse("attention_forward: needs heads of at most 128 on this route");
+            return run<ForwardShape<256, 256, 2, 80, 1>>(launcher, args);
     }
 }
 

@@ -21,11 +21,12 @@ inline constexpr int kPanel = 64;   // elements of it
 inline constexpr int kGroup = 128;  // threads of a warpgroup
 
 // What is in a block of the forward pass. Queries lie by warpgroups, [groups][panels][64][128
-// bytes]; while those of one tile are used, the next tile's arrive.
-template <int kWidth_, int kValueWidth_, int kGroups_, int kKeys_>
+// bytes]; with two stages the next tile's arrive while those of one are used.
+template <int kWidth_, int kValueWidth_, int kGroups_, int kKeys_, int kQueryStages_>
 struct ForwardShape {
     static constexpr int kWidth = kWidth_, kValueWidth = kValueWidth_;
-    static constexpr int kGroups = kGroups_, kKeys = kKeys_, kStages = 2, kQueryStages = 2;
+    static constexpr int kGroups = kGroups_, kKeys = kKeys_;
+    static constexpr int kStages = 2, kQueryStages = kQueryStages_;
     static constexpr int kQueries = kGroups * 64, kConsumers = kGroups * kGroup;
     static constexpr int kThreads = kConsumers + kGroup;
     static constexpr int kGroupBytes = 64 * kWidth * 2;
