@@ -40,8 +40,10 @@ void attention_backward(tile::Launcher& launcher, const caravan_attention_backwa
             attention_plain_backward(launcher, args);
             break;
         case AttentionRoute::kMma:
-        case AttentionRoute::kSm90:
             attention_mma_backward(launcher, args, config.widths);
+            break;
+        case AttentionRoute::kSm90:
+            attention_backward_sm90(launcher, args, config.widths);
             break;
     }
     // Every route leaves delta at the front of the workspace.

@@ -13,13 +13,15 @@ void attention_plain_forward(tile::Launcher& launcher, const caravan_attention_f
 void attention_plain_backward(tile::Launcher& launcher,
                               const caravan_attention_backward_args& args);
 
-// bf16. The route by wgmma serves sm_90a, without bias and up to widths of 128.
+// bf16. The routes by wgmma serve sm_90a, without bias; backward up to widths of 128.
 void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                            AttentionWidths widths);
 void attention_forward_sm90(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                             AttentionWidths widths);
 void attention_mma_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args,
                             AttentionWidths widths);
+void attention_backward_sm90(tile::Launcher& launcher, const caravan_attention_backward_args& args,
+                             AttentionWidths widths);
 
 // What every route ends with: d_bias_table += the sums [slots, heads, buckets] over slots, and
 // d_sinks += from delta [heads, query rows], the sums of d_out * out.

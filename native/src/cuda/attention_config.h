@@ -95,25 +95,37 @@ AttentionConfig attention_common_config(const Args& args) {
     return {AttentionRoute::kMma, attention_widths(width, value_width)};
 }
 
-inline AttentionConfig attention_config(const caravan_attention_forward_args& args,
-                                        int32_t capability) {
-    AttentionConfig config = attention_common_config(args);
+// Whether wgmma and tensor copies serve what mma.sync serves.
+template <typename Args>
+bool attention_serves_sm90(const Args& args) {
     // A tensor map needs rows to map; tiles are counted in 32 bits.
     const bool rows = args.q.shape[0] > 0 && args.k.shape[0] > 0;
     const int64_t slots = attention_slots(args.q.shape[0], args.cu_q.shape[0] - 1, 64);
     const bool counted = slots * args.q.shape[1] < int64_t{1} << 31;
-    const bool wgmma = config.widths <= AttentionWidths::k128 && args.bias_table.data == nullptr;
-    if (config.route == AttentionRoute::kMma && capability == 90 && rows && counted && wgmma) {
+    return rows && counted && args.bias_table.data == nullptr;
+}
+
+inline AttentionConfig attention_config(const caravan_attention_forward_args& args,
+                                        int32_t capability) {
+    AttentionConfig config = attention_common_config(args);
+    if (config.route == AttentionRoute::kMma && capability == 90 && attention_serves_sm90(args)) {
         config.route = AttentionRoute::kSm90;
     }
     return config;
 }
 
-inline AttentionConfig attention_config(const caravan_attention_backward_args& args, int32_t) {
+inline AttentionConfig attention_config(const caravan_attention_backward_args& args,
+                                        int32_t capability) {
     AttentionConfig config = attention_common_config(args);
     const bool wide = wide_heads(args.d_out) && wide_heads(args.d_q) && wide_heads(args.d_k) &&
                       wide_heads(args.d_v);
     if (!wide) config.route = AttentionRoute::kPlain;
+    // Sums of d_k and d_v of wider heads do not fit a warpgroup's registers.
+    const bool fits = config.widths <= AttentionWidths::k128;
+    if (config.route == AttentionRoute::kMma && capability == 90 && fits &&
+        attention_serves_sm90(args)) {
+        config.route = AttentionRoute::kSm90;
+    }
     return config;
 }
 
