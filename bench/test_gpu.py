@@ -111,6 +111,18 @@ class Peers(unittest.TestCase):
         self.assertEqual([(one["op"], one["shape"]) for one in compared], [("matmul", "5x3x4"), ("matmul dX", "5x4x3")])
         self.assertTrue(all(0 < one["ratio"] == one["torch_seconds"] for one in compared))
 
+    def test_products_of_attention_are_counted_as_they_are_masked(self):
+        import attention_case
+
+        for length, window in ((7, 2), (7, 6), (7, 9), (1, 0)):
+            seen = sum(0 <= q - k <= window for q in range(length) for k in range(length))
+            self.assertEqual(attention_case.pairs(length, True, window), seen)
+        self.assertEqual(attention_case.pairs(8, True, -1), 32)
+        self.assertEqual(attention_case.pairs(8, False, -1), 64)
+        lengths = attention_case.mix(16384, 512, 4096)
+        self.assertEqual(sum(lengths), 16384)
+        self.assertTrue(all(512 <= length <= 4096 for length in lengths[:-1]) and lengths[-1] <= 4096)
+
     def test_every_case_is_in_the_lists(self):
         import cases
 

@@ -1,4 +1,7 @@
-"""Attention, forward and backward, against PyTorch's cuDNN and FLASH backends."""
+"""Attention, forward and backward, against PyTorch's cuDNN and FLASH backends; packed documents and windows against its
+FlashAttention for documents of any length."""
+
+import inspect
 
 import torch
 import torch.nn.functional as F
@@ -6,30 +9,49 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from case_base import Case, bits, normal
 
-F32, F64 = torch.float32, torch.float64
+F32 = torch.float32
+
+
+def pairs(length, causal, window):
+    """Products of a query and a key that count: of a causal mask half of all, of a window so many keys a query."""
+    if window >= 0:
+        seen = min(window + 1, length)
+        return length * seen - seen * (seen - 1) // 2
+    return length * length // (2 if causal else 1)
 
 
 class _Attention(Case):
-    def __init__(self, tokens, length, heads, kv_heads, width, causal, dtype):
-        super().__init__(
-            f"{tokens // length}x{length}, heads {heads}/{kv_heads}, width {width}", dtype,
-            variant="causal" if causal else "full")
-        self.tokens, self.length, self.causal = tokens, length, causal
-        self.heads, self.kv_heads, self.width = heads, kv_heads, width
-        self.scale = width**-0.5
-        # Two products of length x length x width a head; a causal mask leaves half.
-        self.forward_flops = 4 * tokens * length * heads * width // (2 if causal else 1)
-        self.q_shape, self.k_shape = (tokens, heads, width), (tokens, kv_heads, width)
+    """Documents side by side. lengths: of each; window: keys that a query sees behind itself, -1 for all, with causal."""
+
+    def __init__(self, lengths, heads, kv_heads, widths, causal, dtype, window=-1):
+        self.lengths, self.tokens, self.length = lengths, sum(lengths), lengths[-1]
+        self.heads, self.kv_heads, self.causal, self.window = heads, kv_heads, causal, window
+        self.width, self.value_width = widths
+        self.equal = len(set(lengths)) == 1
+        documents = f"{len(lengths)}x{self.length}" if self.equal else f"{len(lengths)} of {min(lengths)}-{max(lengths)}"
+        width = self.width if self.width == self.value_width else f"{self.width}/{self.value_width}"
+        variant = f"window {window}" if window >= 0 else "causal" if causal else "full"
+        super().__init__(f"{documents}, heads {heads}/{kv_heads}, width {width}", dtype, variant=variant)
+        self.scale = self.width**-0.5
+        self.products = 2 * heads * sum(pairs(length, causal, window) for length in lengths)  # of width 1
+        self.q_shape, self.k_shape = (self.tokens, heads, self.width), (self.tokens, kv_heads, self.width)
+        self.v_shape, self.out_shape = (self.tokens, kv_heads, self.value_width), (self.tokens, heads, self.value_width)
+
+    def elements(self):
+        """Of queries or results, and of keys and values, together."""
+        return self.tokens * (self.heads + self.kv_heads) * (self.width + self.value_width)
+
+    def _bounds(self):
+        return torch.tensor([0, *self.lengths]).cumsum(0).to(torch.int32)
 
     def _qkv(self, place, generator):
-        x = {"q": normal(place, self.q_shape, self.dtype, generator)}
-        x.update({name: normal(place, self.k_shape, self.dtype, generator) for name in ("k", "v")})
-        bounds = torch.arange(0, self.tokens + 1, self.length, dtype=torch.int32)
-        x["cu_q"], x["cu_k"] = place.put(bounds), place.put(bounds)
+        x = {"q": normal(place, self.q_shape, self.dtype, generator), "k": normal(place, self.k_shape, self.dtype, generator)}
+        x["v"] = normal(place, self.v_shape, self.dtype, generator)
+        x["cu_q"], x["cu_k"] = place.put(self._bounds()), place.put(self._bounds())
         return x
 
     def _options(self):
-        return {"scale": self.scale, "causal": int(self.causal), "window_left": -1, "window_right": -1}
+        return {"scale": self.scale, "causal": int(self.causal), "window_left": self.window, "window_right": -1}
 
     def _heads_first(self, value):
         """[tokens, heads, width] as [documents, heads, length, width], without a copy."""
@@ -38,15 +60,58 @@ class _Attention(Case):
     def _flat(self, value):
         return value.transpose(1, 2).reshape(self.tokens, value.shape[1], value.shape[3])
 
-    def _torch(self, backends, q, k, v):
-        with sdpa_kernel(backends):
-            return F.scaled_dot_product_attention(
-                q, k, v, is_causal=self.causal, scale=self.scale, enable_gqa=self.heads != self.kv_heads)
+    def _mask(self, rows, device):
+        """Which keys of a document the queries `rows` do not see."""
+        rows, keys = rows[:, None], torch.arange(self.length, device=device)[None, :]
+        hidden = keys > rows if self.causal else torch.zeros(1, 1, dtype=torch.bool, device=device)
+        return hidden | (rows - keys > self.window) if self.window >= 0 else hidden
 
-    def _backends(self, device):
+    def _batched(self, backends, q, k, v):
+        """Documents of one length as a batch."""
+        with sdpa_kernel(backends):
+            return self._flat(F.scaled_dot_product_attention(
+                *(self._heads_first(value) for value in (q, k, v)), is_causal=self.causal, scale=self.scale,
+                enable_gqa=self.heads != self.kv_heads))
+
+    def _one_by_one(self, q, k, v):
+        """By definition, document by document."""
+        out = []
+        for q, k, v in zip(*(value.split(list(self.lengths)) for value in (q, k, v))):
+            rows = torch.arange(len(q))
+            hidden = rows[None, :] > rows[:, None] if self.causal else torch.zeros(1, dtype=torch.bool)
+            if self.window >= 0:
+                hidden = hidden | (rows[:, None] - rows[None, :] > self.window)
+            q, k, v = (value.transpose(0, 1) for value in (q, k, v))
+            out.append(F.scaled_dot_product_attention(
+                q, k, v, attn_mask=~hidden, scale=self.scale, enable_gqa=self.heads != self.kv_heads).transpose(0, 1))
+        return torch.cat(out)
+
+    def _packed(self, q, k, v, bounds):
+        """PyTorch's FlashAttention over documents of any length."""
+        from torch.nn.attention import varlen
+
+        names = inspect.signature(varlen.varlen_attn).parameters
+        how = {"scale": self.scale} if "scale" in names else {}
+        if "window_size" in names:
+            how["window_size"] = (self.window, 0 if self.causal else -1)
+        elif self.window < 0:
+            how["is_causal"] = self.causal
+        else:
+            raise RuntimeError("this PyTorch has no window")
+        if "enable_gqa" in names:
+            how["enable_gqa"] = self.heads != self.kv_heads
+        longest = max(self.lengths)
+        return varlen.varlen_attn(q, k, v, bounds, bounds, longest, longest, **how)
+
+    def ways(self, device):
+        """Name -> f(q, k, v, bounds), all as [tokens, heads, width]."""
         if device.type == "cpu":
-            return {"torch math": [SDPBackend.MATH]}
-        return {"cuDNN through torch": [SDPBackend.CUDNN_ATTENTION], "torch flash": [SDPBackend.FLASH_ATTENTION]}
+            return {"torch, one by one": lambda q, k, v, bounds: self._one_by_one(q, k, v)}
+        if not self.equal or self.window >= 0:
+            return {"torch flash, packed": self._packed}
+        backends = {"cuDNN through torch": SDPBackend.CUDNN_ATTENTION, "torch flash": SDPBackend.FLASH_ATTENTION}
+        return {name: lambda q, k, v, bounds, backend=backend: self._batched([backend], q, k, v)
+                for name, backend in backends.items()}
 
     def _group(self, x):
         """In float64: the last document, the last key head and the query heads that read it."""
@@ -56,13 +121,6 @@ class _Attention(Case):
         k, v = (x[name][last, -1].double() for name in ("k", "v"))
         return last, group, q, k, v
 
-    def _probabilities(self, q, k):
-        score = self.scale * q @ k.t()
-        if self.causal:
-            keep = torch.ones(score.shape, dtype=torch.bool, device=score.device).tril()
-            score.masked_fill_(~keep, float("-inf"))
-        return torch.softmax(score, -1)
-
 
 class AttentionForward(_Attention):
     op = "attention_forward"
@@ -71,12 +129,12 @@ class AttentionForward(_Attention):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.flops = self.forward_flops
-        self.bytes = self.tokens * (2 * self.heads + 2 * self.kv_heads) * self.width * bits(self.dtype)
+        self.flops = self.products * (self.width + self.value_width)
+        self.bytes = self.elements() * bits(self.dtype)
 
     def inputs(self, place, generator):
         x = self._qkv(place, generator)
-        x["out"] = place.empty(self.q_shape, self.dtype)
+        x["out"] = place.empty(self.out_shape, self.dtype)
         x["lse"] = place.empty((self.heads, self.tokens), F32)
         return x
 
@@ -84,14 +142,10 @@ class AttentionForward(_Attention):
         return library.args("caravan_attention_forward_args", **self._options(), **x)
 
     def peers(self, place):
-        def with_backend(backends):
-            def make(x):
-                q, k, v = (self._heads_first(x[name]) for name in ("q", "k", "v"))
-                return lambda: {"out": self._torch(backends, q, k, v)}
+        def by(way):
+            return lambda x: lambda: {"out": way(x["q"], x["k"], x["v"], x["cu_q"])}
 
-            return make
-
-        return {name: with_backend(b) for name, b in self._backends(place.torch_device).items()}
+        return {name: by(way) for name, way in self.ways(place.torch_device).items()}
 
     def reference(self, x):
         last, group, q, k, v = self._group(x)
@@ -101,15 +155,12 @@ class AttentionForward(_Attention):
         out = []
         for head in range(group):
             score = self.scale * q[head, rows] @ k.t()
-            if self.causal:
-                score.masked_fill_(rows[:, None] < torch.arange(self.length, device=q.device)[None, :], float("-inf"))
+            score.masked_fill_(self._mask(rows, q.device), float("-inf"))
             out.append(torch.softmax(score, -1) @ v)
         # Rows are taken over the first dimension, heads are picked by `pick`.
         return {"out": (last.start + rows, torch.stack(out, 1))}
 
     def pick(self, name, value):
-        if value.dim() == 4:
-            value = self._flat(value)
         return value[:, self.heads - self.heads // self.kv_heads :] if name == "out" else value
 
 
@@ -120,58 +171,66 @@ class AttentionBackward(_Attention):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.flops = self.forward_flops * 5 // 2  # five products for the two of the forward pass
-        self.bytes = self.tokens * (4 * self.heads + 4 * self.kv_heads) * self.width * bits(self.dtype)
+        self.flops = self.products * (3 * self.width + 2 * self.value_width)  # five products
+        self.bytes = 2 * self.elements() * bits(self.dtype)
 
     def inputs(self, place, generator):
         x = self._qkv(place, generator)
-        x["d_out"] = normal(place, self.q_shape, self.dtype, generator)
+        x["d_out"] = normal(place, self.out_shape, self.dtype, generator)
         out, lse = self._forward(x)
         x["out"], x["lse"] = place.put(out), place.put(lse)
-        x["d_q"] = place.empty(self.q_shape, self.dtype)
-        x["d_k"], x["d_v"] = (place.empty(self.k_shape, self.dtype) for _ in range(2))
+        for name, like in (("d_q", "q"), ("d_k", "k"), ("d_v", "v")):
+            x[name] = place.empty(x[like].shape, self.dtype)
         return x
 
     def _forward(self, x):
-        """out and lse for the backward pass, by torch, whatever our own forward pass does."""
-        q, k, v = (self._heads_first(x[name]) for name in ("q", "k", "v"))
-        if q.is_cuda:
-            k, v = (value.repeat_interleave(self.heads // self.kv_heads, 1) for value in (k, v))
-            flash = torch.ops.aten._scaled_dot_product_flash_attention
-            out, lse = flash(q, k, v, 0.0, self.causal, False, scale=self.scale)[:2]
-            return self._flat(out), lse.transpose(0, 1).reshape(self.heads, self.tokens).float()
-        wide = [value.repeat_interleave(self.heads // self.kv_heads, 1).double() for value in (k, v)]
-        score = self.scale * q.double() @ wide[0].transpose(2, 3)
-        if self.causal:
-            score.masked_fill_(~torch.ones(score.shape, dtype=torch.bool).tril(), float("-inf"))
-        out = self._flat(torch.softmax(score, -1) @ wide[1]).to(self.dtype)
-        return out, torch.logsumexp(score, -1).transpose(0, 1).reshape(self.heads, self.tokens).float()
+        """out and lse for the backward pass, in plain float32, whatever our own forward pass does."""
+        group = self.heads // self.kv_heads
+        out, lse = torch.empty_like(x["d_out"]), torch.empty((self.heads, self.tokens), dtype=F32, device=x["q"].device)
+        begin = 0
+        for length in self.lengths:
+            rows = torch.arange(length, device=lse.device)
+            hidden = rows[None, :] > rows[:, None] if self.causal else None
+            if self.window >= 0:
+                hidden = hidden | (rows[:, None] - rows[None, :] > self.window)
+            at = slice(begin, begin + length)
+            for head in range(self.heads):
+                score = self.scale * x["q"][at, head].float() @ x["k"][at, head // group].float().t()
+                if hidden is not None:
+                    score.masked_fill_(hidden, float("-inf"))
+                lse[head, at] = torch.logsumexp(score, -1)
+                out[at, head] = (torch.softmax(score, -1) @ x["v"][at, head // group].float()).to(self.dtype)
+                del score
+            begin += length
+        return out, lse
 
     def ours(self, library, x):
         return library.args("caravan_attention_backward_args", **self._options(), **x)
 
     def peers(self, place):
-        def with_backend(backends):
+        def by(way):
             def make(x):
                 leaves = [x[name].detach().requires_grad_() for name in ("q", "k", "v")]
-                out = self._torch(backends, *(self._heads_first(value) for value in leaves))
-                upstream = self._heads_first(x["d_out"])
+                out = way(*leaves, x["cu_q"])
 
                 def call():
-                    return dict(zip(self.outputs, torch.autograd.grad(out, leaves, upstream, retain_graph=True)))
+                    return dict(zip(self.outputs, torch.autograd.grad(out, leaves, x["d_out"], retain_graph=True)))
 
                 return call
 
             return make
 
-        return {name: with_backend(b) for name, b in self._backends(place.torch_device).items()}
+        return {name: by(way) for name, way in self.ways(place.torch_device).items()}
 
     def reference(self, x):
         last, group, q, k, v = self._group(x)
         d_out = x["d_out"][last, self.heads - group :].double().transpose(0, 1)
         d_q, d_k, d_v = [], torch.zeros_like(k), torch.zeros_like(v)
+        hidden = self._mask(torch.arange(self.length, device=k.device), k.device)
         for head in range(group):
-            p = self._probabilities(q[head], k)
+            score = self.scale * q[head] @ k.t()
+            p = torch.softmax(score.masked_fill_(hidden, float("-inf")), -1)
+            del score
             d_v += p.t() @ d_out[head]
             d_p = d_out[head] @ v.t()
             d_p -= (d_p * p).sum(-1, keepdim=True)
@@ -186,16 +245,36 @@ class AttentionBackward(_Attention):
         return value[:, self.heads - self.heads // self.kv_heads :] if name == "d_q" else value[:, -1:]
 
 
+def mix(tokens, least, most, seed=1):
+    """Lengths of documents of a packed instruction mixture, log-uniform."""
+    drawn, generator = [], torch.Generator().manual_seed(seed)
+    while sum(drawn) + most <= tokens:
+        share = torch.rand((), generator=generator).item()
+        drawn.append(round(least * (most / least) ** share))
+    return (*drawn, tokens - sum(drawn))
+
+
 def cases(size):
-    """The widest heads and the longest documents first."""
-    heads, kv_heads = 2 * size.heads, size.kv_heads
+    """Most valuable first: the longest documents, what training has besides, then shorter ones and full attention."""
+    tokens, lengths, dtype = size.attention_tokens, size.attention_lengths, torch.bfloat16
+    heads = (2 * size.heads, size.kv_heads)
     out = []
-    for width in size.head_widths:
-        for length in size.attention_lengths:
-            for causal in (True, False):
-                # Full attention at the longest and the shortest only.
-                if not causal and length not in (size.attention_lengths[0], size.attention_lengths[-1]):
-                    continue
-                shape = (size.attention_tokens, length, heads, kv_heads, width, causal, torch.bfloat16)
-                out += [AttentionForward(*shape), AttentionBackward(*shape)]
+
+    def both(length, widths, causal=True, window=-1):
+        documents = length if isinstance(length, tuple) else (length,) * (tokens // length)
+        shape = (documents, *heads, widths, causal, dtype, window)
+        out.extend([AttentionForward(*shape), AttentionBackward(*shape)])
+
+    longest, shortest, width = lengths[0], lengths[-1], size.head_widths[0]
+    for one in size.head_widths:
+        both(longest, (one, one))
+    both(mix(tokens, shortest // 4, 2 * shortest), (width, width))
+    both(longest, (width, width), window=shortest // 2)
+    both(longest, (2 * width, 2 * width))
+    both(longest, (width * 3 // 2, width))
+    for one in size.head_widths:
+        for length in lengths[1:]:
+            both(length, (one, one))
+        for length in (longest, shortest):
+            both(length, (one, one), causal=False)
     return out
