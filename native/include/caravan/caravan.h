@@ -181,7 +181,7 @@ typedef struct caravan_step_state {
     float lr;          /* learning rate of this step */
     float inv_targets; /* 1 / target tokens of the whole step, over all micro-batches and ranks */
     float clip_norm;   /* largest global gradient norm; 0 = no clipping */
-    int32_t reserved;
+    float inv_tokens;  /* 1 / input tokens of the whole step, over all micro-batches and ranks */
 
     double loss_sum;   /* += by cross_entropy: negative log-likelihood, nats, summed over targets */
     float grad_norm;   /* = by global_norm: before clipping */
@@ -511,6 +511,239 @@ CARAVAN_API caravan_status caravan_geglu_forward(caravan_stream stream,
                                                  const caravan_glu_forward_args* args);
 CARAVAN_API caravan_status caravan_geglu_backward(caravan_stream stream,
                                                   const caravan_glu_backward_args* args);
+
+/* ------------------------------------------------------------------ sparse experts -------------- */
+
+/* A layer of E experts of which each token wakes C ("choices", top-k). Its ops, in the order of a step:
+ *   matmul           logits [T, E], float32 sums and output
+ *   router           scores, choices, weights, what the balance losses need
+ *   expert_sort      rows of the experts' products: a stable counting sort, on the device
+ *   grouped_matmul   per expert: h = x W1^T with rows of x gathered, act = f(h); then out = act W2^T
+ *   combine          y[t] = sum of the token's rows, weighted, in the order of its choices
+ * and back, with nothing kept but logits, h and the integers: grouped_matmul_backward,
+ * grouped_outer, grouped_matmul, combine, router_backward. A chosen row is an "assignment", number
+ * t * C + c; the buffers of rows hold A = T * C of them, so nothing is ever dropped unless a capacity
+ * asks for it, and how many are in use is read from memory. Letters besides: E experts, at most
+ * CARAVAN_MAX_EXPERTS . C choices . A = T * C rows . L sparse layers. */
+#define CARAVAN_MAX_EXPERTS 1024
+
+typedef enum caravan_scoring { CARAVAN_SOFTMAX = 0, CARAVAN_SIGMOID = 1 } caravan_scoring;
+
+/* Per layer, what balance losses and metrics are made of: f32 [CARAVAN_ROUTER_STATS(E)]
+ *   [0, E) assignments of each expert . [E, 2E) tokens whose first choice it is
+ *   [2E, 3E) sum over tokens of its probability (sigmoid: its share of the token's scores)
+ *   [3E] sum over tokens of lse^2, lse = log sum_e exp(logit) . [3E + 1] tokens */
+#define CARAVAN_ROUTER_STATS(experts) (3 * (experts) + 2)
+
+/* p = softmax(logits) or sigmoid(logits); the C largest are the token's choices, largest first, the
+ * lower expert of equal ones; weight = p, or p / (sum of the chosen p) with renormalise. Rows beyond
+ * `rows` are padding: experts -1, weights 0, not counted. A NaN among a row's logits makes its weights
+ * NaN. Sources: Shazeer et al. 2017, arXiv 1701.06538; Lepikhin et al. 2020, arXiv 2006.16668,
+ * algorithm 1; z: Zoph et al. 2022, arXiv 2202.08906, eq. 5.
+ *   logits [T, E] f32 . rows optional i32 [1] . weights [T, C] f32 = . experts [T, C] i32 =
+ *   stats f32 [CARAVAN_ROUTER_STATS(E)] = */
+typedef struct caravan_router_forward_args {
+    int64_t size;
+    caravan_tensor logits;
+    caravan_tensor rows;
+    caravan_tensor weights;
+    caravan_tensor experts;
+    caravan_tensor stats;
+    caravan_tensor workspace;
+    int32_t scoring; /* caravan_scoring */
+    int32_t renormalise;
+} caravan_router_forward_args;
+
+/* The gradient of the logits: of the weights, and of the balance and z losses of `balance`, which need
+ * no pass of their own. With a_e = factors[e] for every token, b = factors[E]:
+ *   d_logits = d(p)/d(logits) applied to (d_weights' part + a) + 2 b lse softmax(logits)
+ *   logits, rows, weights, experts as above . d_weights f32 [A] by grouped row, and slots [T, C] i32
+ *   of expert_sort: assignment (t, c) has d_weights[slots[t][c]], 0 where the slot is -1
+ *   factors optional f32 [E + 1] . d_logits [T, E] f32 =; rows of padding are 0 */
+typedef struct caravan_router_backward_args {
+    int64_t size;
+    caravan_tensor logits;
+    caravan_tensor rows;
+    caravan_tensor weights;
+    caravan_tensor experts;
+    caravan_tensor d_weights;
+    caravan_tensor slots;
+    caravan_tensor factors;
+    caravan_tensor d_logits;
+    int32_t scoring;
+    int32_t renormalise;
+} caravan_router_backward_args;
+
+CARAVAN_API caravan_status caravan_router_forward(caravan_stream stream,
+                                                  const caravan_router_forward_args* args);
+CARAVAN_API caravan_status caravan_router_backward(caravan_stream stream,
+                                                   const caravan_router_backward_args* args);
+CARAVAN_API caravan_status caravan_router_forward_workspace(
+    int32_t kind, const caravan_router_forward_args* args, int64_t* bytes);
+
+typedef enum caravan_balance {
+    CARAVAN_BALANCE_NONE = 0,
+    CARAVAN_BALANCE_FIRST = 1,  /* per layer E sum_e f_e P_e, f_e the share of tokens whose first choice
+                                   is e, P_e the mean probability: GLaM and GShard (E^2 times the mean
+                                   over e) and Switch; summed over layers */
+    CARAVAN_BALANCE_CHOSEN = 2  /* E sum_e f_e P_e once, f_e counting every choice, both means over the
+                                   tokens of all layers: Mixtral and OLMoE in Hugging Face */
+} caravan_balance;
+
+/* Load-balancing and z losses of one micro-batch, over all sparse layers, and their derivatives. Both
+ * count with the micro-batch's share of the step's tokens, tokens * state.inv_tokens.
+ *   stats f32 [L, CARAVAN_ROUTER_STATS(E)] . state u8
+ *   factors f32 [L, E + 1] =: d loss / d p_(t,e) for every token t, then d loss / d lse_t^2
+ *   totals f64 [L, E + 3] +=: balance loss and z loss (the mean of lse^2) of the layer, each times the
+ *   share and without its weight; assignments dropped; then each expert's assignments
+ *   offsets optional i32 [L, E + 1]: those of expert_sort, to count what was dropped
+ * Sources: Fedus et al. 2021, arXiv 2101.03961, eq. 4; Du et al. 2021, arXiv 2112.06905, section 4;
+ * Zoph et al. 2022, eq. 5. */
+typedef struct caravan_balance_args {
+    int64_t size;
+    caravan_tensor stats;
+    caravan_tensor state;
+    caravan_tensor factors;
+    caravan_tensor totals;
+    caravan_tensor offsets;
+    float weight;       /* of the balance loss */
+    float z_weight;     /* of the z loss */
+    int32_t definition; /* caravan_balance */
+    int32_t choices;    /* C */
+} caravan_balance_args;
+
+CARAVAN_API caravan_status caravan_balance_forward(caravan_stream stream,
+                                                   const caravan_balance_args* args);
+
+typedef enum caravan_second_expert {
+    CARAVAN_SECOND_ALL = 0,       /* every further choice is kept */
+    CARAVAN_SECOND_THRESHOLD = 1, /* those of weight above the threshold */
+    CARAVAN_SECOND_RANDOM = 2     /* those with u < weight / threshold, u uniform in [0, 1) */
+} caravan_second_expert;
+
+/* Rows by expert, within an expert in the order of tokens: a stable counting sort.
+ *   experts [T, C] i32, below E, or -1 for padding . weights optional [T, C] f32, needed by a policy
+ *   offsets i32 [E + 1] =: rows of expert e are offsets[e] .. offsets[e + 1] - 1
+ *   assignments i32 [A] =: assignment number of each row, -1 beyond offsets[E]
+ *   slots [T, C] i32 =: the row of each assignment, -1 where it is padding or dropped
+ * capacity > 0 drops as GShard does: in every group of `group` tokens an expert takes at most
+ * `capacity`, all first choices in the order of tokens, then all second choices, and so on; choices of
+ * the policy's first. Weights are not renormalised over what remains. Source: Lepikhin et al. 2020,
+ * arXiv 2006.16668, algorithm 1 and section 3.2.
+ *   state u8, for the random policy: drawn by (seed, step, salt, assignment) */
+typedef struct caravan_expert_sort_args {
+    int64_t size;
+    caravan_tensor experts;
+    caravan_tensor weights;
+    caravan_tensor offsets;
+    caravan_tensor assignments;
+    caravan_tensor slots;
+    caravan_tensor state;
+    caravan_tensor workspace;
+    int64_t capacity; /* 0: none is dropped */
+    int64_t group;    /* tokens; 0: all of them */
+    float threshold;
+    int32_t policy; /* caravan_second_expert, on choices after the first */
+    int32_t salt;   /* tells layers apart */
+} caravan_expert_sort_args;
+
+CARAVAN_API caravan_status caravan_expert_sort_forward(caravan_stream stream,
+                                                       const caravan_expert_sort_args* args);
+CARAVAN_API caravan_status caravan_expert_sort_workspace(int32_t kind,
+                                                         const caravan_expert_sort_args* args,
+                                                         int64_t* bytes);
+
+/* What the epilogue of an expert's first product does with h [A, N]: gated units take two halves of a
+ * row, gate then up, and give N/2 = F elements, the others F = N. */
+typedef enum caravan_expert_activation {
+    CARAVAN_EXPERT_NONE = 0,
+    CARAVAN_EXPERT_SWIGLU = 1,     /* silu(gate) * up */
+    CARAVAN_EXPERT_GEGLU = 2,      /* gelu(gate) * up, by erf */
+    CARAVAN_EXPERT_GEGLU_TANH = 3, /* the same by tanh */
+    CARAVAN_EXPERT_SILU = 4,
+    CARAVAN_EXPERT_GELU = 5,
+    CARAVAN_EXPERT_GELU_TANH = 6
+} caravan_expert_activation;
+
+/* For each expert e and its rows r of offsets[e] .. offsets[e + 1] - 1:
+ *   out[r] = op(w[e]) x[source(r)],  source(r) = assignments[r] / choices, or r where absent;
+ *   act[r] = f(out[r]), with an activation.
+ * Other rows of out and act are not touched; experts without rows cost nothing.
+ *   x [S, K] float . assignments optional i32 [A] . offsets i32 [E + 1], the last at most A
+ *   w [E, N, K], or with transpose_w [E, K, N], float . out [A, N] float = . act [A, F] float = */
+typedef struct caravan_grouped_matmul_forward_args {
+    int64_t size;
+    caravan_tensor x;
+    caravan_tensor assignments;
+    caravan_tensor offsets;
+    caravan_tensor w;
+    caravan_tensor out;
+    caravan_tensor act;
+    int32_t choices;
+    int32_t transpose_w;
+    int32_t activation; /* caravan_expert_activation */
+} caravan_grouped_matmul_forward_args;
+
+/* Back through the second product and the activation, given y[t] = sum over the token's rows r of
+ * weight_r w[e] act[r]. With g[r] = w[e]^T d_y[source(r)], the gradient of act before its weight:
+ *   d_weights[r] = <g[r], act[r]>          act[r] = f(h[r]) made anew
+ *   d_h[r] = f'(h[r]) applied to weight_r g[r];   act[r] = weight_r act[r], for the gradient of w
+ * The first line is d_weight = <d_y, w[e] act[r]> with the product moved over, so that the experts'
+ * outputs are not kept. Source: Guo et al. 2025, arXiv 2512.14080, section 3.2 and appendix C.
+ *   d_y [T, D] float . assignments i32 [A] . offsets i32 [E + 1] . w [E, D, F] float
+ *   weights [T, C] f32, by assignment . h [A, N] float . d_h [A, N] float =, may be h
+ *   act [A, F] float = . d_weights f32 [A] = */
+typedef struct caravan_grouped_matmul_backward_args {
+    int64_t size;
+    caravan_tensor d_y;
+    caravan_tensor assignments;
+    caravan_tensor offsets;
+    caravan_tensor w;
+    caravan_tensor weights;
+    caravan_tensor h;
+    caravan_tensor d_h;
+    caravan_tensor act;
+    caravan_tensor d_weights;
+    int32_t activation;
+} caravan_grouped_matmul_backward_args;
+
+CARAVAN_API caravan_status caravan_grouped_matmul_forward(
+    caravan_stream stream, const caravan_grouped_matmul_forward_args* args);
+CARAVAN_API caravan_status caravan_grouped_matmul_backward(
+    caravan_stream stream, const caravan_grouped_matmul_backward_args* args);
+
+/* Gradients of grouped weights: c[e] += sum over the rows r of e of a_r b_r^T, where a_r = a[r], or
+ * a[assignments[r] / choices] with gather_a = 1, and b_r likewise.
+ *   a [., M] float . b [., N] float . assignments i32 [A], needed where one is gathered
+ *   offsets i32 [E + 1] . c [E, M, N] f32 += */
+typedef struct caravan_grouped_outer_args {
+    int64_t size;
+    caravan_tensor a;
+    caravan_tensor b;
+    caravan_tensor assignments;
+    caravan_tensor offsets;
+    caravan_tensor c;
+    int32_t choices;
+    int32_t gather_a;
+    int32_t gather_b;
+} caravan_grouped_outer_args;
+
+CARAVAN_API caravan_status caravan_grouped_outer_forward(caravan_stream stream,
+                                                         const caravan_grouped_outer_args* args);
+
+/* y[t] = sum over c = 0, 1, ... of weights[t][c] * x[slots[t][c]], in this order, choices with slot -1
+ * left out; without weights all are 1. A token with none gets 0.
+ *   x [A, D] float . slots [T, C] i32, below A . weights optional [T, C] f32 . y [T, D] float = */
+typedef struct caravan_combine_args {
+    int64_t size;
+    caravan_tensor x;
+    caravan_tensor slots;
+    caravan_tensor weights;
+    caravan_tensor y;
+} caravan_combine_args;
+
+CARAVAN_API caravan_status caravan_combine_forward(caravan_stream stream,
+                                                   const caravan_combine_args* args);
 
 /* ------------------------------------------------------------------ cross_entropy --------------- */
 

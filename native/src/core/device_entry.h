@@ -8,7 +8,7 @@
 namespace caravan {
 
 // Raised when a field is added or changes: both libraries come from one build.
-constexpr int32_t kDeviceEntryVersion = 2;
+constexpr int32_t kDeviceEntryVersion = 3;
 
 // One function an op, null where the library has no kernel for it. Arguments have passed the checks
 // of src/api, but for values that lie in device memory.

@@ -1,0 +1,70 @@
+#include <cmath>
+
+#include "api/experts.h"
+
+namespace {
+
+constexpr const char* kOp = "expert_sort_forward";
+
+int64_t workspace_bytes(int32_t, const caravan_expert_sort_args& args) {
+    caravan::Check(kOp).shape("experts", args.experts, 2);
+    return 0;
+}
+
+void check(int32_t kind, const caravan_expert_sort_args& args) {
+    const caravan::Check check(kOp);
+    check.packed("experts", args.experts, {CARAVAN_I32}, {caravan::kAny, caravan::kAny});
+    const int64_t tokens = args.experts.shape[0], choices = args.experts.shape[1];
+    check.that(tokens * choices <= INT32_MAX,
+               "experts: got %lld choices of %lld tokens, needs fewer than 2^31 in all",
+               static_cast<long long>(choices), static_cast<long long>(tokens));
+    check.packed("offsets", args.offsets, {CARAVAN_I32}, {caravan::kAny});
+    caravan::check_experts(check, args.offsets.shape[0] - 1);
+    check.packed("assignments", args.assignments, {CARAVAN_I32}, {tokens * choices});
+    check.packed("slots", args.slots, {CARAVAN_I32}, {tokens, choices});
+    check.that(args.capacity >= 0, "capacity: got %lld, needs at least 0",
+               static_cast<long long>(args.capacity));
+    check.that(args.group >= 0, "group: got %lld tokens, needs at least 0",
+               static_cast<long long>(args.group));
+    check.that(args.policy >= CARAVAN_SECOND_ALL && args.policy <= CARAVAN_SECOND_RANDOM,
+               "policy: got %d, needs 0 to 2", args.policy);
+    if (args.policy != CARAVAN_SECOND_ALL) {
+        check.packed("weights", args.weights, {CARAVAN_F32}, {tokens, choices});
+        check.that(std::isfinite(args.threshold) && args.threshold >= 0,
+                   "threshold: got %g, needs at least 0", static_cast<double>(args.threshold));
+    }
+    if (args.policy == CARAVAN_SECOND_RANDOM) check.state("state", args.state);
+    check.buffer("workspace", args.workspace, workspace_bytes(kind, args));
+}
+
+void check_values(const caravan_expert_sort_args& args) {
+    const caravan::Check check(kOp);
+    const auto* experts = static_cast<const int32_t*>(args.experts.data);
+    const int64_t bound = args.offsets.shape[0] - 1;
+    for (int64_t i = 0; i < args.experts.shape[0] * args.experts.shape[1]; ++i) {
+        check.that(experts[i] >= -1 && experts[i] < bound,
+                   "experts: got %d at %lld, needs -1 to %lld", experts[i],
+                   static_cast<long long>(i), static_cast<long long>(bound - 1));
+    }
+}
+
+}  // namespace
+
+caravan_status caravan_expert_sort_forward(caravan_stream stream,
+                                           const caravan_expert_sort_args* args) {
+    return caravan::guarded([&] {
+        const auto known = caravan::checked_args(kOp, args);
+        const auto& on = caravan::known_stream(kOp, stream);
+        check(on.kind, known);
+        caravan::launch(kOp, on, known, &caravan::CpuKernels::expert_sort_forward,
+                        &caravan::DeviceKernels::expert_sort_forward, [&] {
+                            check_values(known);
+                            return true;
+                        });
+    });
+}
+
+caravan_status caravan_expert_sort_workspace(int32_t kind, const caravan_expert_sort_args* args,
+                                             int64_t* bytes) {
+    return caravan::workspace(kOp, kind, args, bytes, workspace_bytes);
+}
