@@ -3,6 +3,7 @@ package dev.caravan.cli;
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
 import dev.caravan.kernels.KernelException;
+import dev.caravan.parallel.RankFailure;
 import dev.caravan.train.NonFinite;
 import java.io.IOException;
 import java.io.InputStream;
@@ -93,7 +94,7 @@ public final class Main {
     if (e instanceof UserError) {
       return say(BAD_INPUT, e.getMessage());
     }
-    if (e instanceof NonFinite || e instanceof KernelException) {
+    if (e instanceof NonFinite || e instanceof KernelException || e instanceof RankFailure) {
       return say(FAILED, e.getMessage());
     }
     if (e instanceof OutOfMemoryError) {

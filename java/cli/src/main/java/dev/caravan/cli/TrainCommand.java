@@ -25,7 +25,8 @@ abstract class TrainCommand implements Callable<Integer> {
     TrainingRun.Outcome outcome;
     try (Interrupt interrupt = new Interrupt()) {
       RunFolder.inspect(config, loss());
-      answers = BeforeAndAfter.of(config, choice);
+      answers =
+          TrainingRun.firstProcess() ? BeforeAndAfter.of(config, choice) : Optional.empty();
       if (answers.isPresent() && !answers.get().before(interrupt::requested)) {
         return Main.INTERRUPTED;
       }
@@ -39,7 +40,9 @@ abstract class TrainCommand implements Callable<Integer> {
         return Main.INTERRUPTED;
       }
     }
-    System.out.println(outcome.checkpoint());
+    if (outcome.checkpoint() != null) {
+      System.out.println(outcome.checkpoint());
+    }
     answers.ifPresent(BeforeAndAfter::report);
     return Main.DONE;
   }

@@ -19,6 +19,7 @@ final class ExchangeQueue implements AutoCloseable {
   private final long[] steps = new long[CAPACITY];
   private long put;
   private long done;
+  private volatile long began; // when the exchange under way did; 0 for none
   private boolean closed;
   private RuntimeException failure;
 
@@ -33,6 +34,12 @@ final class ExchangeQueue implements AutoCloseable {
 
   Transport transport() {
     return transport;
+  }
+
+  /** For how long the exchange under way has been so. */
+  long busyMillis() {
+    long since = began;
+    return since == 0 ? 0 : (System.nanoTime() - since) / 1_000_000;
   }
 
   /** Appends an exchange and gives its number; waits only when very many are under way. */
@@ -90,8 +97,10 @@ final class ExchangeQueue implements AutoCloseable {
         lock.unlock();
       }
       RuntimeException failed = null;
+      began = System.nanoTime();
       try {
         transport.exchange(next, step);
+        began = 0;
       } catch (RuntimeException e) {
         failed = e;
         transport.abort(e);

@@ -4,18 +4,10 @@ import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Memory;
 import dev.caravan.kernels.TensorRef;
-import java.nio.ByteBuffer;
 
-/**
- * What one rank does in an exchange between memories that it can all reach. It moves pieces that fit the
- * first cache through arrays, which the JVM's compiler turns into vector instructions.
- */
+/** What one rank does in an exchange between memories that it can all reach. */
 final class HostExchange {
-  private static final int PIECE = 4096; // elements
-
-  private final float[] sum = new float[PIECE];
-  private final float[] part = new float[PIECE];
-  private final short[] halves = new short[PIECE];
+  private final PartSum sum = new PartSum();
 
   /** Does rank {@code rank}'s share of an exchange, of which every rank has given its memory. */
   void run(Collective[] given, int rank) {
@@ -57,52 +49,28 @@ final class HostExchange {
   private void reduce(Collective[] given, long first, long end, TensorRef to) {
     DType dtype = given[0].send().dtype();
     int size = dtype.bytes();
-    for (long at = first; at < end; at += PIECE) {
-      int count = (int) Math.min(PIECE, end - at);
-      read(given[0].send().address() + at * size, dtype, count, sum);
-      for (int rank = 1; rank < given.length; rank++) {
-        read(given[rank].send().address() + at * size, dtype, count, part);
-        for (int i = 0; i < count; i++) {
-          sum[i] += part[i];
-        }
+    for (long at = first; at < end; at += PartSum.PIECE) {
+      int count = (int) Math.min(PartSum.PIECE, end - at);
+      for (int rank = 0; rank < given.length; rank++) {
+        long address = given[rank].send().address() + at * size;
+        sum.add(Memory.hostView(address, count * size), dtype, count, rank == 0);
       }
       if (to != null) {
-        write(to.address() + (at - first) * size, dtype, count);
+        store(to.address() + (at - first) * size, dtype, count);
       } else {
         for (Collective each : given) {
-          write(each.receive().address() + at * size, dtype, count);
+          store(each.receive().address() + at * size, dtype, count);
         }
       }
     }
   }
 
-  private void read(long address, DType dtype, int count, float[] to) {
-    ByteBuffer view = Memory.hostView(address, count * dtype.bytes());
-    if (dtype == DType.F32) {
-      view.asFloatBuffer().get(to, 0, count);
-      return;
-    }
-    view.asShortBuffer().get(halves, 0, count);
-    for (int i = 0; i < count; i++) {
-      to[i] = Float.intBitsToFloat(halves[i] << 16);
-    }
+  private void store(long address, DType dtype, int count) {
+    sum.store(Memory.hostView(address, count * dtype.bytes()), dtype, count);
   }
 
-  private void write(long address, DType dtype, int count) {
-    ByteBuffer view = Memory.hostView(address, count * dtype.bytes());
-    if (dtype == DType.F32) {
-      view.asFloatBuffer().put(sum, 0, count);
-      return;
-    }
-    for (int i = 0; i < count; i++) { // to nearest, ties to even; a NaN stays one
-      int bits = Float.floatToRawIntBits(sum[i]);
-      boolean nan = Float.isNaN(sum[i]);
-      halves[i] = (short) ((nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-    }
-    view.asShortBuffer().put(halves, 0, count);
-  }
-
-  private static void copy(long from, long to, long bytes) {
+  /** Copies memory of the host. */
+  static void copy(long from, long to, long bytes) {
     long most = 1L << 30;
     for (long at = 0; from != to && at < bytes; at += most) {
       int count = (int) Math.min(most, bytes - at);

@@ -13,6 +13,7 @@ import java.util.Map;
 final class RankCollectives implements Collectives {
   private final Map<Axis, ExchangeQueue> queues = new EnumMap<>(Axis.class);
   private volatile long step;
+  private volatile Collective latest;
 
   RankCollectives(Transport data, Transport tensor, Transport world) {
     String name = "rank-" + world.rank();
@@ -42,6 +43,7 @@ final class RankCollectives implements Collectives {
       throw KernelException.invalid(
           collective + ": the group has " + size(collective.axis()) + " ranks");
     }
+    latest = collective;
     return queues.get(collective.axis()).put(collective, step);
   }
 
@@ -62,6 +64,17 @@ final class RankCollectives implements Collectives {
   @Override
   public void at(long number) {
     step = number;
+  }
+
+  /** What the rank was last in, for errors. */
+  String position() {
+    Collective known = latest;
+    return known == null ? "the start" : known + " in step " + step;
+  }
+
+  /** For how many milliseconds an exchange has been under way; 0 if none is. */
+  long stuckFor() {
+    return queues.values().stream().mapToLong(ExchangeQueue::busyMillis).max().orElse(0);
   }
 
   /** Wakes all ranks of its groups with the reason. */

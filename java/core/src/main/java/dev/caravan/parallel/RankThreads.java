@@ -29,7 +29,12 @@ public final class RankThreads {
    * @throws RuntimeException of the rank that failed first
    */
   public static <T> T run(Mesh mesh, Body<T> body) {
-    return run(mesh, Duration.ofSeconds(Long.getLong(PATIENCE, DEFAULT_PATIENCE)), body);
+    return run(mesh, patience(), body);
+  }
+
+  /** How long a rank waits for the others. */
+  static Duration patience() {
+    return Duration.ofSeconds(Long.getLong(PATIENCE, DEFAULT_PATIENCE));
   }
 
   /** The same, with how long a rank waits for the others. */

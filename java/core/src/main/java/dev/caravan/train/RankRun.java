@@ -44,7 +44,7 @@ record RankRun(
   private static final String NAMES_THE_OP =
       " (to see at which op, go on with CARAVAN_JAVA_OPTS=-D" + LaunchMode.PROPERTY + "=wait)";
 
-  /** Runs it; only the first rank is told of by {@code progress} and asks {@code stop}. */
+  /** Runs it; only the first rank is told of by {@code progress}. */
   TrainingRun.Outcome run(Collectives ranks, Progress progress, BooleanSupplier stop) {
     int rank = ranks.rank(Axis.WORLD);
     Turns share = new Turns(rank, ranks.size(Axis.WORLD));
@@ -57,7 +57,7 @@ record RankRun(
         ranks.barrier();
         RunFolder.inspect(config, loss).ifPresent(trainer::resume);
         return new TrainingRun.Outcome(
-            trainer.run(new Trainer.Listener() {}, () -> false), null);
+            trainer.run(new Trainer.Listener() {}, stop), null);
       }
       try (RunFolder folder = RunFolder.open(config, loss)) {
         ranks.barrier();

@@ -60,7 +60,12 @@ public final class RunConfigWriter {
    * @return for example {@code optimizer.lr: 1.0E-4, was 2.0E-5}; empty where the runs agree
    */
   public static Optional<String> difference(RunConfig now, RunConfig before) {
-    return difference("", toTree(now), toTree(before));
+    return difference("", toTree(now), toTree(before), FREE);
+  }
+
+  /** The first key in which two runs differ at all. */
+  static Optional<String> anyDifference(RunConfig one, RunConfig other) {
+    return difference("", toTree(one), toTree(other), Set.of());
   }
 
   /**
@@ -85,8 +90,9 @@ public final class RunConfigWriter {
     }
   }
 
-  private static Optional<String> difference(String key, JsonNode now, JsonNode before) {
-    if (FREE.contains(key) || now.equals(before)) {
+  private static Optional<String> difference(
+      String key, JsonNode now, JsonNode before, Set<String> free) {
+    if (free.contains(key) || now.equals(before)) {
       return Optional.empty();
     }
     if (!now.isObject() || !before.isObject()) {
@@ -97,7 +103,7 @@ public final class RunConfigWriter {
     before.fieldNames().forEachRemaining(names::add);
     for (String name : names) {
       Optional<String> found =
-          difference(key.isEmpty() ? name : key + "." + name, now.path(name), before.path(name));
+          difference(key.isEmpty() ? name : key + "." + name, now.path(name), before.path(name), free);
       if (found.isPresent()) {
         return found;
       }

@@ -158,8 +158,8 @@ public final class Trainer implements AutoCloseable {
   }
 
   /**
-   * Trains to the last step. Of several ranks, the first alone tells its listener, writes checkpoints and
-   * is asked to stop.
+   * Trains to the last step. Of several ranks, the first alone tells its listener; what one is asked, all
+   * do.
    *
    * @param stop asked after every step; true ends the run with a checkpoint
    * @throws NonFinite before an update that would not be finite
@@ -172,7 +172,7 @@ public final class Trainer implements AutoCloseable {
         listener.step(metrics);
       }
       boolean last = done == steps;
-      boolean stopped = !last && anyOf(first && stop.getAsBoolean());
+      boolean stopped = !last && anyOf(stop.getAsBoolean());
       try {
         if (evaluation != null && (last || due(evaluateEvery))) {
           Evaluation.Result held = evaluation.run();

@@ -8,15 +8,19 @@ import dev.caravan.data.pack.BufferShape;
 import dev.caravan.data.pack.StepSize;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
 import dev.caravan.model.LlamaConfig;
 import dev.caravan.parallel.Mesh;
+import dev.caravan.parallel.ProcessGroup;
 import dev.caravan.parallel.RankThreads;
+import dev.caravan.parallel.Rendezvous;
 import dev.caravan.parallel.Turns;
 import dev.caravan.train.log.Progress;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
 
@@ -46,7 +50,7 @@ public final class TrainingRun {
    * How a run ended.
    *
    * @param end whether it is complete or was asked to stop
-   * @param checkpoint the last one
+   * @param checkpoint the last one; null of a process that is not the first
    */
   public record Outcome(Trainer.End end, Path checkpoint) {}
 
@@ -63,7 +67,8 @@ public final class TrainingRun {
    */
   public static Outcome run(
       RunConfig config, Loss loss, DeviceChoice choice, Progress progress, BooleanSupplier stop) {
-    Mesh mesh = mesh(config, choice);
+    Optional<Rendezvous> place = Rendezvous.of(System.getenv());
+    Mesh mesh = mesh(config, choice, place);
     Optional<SavedCheckpoint> before = RunFolder.inspect(config, loss);
     ModelSource model = ModelSource.of(config.model());
     if (config.sequence().length() > model.config().maxPosition()) {
@@ -111,14 +116,64 @@ public final class TrainingRun {
     }
     RankRun rank =
         new RankRun(config, loss, model, plan, source, heldOut, steps, choice);
+    if (place.isPresent()) {
+      return process(place.get(), rank, data, progress, stop);
+    }
     return mesh.size() == 1
         ? rank.run(Collectives.ALONE, progress, stop)
-        : RankThreads.run(mesh, ranks -> rank.run(ranks, progress, stop));
+        : RankThreads.run(
+            mesh,
+            ranks -> {
+              boolean first = ranks.rank(Collective.Axis.WORLD) == 0;
+              return rank.run(ranks, progress, first ? stop : () -> false);
+            });
+  }
+
+  /** Whether this process is the only one of its run, or the first. */
+  public static boolean firstProcess() {
+    return Rendezvous.of(System.getenv()).map(place -> place.rank() == 0).orElse(true);
+  }
+
+  /** One rank of several processes: joins the others when its data is there. */
+  private static Outcome process(
+      Rendezvous place, RankRun rank, RunData data, Progress progress, BooleanSupplier stop) {
+    RowSet rows = data.train().rows();
+    String lengths =
+        "data: %d rows, %d tokens, %d targets"
+            .formatted(rows.size(), rows.totalTokens(), rows.totalTargets());
+    String settings = lengths + "\n" + RunConfigWriter.toYaml(rank.config());
+    try (ProcessGroup group =
+        ProcessGroup.join(place, settings, first -> difference(first, lengths, rank.config()))) {
+      try {
+        return rank.run(group.ranks(), progress, stop);
+      } catch (RuntimeException | Error e) {
+        group.tell(e.getMessage());
+        throw e;
+      }
+    }
+  }
+
+  /** The first key, or the data, in which rank 0's settings are not this process's; "" if none. */
+  private static String difference(String first, String lengths, RunConfig config) {
+    int line = first.indexOf('\n');
+    RunConfig its = RunFile.parse(first.substring(line + 1), "rank 0", "rank-0", List.of());
+    return RunConfigWriter.anyDifference(config, its)
+        .orElse(
+            first.substring(0, line).equals(lengths)
+                ? ""
+                : lengths + ", was " + first.substring(0, line));
   }
 
   /** How the ranks of a run are arranged, where the device can do it. */
-  private static Mesh mesh(RunConfig config, DeviceChoice choice) {
+  private static Mesh mesh(
+      RunConfig config, DeviceChoice choice, Optional<Rendezvous> place) {
     Mesh mesh = new Mesh(config.parallel().data(), config.parallel().tensor());
+    if (place.isPresent() && place.get().size() != mesh.size()) {
+      throw new UserError(
+          "parallel.data: got %d, but %s started %d processes; several ranks in each of several processes"
+              .formatted(mesh.data(), place.get().launcher(), place.get().size())
+              + " are not built yet");
+    }
     if (mesh.size() > 1 && choice.device().kind() != Device.Kind.CPU) {
       throw new UserError(
           "parallel: %d ranks on %s are not built yet; --device cpu has them as threads"

@@ -1,0 +1,164 @@
+package dev.caravan.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Ranks that are processes, as launchers start them. */
+class ProcessesTest {
+  private static final int STEPS = 20;
+
+  @TempDir Path dir;
+
+  private int launches;
+
+  /** Starts a process for each rank, whose words go to files; {@code own} are one rank's settings. */
+  private List<Process> launch(Path output, String shard, List<List<String>> own)
+      throws IOException {
+    Path place = dir.resolve("place-" + launches++);
+    List<Process> processes = new ArrayList<>();
+    for (int rank = 0; rank < own.size(); rank++) {
+      List<String> sets = new ArrayList<>(own.get(rank));
+      sets.add("parallel={data: " + own.size() + ", shard: " + shard + "}");
+      ProcessBuilder builder =
+          new ProcessBuilder(
+              Child.command(
+                  List.of(),
+                  TrainTest.arguments("sft", output, STEPS, sets.toArray(String[]::new))));
+      builder.environment().put("RANK", String.valueOf(rank));
+      builder.environment().put("WORLD_SIZE", String.valueOf(own.size()));
+      builder.environment().put("CARAVAN_RENDEZVOUS", "file:" + place);
+      builder.redirectErrorStream(true).redirectOutput(log(rank).toFile());
+      processes.add(builder.start());
+    }
+    return processes;
+  }
+
+  private List<Process> launch(Path output, String shard) throws IOException {
+    return launch(output, shard, List.of(List.of(), List.of()));
+  }
+
+  private Path log(int rank) {
+    return dir.resolve("rank-" + rank + "-" + launches + ".log");
+  }
+
+  private String words(int rank) {
+    try {
+      return Files.readString(log(rank));
+    } catch (IOException e) {
+      return e.toString();
+    }
+  }
+
+  private List<Integer> finish(List<Process> processes) throws InterruptedException {
+    List<Integer> codes = new ArrayList<>();
+    for (Process process : processes) {
+      boolean ended = process.waitFor(4, TimeUnit.MINUTES);
+      process.destroyForcibly();
+      assertTrue(ended, () -> "a process hangs: " + words(0) + words(1));
+      codes.add(process.exitValue());
+    }
+    return codes;
+  }
+
+  private static byte[] weights(Path run) throws IOException {
+    return Files.readAllBytes(run.resolve("checkpoints/step-" + STEPS + "/model.safetensors"));
+  }
+
+  private static boolean hasCheckpoint(Path run) throws IOException {
+    Path folder = run.resolve("checkpoints");
+    if (!Files.isDirectory(folder)) {
+      return false;
+    }
+    try (Stream<Path> names = Files.list(folder)) {
+      return names.anyMatch(path -> path.getFileName().toString().matches("step-[0-9]+"));
+    }
+  }
+
+  /** The bits of threads; after a kill at a random moment, too. */
+  @Test
+  void twoProcessesTrainAsTwoThreadsEvenWhenOneWasKilled() throws Exception {
+    Path threads = dir.resolve("threads");
+    String[] arguments =
+        TrainTest.arguments("sft", threads, STEPS, "parallel={data: 2, shard: optimizer}");
+    Captured run = Captured.run(arguments);
+    assertEquals(0, run.code(), run.err());
+
+    Path output = dir.resolve("processes");
+    List<Process> processes = launch(output, "optimizer");
+    while (processes.get(0).isAlive() && !hasCheckpoint(output)) {
+      Thread.sleep(5);
+    }
+    Thread.sleep(new Random().nextInt(100));
+    processes.get(1).destroyForcibly();
+    List<Integer> codes = finish(processes);
+    if (codes.get(0) != 0) { // the kill may come when all is done
+      assertEquals(1, codes.get(0), words(0));
+      String last = words(0).lines().reduce("", (a, b) -> b);
+      assertTrue(last.startsWith("caravan: rank 0, in "), words(0));
+      assertTrue(last.contains("rank 1 on ") && last.contains("is lost, its process ended"), last);
+      assertTrue(last.contains("in step "), last);
+    }
+
+    assertEquals(List.of(0, 0), finish(launch(output, "optimizer")), words(0) + words(1));
+    assertArrayEquals(weights(threads), weights(output));
+  }
+
+  @Test
+  void theFirstProcessMayBeLostToo() throws Exception {
+    Path output = dir.resolve("processes");
+    List<Process> processes = launch(output, "none");
+    while (processes.get(0).isAlive() && !hasCheckpoint(output)) {
+      Thread.sleep(5);
+    }
+    processes.get(0).destroyForcibly();
+    List<Integer> codes = finish(processes);
+    if (codes.get(1) != 0) {
+      assertEquals(1, codes.get(1), words(1));
+      String last = words(1).lines().reduce("", (a, b) -> b);
+      assertTrue(last.contains("rank 0 is lost"), words(1));
+    }
+  }
+
+  @Test
+  void settingsThatDifferAreNamedBeforeAnythingIsWritten() throws Exception {
+    Path output = dir.resolve("processes");
+    List<Process> processes =
+        launch(output, "none", List.of(List.of(), List.of("optimizer.lr=0.125")));
+    List<Integer> codes = finish(processes);
+    assertEquals(2, codes.get(1), words(1));
+    assertTrue(
+        words(1).contains("caravan: rank 1 differs from rank 0: optimizer.lr: 0.125, was "),
+        words(1));
+    assertNotEquals(0, codes.get(0));
+    assertTrue(words(0).contains("rank 1 differs from rank 0: optimizer.lr"), words(0));
+    assertTrue(Files.notExists(output), "nothing was written");
+  }
+
+  @Test
+  void aWrongNumberOfProcessesIsRefused() throws Exception {
+    Path output = dir.resolve("processes");
+    Captured run =
+        Child.run(
+            dir,
+            java.util.Map.of(
+                "RANK", "0", "WORLD_SIZE", "3", "MASTER_ADDR", "127.0.0.1", "MASTER_PORT", "1"),
+            List.of(),
+            TrainTest.arguments("sft", output, STEPS, "parallel.data=2"));
+    assertEquals(2, run.code());
+    assertTrue(
+        run.err().contains("parallel.data: got 2, but torchrun started 3 processes"), run.err());
+  }
+}

@@ -1,0 +1,157 @@
+package dev.caravan.parallel;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.caravan.data.UserError;
+import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.Collective.Kind;
+import dev.caravan.kernels.Collectives;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What processes do, over real connections, each of them here a thread. */
+class ProcessGroupTest {
+  @TempDir Path folder;
+
+  private int meetings;
+
+  /** Runs a body on ranks that meet by a file; gives what each failed with, or null. */
+  private List<Throwable> run(int ranks, String[] settings, RankThreads.Body<Object> body) {
+    Path file = folder.resolve("meet-" + meetings++);
+    List<Throwable> failures =
+        Collections.synchronizedList(new ArrayList<>(Collections.nCopies(ranks, null)));
+    List<Thread> threads = new ArrayList<>();
+    for (int rank = 0; rank < ranks; rank++) {
+      int me = rank;
+      Rendezvous place = new Rendezvous("test", me, ranks, "", 0, Optional.of(file));
+      threads.add(
+          new Thread(
+              () -> {
+                try (ProcessGroup group =
+                    ProcessGroup.join(
+                        place,
+                        settings[me],
+                        first -> first.equals(settings[me]) ? "" : settings[me] + ", was " + first)) {
+                  try {
+                    body.run(group.ranks());
+                  } catch (RuntimeException | Error e) {
+                    group.tell(e.getMessage());
+                    throw e;
+                  }
+                } catch (RuntimeException | Error e) {
+                  failures.set(me, e);
+                }
+              }));
+    }
+    threads.forEach(Thread::start);
+    for (Thread thread : threads) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        throw new IllegalStateException(e);
+      }
+    }
+    return failures;
+  }
+
+  private static String[] same(int ranks) {
+    return Collections.nCopies(ranks, "same").toArray(String[]::new);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3, 4})
+  void everyExchangeGivesTheBitsOfThreads(int ranks) {
+    for (Kind kind : Kind.values()) {
+      int root = ranks - 1;
+      float[][] got =
+          Exchanges.run(
+              (count, body) ->
+                  run(count, same(count), body)
+                      .forEach(failure -> assertEquals(null, failure, kind + ": " + failure)),
+              kind,
+              ranks,
+              5003,
+              kind == Kind.BROADCAST ? root : 0);
+      for (int rank = 0; rank < ranks; rank++) {
+        assertArrayEquals(
+            Exchanges.expected(kind, ranks, 5003, root, rank), got[rank], kind + ", rank " + rank);
+      }
+    }
+  }
+
+  @Test
+  void settingsThatDifferAreNamedAndEndAll() {
+    List<Throwable> failures =
+        run(3, new String[] {"lr: 1", "lr: 1", "lr: 2"}, ranks -> null);
+    assertEquals("rank 2 differs from rank 0: lr: 2, was lr: 1", failures.get(2).getMessage());
+    assertEquals(UserError.class, failures.get(2).getClass());
+    assertTrue(failures.get(0) != null && failures.get(1) != null, failures.toString());
+  }
+
+  @Test
+  void aRankThatFailsEndsAllWithItsReason() {
+    List<Throwable> failures =
+        run(
+            3,
+            same(3),
+            ranks -> {
+              ranks.at(5);
+              if (ranks.rank(Axis.DATA) == 1) {
+                throw new IllegalStateException("no more");
+              }
+              rounds(ranks);
+              return null;
+            });
+    for (int rank : new int[] {0, 2}) {
+      assertTrue(
+          failures.get(rank).getMessage().endsWith("rank 1 failed: no more"),
+          failures.get(rank).getMessage());
+    }
+  }
+
+  /** Exchanges until something fails. */
+  private static void rounds(Collectives ranks) {
+    while (true) {
+      ranks.barrier();
+    }
+  }
+
+  @Test
+  void ranksThatDoDifferentThingsAreNamed() {
+    List<Throwable> failures =
+        run(
+            2,
+            same(2),
+            ranks -> {
+              ranks.sum(Axis.DATA, new double[1 + ranks.rank(Axis.DATA)]);
+              return null;
+            });
+    String both = failures.toString();
+    assertTrue(both.contains("a sum of numbers of 1 elements") || both.contains("of 2 elements"), both);
+  }
+
+  @Test
+  void aPlaceWhereNobodyListensIsRefused() {
+    Rendezvous nowhere = new Rendezvous("test", 1, 2, "127.0.0.1", 1, Optional.empty());
+    System.setProperty(RankThreads.PATIENCE, "0");
+    try {
+      UserError error =
+          assertThrows(UserError.class, () -> ProcessGroup.join(nowhere, "", first -> ""));
+      assertTrue(
+          error.getMessage().startsWith("rank 1 of 2 cannot join the others at 127.0.0.1:1: rank 0"),
+          error.getMessage());
+    } finally {
+      System.clearProperty(RankThreads.PATIENCE);
+    }
+  }
+}
