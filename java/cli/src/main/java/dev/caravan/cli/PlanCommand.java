@@ -12,7 +12,9 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** {@code caravan plan}: what a run would take, without training. */
 @Command(name = "plan")
@@ -24,7 +26,9 @@ final class PlanCommand implements Callable<Integer> {
   String machine = Machine.THIS;
 
   @Option(names = "--gpus", paramLabel = "N")
-  int gpus = 1;
+  int gpus;
+
+  @Spec CommandSpec spec;
 
   @Option(names = "--json")
   boolean json;
@@ -32,11 +36,16 @@ final class PlanCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     RunConfig config = run.read();
-    if (gpus < 1) {
-      throw new UserError("--gpus: got " + gpus + ", needs a whole number of at least 1");
-    }
-    if (gpus > 1) {
-      throw new UserError("--gpus: " + gpus + " is not built yet; a run uses one device");
+    int ranks = config.parallel().data();
+    if (spec.commandLine().getParseResult().hasMatchedOption("--gpus")) {
+      if (gpus < 1) {
+        throw new UserError("--gpus: got " + gpus + ", needs a whole number of at least 1");
+      }
+      if (ranks > 1 && ranks != gpus) {
+        throw new UserError(
+            "--gpus: got " + gpus + ", but parallel.data is " + ranks + "; needs one of them only");
+      }
+      config = config.withDataRanks(gpus);
     }
     Planning.Planned planned =
         Planning.plan(config, machine, device.choose(), line -> System.err.println(line));
@@ -62,10 +71,23 @@ final class PlanCommand implements Callable<Integer> {
         .put("activations", bytes.activations())
         .put("workspace", bytes.workspace())
         .put("total", bytes.total());
+    out.put("ranks", report.ranks());
     out.put("wire_bytes_per_step", report.wireBytesPerStep());
+    out.put("wire_seconds", report.wireSeconds());
     out.put("step_seconds", report.stepSeconds());
     out.put("machine", planned.machine().name());
     out.put("tokens_per_step", report.tokensPerStep());
+    out.put("tokens_per_second_per_device", report.tokensPerSecond());
+    report
+        .published()
+        .ifPresent(
+            p -> {
+              out.putObject("published")
+                  .put("tokens_per_second_per_device", p.tokensPerSecond())
+                  .put("devices", p.devices())
+                  .put("source", p.source())
+                  .put("plan_times", report.tokensPerSecond() / p.tokensPerSecond());
+            });
     out.put("micro_batch_tokens", planned.plan().buffers().tokens());
     out.put("recompute", planned.recompute());
     out.put("bytes_per_parameter", report.bytesPerParameter());
@@ -85,6 +107,14 @@ final class PlanCommand implements Callable<Integer> {
     line("activations", "%,d bytes", bytes.activations());
     line("workspace", "%,d bytes", bytes.workspace());
     line("total", "%,d bytes on one device", bytes.total());
+    if (report.ranks() > 1) {
+      line("ranks", "%,d, each on a device of its own", report.ranks());
+      line(
+          "wire",
+          "%,d bytes that a rank sends in a step, %.3g s at the stated rate",
+          report.wireBytesPerStep(),
+          report.wireSeconds());
+    }
     line("per parameter", "%.2f bytes of weight, gradient and moments", report.bytesPerParameter());
     line(
         "step",
@@ -92,6 +122,18 @@ final class PlanCommand implements Callable<Integer> {
         report.stepSeconds(),
         report.tokensPerStep(),
         planned.machine().name());
+    line("speed", "%,.0f tokens/s of a device, at the stated rates", report.tokensPerSecond());
+    report
+        .published()
+        .ifPresent(
+            p ->
+                line(
+                    "published",
+                    "%,.0f tokens/s of a device%s (%s): the plan says %.2f times as many",
+                    p.tokensPerSecond(),
+                    p.devices() == 0 ? "" : " of " + p.devices(),
+                    p.source(),
+                    report.tokensPerSecond() / p.tokensPerSecond()));
   }
 
   private static void line(String name, String format, Object... values) {

@@ -62,7 +62,7 @@ class MainTest {
         "sft first-run --threads 0|caravan: --threads: got 0, needs a whole number of at least 1",
         "sft first-run --threads many|caravan: sft: Invalid value for option '--threads'",
         "sft first-run --device gpu|caravan: --device: got 'gpu', needs cpu, cuda or cuda:N",
-        "plan first-run --gpus 8|caravan: --gpus: 8 is not built yet",
+        "plan first-run --gpus 8 --set parallel.data=4|caravan: --gpus: got 8, but parallel.data is 4",
         "plan first-run --machine h20|caravan: unknown machine 'h20', did you mean 'h200'?",
         "score --model a|caravan: score: Missing required options: '--data=FILE', '--out=FILE'",
         "score --model a --data b --out c --set optimizer.lr=1|score takes only keys of tokenizer",

@@ -30,9 +30,29 @@ import java.util.Map;
  * @param memoryBytes of one device
  * @param flopsPerSecond of matrix products on one device, at the run's precision
  * @param bytesPerSecond of one device's memory, reads and writes together
+ * @param links between devices
  */
 public record Machine(
-    String name, Device.Kind kind, long memoryBytes, double flopsPerSecond, double bytesPerSecond) {
+    String name,
+    Device.Kind kind,
+    long memoryBytes,
+    double flopsPerSecond,
+    double bytesPerSecond,
+    Links links) {
+  /**
+   * How fast devices reach each other.
+   *
+   * @param devices of one node
+   * @param withinNode bytes per second that a device sends to others of its node
+   * @param betweenNodes bytes per second that a device sends to others elsewhere
+   */
+  public record Links(int devices, double withinNode, double betweenNodes) {
+    /** What one of so many devices sends per second: the slowest link of their ring decides. */
+    public double bytesPerSecond(int ranks) {
+      return ranks <= devices ? withinNode : betweenNodes;
+    }
+  }
+
   /** The name of the machine at hand. */
   public static final String THIS = "this";
 
@@ -47,23 +67,29 @@ public record Machine(
   private static final long CPU_COPY = 64L << 20;
   private static final long CUDA_COPY = 256L << 20;
 
-  /** Data-sheet rates for dense bfloat16 products and for memory. */
+  /**
+   * Data-sheet rates for dense bfloat16 products and for memory; one direction of NVLink; and of the
+   * network one port of InfiniBand for each GPU, HDR for A100 and NDR for the others, as in NVIDIA's own
+   * nodes of eight.
+   */
   private static final Map<String, Machine> KNOWN = new LinkedHashMap<>();
 
   static {
-    know("a100-80", 80, 312e12, 2.04e12);
-    know("h100", 80, 989e12, 3.35e12);
-    know("h200", 141, 989e12, 4.8e12);
+    know("a100-80", 80, 312e12, 2.04e12, new Links(8, 300e9, 25e9));
+    know("h100", 80, 989e12, 3.35e12, new Links(8, 450e9, 50e9));
+    know("h200", 141, 989e12, 4.8e12, new Links(8, 450e9, 50e9));
   }
 
-  private static void know(String name, int gigabytes, double flops, double bytes) {
+  private static void know(String name, int gigabytes, double flops, double bytes, Links links) {
     KNOWN.put(
-        name, new Machine(name, Device.Kind.CUDA, gigabytes * 1_000_000_000L, flops, bytes));
+        name,
+        new Machine(name, Device.Kind.CUDA, gigabytes * 1_000_000_000L, flops, bytes, links));
   }
 
   /**
    * A bundled machine by name, or one described by a YAML file with the keys name, kind (cpu or
-   * cuda), memory_bytes, flops_per_second and bytes_per_second.
+   * cuda), memory_bytes, flops_per_second and bytes_per_second; for several devices also
+   * devices_per_node, link_bytes_per_second and network_bytes_per_second, of one device in one direction.
    *
    * @throws UserError if there is neither
    */
@@ -89,12 +115,24 @@ public record Machine(
           Device.Kind.valueOf(tree.path("kind").asText("cuda").toUpperCase(java.util.Locale.ROOT)),
           positive(file, tree, "memory_bytes").longValue(),
           positive(file, tree, "flops_per_second"),
-          positive(file, tree, "bytes_per_second"));
+          positive(file, tree, "bytes_per_second"),
+          links(file, tree));
     } catch (IOException e) {
       throw new UserError(file + ": cannot be read: " + e.getMessage(), e);
     } catch (IllegalArgumentException e) {
       throw new UserError(file + ": kind: needs cpu or cuda", e);
     }
+  }
+
+  /** Keys that one device does not need: where they are missing, exchanges take for ever. */
+  private static Links links(Path file, JsonNode tree) {
+    boolean any = tree.has("link_bytes_per_second") || tree.has("network_bytes_per_second");
+    return any
+        ? new Links(
+            positive(file, tree, "devices_per_node").intValue(),
+            positive(file, tree, "link_bytes_per_second"),
+            positive(file, tree, "network_bytes_per_second"))
+        : new Links(0, 0, 0);
   }
 
   private static Double positive(Path file, JsonNode tree, String key) {
@@ -114,8 +152,11 @@ public record Machine(
    * @param storage dtype of weights and activations
    */
   public static Machine measured(Stream stream, long memoryBytes, DType storage) {
+    double copies = copyRate(stream);
+    // Threads exchange through memory: what one sends, it or another reads and writes.
+    Links links = new Links(Integer.MAX_VALUE, copies / 2, copies / 2);
     return new Machine(
-        THIS, stream.device().kind(), memoryBytes, productRate(stream, storage), copyRate(stream));
+        THIS, stream.device().kind(), memoryBytes, productRate(stream, storage), copies, links);
   }
 
   private static double productRate(Stream stream, DType storage) {

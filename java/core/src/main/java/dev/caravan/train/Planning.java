@@ -54,7 +54,7 @@ public final class Planning {
                 target.kind(),
                 choice.threads(),
                 target.memoryBytes());
-    return new Planned(target, plan, PlanReport.of(model, plan, tokensPerStep(config), target));
+    return new Planned(target, plan, PlanReport.of(config, model, plan, tokensPerStep(config), target));
   }
 
   private static Machine machine(String name, RunConfig config, DeviceChoice choice) {

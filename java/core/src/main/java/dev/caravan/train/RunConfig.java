@@ -65,6 +65,25 @@ public record RunConfig(
         deterministic);
   }
 
+  /** The same run on another number of ranks that see different examples. */
+  public RunConfig withDataRanks(int ranks) {
+    return new RunConfig(
+        model,
+        tokenizer,
+        data,
+        sequence,
+        train,
+        optimizer,
+        experts,
+        precision,
+        recompute,
+        new Parallel(ranks, parallel.shard, parallel.tensor, parallel.expert),
+        checkpoint,
+        eval,
+        output,
+        deterministic);
+  }
+
   /** The same run with buffers of another size. */
   public RunConfig withMicroBatchTokens(int tokens) {
     Train sized =

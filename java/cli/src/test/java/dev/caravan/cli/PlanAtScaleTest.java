@@ -1,0 +1,82 @@
+package dev.caravan.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Plans of models and clusters that no test machine holds. */
+class PlanAtScaleTest {
+  private static final double PARAMETERS = 65_285_660_672.0;
+
+  @TempDir Path dir;
+
+  private Captured plan(int gpus, String... sets) throws IOException {
+    Path file = dir.resolve("scale.yaml");
+    Files.writeString(
+        file,
+        """
+        model: {family: llama, size: 65b, seed: 0}
+        sequence: {length: 2048}
+        train: {steps: 1, tokens_per_step: 4194304, micro_batch_tokens: 2048}
+        recompute: full
+        """);
+    List<String> args = new ArrayList<>(List.of("plan", file.toString()));
+    args.addAll(List.of("--machine", "a100-80", "--gpus", String.valueOf(gpus), "--json"));
+    for (String set : sets) {
+      args.addAll(List.of("--set", set));
+    }
+    return Captured.run(args.toArray(String[]::new));
+  }
+
+  private JsonNode planned(int gpus, String... sets) throws IOException {
+    Captured run = plan(gpus, sets);
+    assertEquals(0, run.code(), run.err());
+    return new ObjectMapper().readTree(run.out());
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {64, 1024})
+  void everyRankHoldsItsShareAndSendsWhatZeroSays(int gpus) throws IOException {
+    JsonNode plan = planned(gpus, "parallel.shard=parameters");
+    assertEquals(gpus, plan.get("ranks").asInt());
+    assertEquals(PARAMETERS, plan.get("params_total").asDouble());
+    JsonNode bytes = plan.get("bytes");
+    // bfloat16 and 16 bits of remainder; gradients of float32; two moments of float32: in parts.
+    close(4 * PARAMETERS / gpus, bytes.get("weights").asDouble(), 1e-3);
+    close(4 * PARAMETERS / gpus, bytes.get("gradients").asDouble(), 1e-3);
+    close(8 * PARAMETERS / gpus, bytes.get("optimizer").asDouble(), 1e-3);
+    // Each micro-batch gathers the weights twice, in bfloat16, and sums gradients in float32 (the
+    // last block and what follows are gathered once).
+    double rounds = 2048.0 / gpus;
+    double most = rounds * (2 * 2 + 4) * PARAMETERS * (gpus - 1) / gpus;
+    double wire = plan.get("wire_bytes_per_step").asDouble();
+    assertTrue(wire <= most && wire > 0.97 * most, wire + " of " + most);
+    assertTrue(bytes.get("total").asDouble() < 80e9, bytes.toString());
+    assertEquals(
+        plan.get("tokens_per_second_per_device").asDouble() / 380,
+        plan.get("published").get("plan_times").asDouble(),
+        1e-9);
+  }
+
+  @Test
+  void eightGpusCannotHoldItsStateAndTheNeedIsSaid() throws IOException {
+    Captured run = plan(8, "parallel.shard=parameters");
+    assertEquals(2, run.code());
+    assertTrue(run.err().contains("the plan needs "), run.err());
+  }
+
+  private static void close(double expected, double actual, double relative) {
+    assertEquals(expected, actual, relative * expected);
+  }
+}

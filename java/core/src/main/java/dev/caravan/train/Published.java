@@ -1,0 +1,43 @@
+package dev.caravan.train;
+
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Speeds that others have reported, to hold a plan against.
+ *
+ * @param family of the model
+ * @param size of it
+ * @param machine it was trained on
+ * @param tokensPerSecond of one GPU
+ * @param devices how many GPUs there were; 0 where it is not told
+ * @param source who says so
+ */
+public record Published(
+    String family,
+    String size,
+    String machine,
+    double tokensPerSecond,
+    int devices,
+    String source) {
+  private static final List<Published> KNOWN =
+      List.of(
+          new Published(
+              "llama", "65b", "a100-80", 380, 2048, "Touvron et al. 2023, arXiv 2302.13971, section 2.4"),
+          new Published("llama", "7b", "h100", 9600, 96, "foundation-model-stack/fms-fsdp, README"),
+          new Published("llama", "7b", "a100-80", 4550, 0, "foundation-model-stack/fms-fsdp, README"));
+
+  /** What is known of a run's model on a machine. */
+  static Optional<Published> of(RunConfig.Model model, Machine machine) {
+    if (!(model instanceof RunConfig.ModelSize named)) {
+      return Optional.empty();
+    }
+    return KNOWN.stream()
+        .filter(
+            known ->
+                known.family.equals(named.family())
+                    && known.size.equals(named.size())
+                    && known.machine.equals(machine.name()))
+        .findFirst();
+  }
+}
