@@ -37,6 +37,7 @@ public abstract class ExampleReader implements Closeable {
       case FLAN ->
           new OfRecords(
               new TsvRecords(file, Format.FLAN.fields()), (in, record) -> flan(in, record, map));
+      case RECORD -> new OfRecords(Records.open(file), (in, record) -> record(record, map));
       case SUPERNI -> new SuperNaturalInstructions(file);
       case TEXT ->
           DataFiles.ending(file).equals("txt")
@@ -97,6 +98,12 @@ public abstract class ExampleReader implements Closeable {
     values.put("prompt", prompt);
     values.put("target", target);
     return new Example.Fields(values, prompt, target);
+  }
+
+  private static Example record(ObjectNode record, FieldMap map) {
+    Map<String, String> values = map.values(record);
+    // Which field is to be learnt only the template's target says.
+    return new Example.Fields(values, "", String.join(" ", values.values()));
   }
 
   private static Example flan(Records in, ObjectNode record, FieldMap map) {

@@ -7,6 +7,7 @@ import dev.caravan.data.UserError;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.StringJoiner;
 
 /** From a format's own field names to those of a file: what {@code data.fields} says. */
 final class FieldMap {
@@ -70,8 +71,8 @@ final class FieldMap {
   }
 
   /**
-   * All values that are text, numbers or truth values, under the format's names where they have
-   * one.
+   * All values that are text, numbers or truth values, and lists of these with a line each, under
+   * the format's names where they have one.
    */
   Map<String, String> values(ObjectNode record) {
     Map<String, String> values = new LinkedHashMap<>();
@@ -79,12 +80,27 @@ final class FieldMap {
         .properties()
         .forEach(
             field -> {
-              String text = Records.scalar(field.getValue());
+              String text = text(field.getValue());
               if (text != null) {
                 values.put(field.getKey(), text);
               }
             });
     return values;
+  }
+
+  private static String text(JsonNode value) {
+    if (!value.isArray()) {
+      return Records.scalar(value);
+    }
+    StringJoiner lines = new StringJoiner("\n");
+    for (JsonNode entry : value) {
+      String line = Records.scalar(entry);
+      if (line == null) {
+        return null;
+      }
+      lines.add(line);
+    }
+    return lines.toString();
   }
 
   private String expected() {

@@ -23,7 +23,9 @@ public enum Format {
   /** FLAN's chain-of-thought tsv: question, answer, rationale, without a header. */
   FLAN("question", "answer", "rationale"),
   /** Super-NaturalInstructions task files: a definition and its instances. */
-  SUPERNI("definition", "input", "target");
+  SUPERNI("definition", "input", "target"),
+  /** Any named fields, which only a template's patterns give a meaning. */
+  RECORD();
 
   private final List<String> fields;
 

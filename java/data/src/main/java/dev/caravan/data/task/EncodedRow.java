@@ -4,30 +4,34 @@ import dev.caravan.data.Row;
 import java.util.Arrays;
 
 /** Token ids and labels of one example while they are put together. */
-final class EncodedRow {
+public final class EncodedRow {
   private int[] ids = new int[256];
   private int[] labels = new int[256];
   private int length;
   private int tokensCut;
 
-  int[] ids() {
+  /** Token ids; the first {@link #length} count. */
+  public int[] ids() {
     return ids;
   }
 
-  int[] labels() {
+  /** Labels; the first {@link #length} count. */
+  public int[] labels() {
     return labels;
   }
 
-  int length() {
+  /** The number of tokens. */
+  public int length() {
     return length;
   }
 
   /** Tokens that truncation took. */
-  int tokensCut() {
+  public int tokensCut() {
     return tokensCut;
   }
 
-  void add(int id, boolean target) {
+  /** Adds a token. */
+  public void add(int id, boolean target) {
     if (length == ids.length) {
       ids = Arrays.copyOf(ids, 2 * length);
       labels = Arrays.copyOf(labels, 2 * length);
@@ -37,7 +41,8 @@ final class EncodedRow {
     length++;
   }
 
-  void add(int[] more, boolean target) {
+  /** Adds tokens. */
+  public void add(int[] more, boolean target) {
     for (int id : more) {
       add(id, target);
     }
@@ -58,7 +63,7 @@ final class EncodedRow {
    *
    * @param bos whether the row begins with a BOS token
    */
-  void truncate(int limit, boolean bos) {
+  public void truncate(int limit, boolean bos) {
     int excess = length - limit;
     if (excess <= 0) {
       return;

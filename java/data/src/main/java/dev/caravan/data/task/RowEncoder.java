@@ -30,7 +30,7 @@ public final class RowEncoder {
    *
    * @throws UserError naming the token that is missing
    */
-  void check(Template template) {
+  public void check(Template template) {
     for (String piece : template.tokens()) {
       if (tokenizer.id(piece).isEmpty()) {
         throw new UserError(
@@ -50,12 +50,19 @@ public final class RowEncoder {
     return Arrays.copyOf(row.ids(), row.length());
   }
 
+  /** The whole row of segments, of any length. */
+  public EncodedRow row(List<Segment> segments) {
+    EncodedRow row = new EncodedRow();
+    append(segments, row);
+    return row;
+  }
+
   /**
    * The whole row of an example, of any length.
    *
    * @throws TemplateMismatch if the template has no words for it
    */
-  EncodedRow encode(Example example, Template template) {
+  public EncodedRow encode(Example example, Template template) {
     EncodedRow row = new EncodedRow();
     if (example instanceof Example.Text text) {
       encode(text, row);
@@ -77,7 +84,7 @@ public final class RowEncoder {
   }
 
   /** Whether a row begins with the tokenizer's BOS. */
-  boolean beginsWithBos(EncodedRow row) {
+  public boolean beginsWithBos(EncodedRow row) {
     return row.length() > 0 && row.ids()[0] == tokenizer.bosId();
   }
 

@@ -53,6 +53,11 @@ final class Pattern {
     return new Pattern(parts);
   }
 
+  /** The names of its fields, in order. */
+  List<String> fields() {
+    return parts.stream().filter(Part::isField).map(Part::text).toList();
+  }
+
   /** The text with every field replaced by its value. */
   String fill(Function<String, String> values) {
     StringBuilder text = new StringBuilder();
@@ -60,5 +65,10 @@ final class Pattern {
       text.append(part.isField() ? values.apply(part.text()) : part.text());
     }
     return text.toString();
+  }
+
+  @Override
+  public String toString() {
+    return parts.toString();
   }
 }

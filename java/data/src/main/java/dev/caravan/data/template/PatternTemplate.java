@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeSet;
+import java.util.stream.Stream;
 
 /**
  * A prompt and a target, each a text with fields in braces; behind the target comes the end token.
@@ -36,18 +37,41 @@ final class PatternTemplate implements Template {
   }
 
   @Override
+  public String words() {
+    return prompt + " | " + promptWithoutInput + " | " + target;
+  }
+
+  @Override
   public List<Segment> render(Example example) {
     Example.Fields fields = fields(example);
-    boolean noInput = lookUp(fields, "input").map(String::isBlank).orElse(true);
-    Pattern given = noInput ? promptWithoutInput.orElse(prompt) : prompt;
-    String asked = given.fill(field -> value(fields, field));
-    // Blank targets teach nothing: without words around them they are seen to be blank.
-    String learnt = fields.target().isBlank() ? "" : target.fill(field -> value(fields, field));
+    String asked = prompt(fields).fill(field -> value(fields, field));
+    String learnt = learnt(fields);
     return List.of(
         new Segment.Bos(false),
         Segment.given(asked),
         Segment.learnt(learnt),
         new Segment.Eos(true));
+  }
+
+  @Override
+  public Optional<String> missing(Example example) {
+    Example.Fields fields = fields(example);
+    return Stream.concat(prompt(fields).fields().stream(), target.fields().stream())
+        .filter(field -> lookUp(fields, field).isEmpty())
+        .findFirst();
+  }
+
+  private Pattern prompt(Example.Fields fields) {
+    boolean noInput = lookUp(fields, "input").map(String::isBlank).orElse(true);
+    return noInput ? promptWithoutInput.orElse(prompt) : prompt;
+  }
+
+  /** Blank targets teach nothing: without words around them they are seen to be blank. */
+  private String learnt(Example.Fields fields) {
+    List<String> named = target.fields();
+    boolean blank =
+        !named.isEmpty() && named.stream().allMatch(field -> value(fields, field).isBlank());
+    return blank ? "" : target.fill(field -> value(fields, field));
   }
 
   private Example.Fields fields(Example example) {

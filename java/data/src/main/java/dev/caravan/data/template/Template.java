@@ -3,6 +3,7 @@ package dev.caravan.data.template;
 import dev.caravan.data.source.Example;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /** Puts an example into words. */
 public interface Template {
@@ -19,6 +20,20 @@ public interface Template {
   /** The special tokens that it needs by name; a tokenizer without them cannot be used with it. */
   default List<String> tokens() {
     return List.of();
+  }
+
+  /** A text that differs between templates that put examples into different words. */
+  default String words() {
+    return name();
+  }
+
+  /**
+   * The first field that this template needs and an example lacks; empty if it has all.
+   *
+   * @param example as {@link #render} takes it
+   */
+  default Optional<String> missing(Example example) {
+    return Optional.empty();
   }
 
   /** The segments of an example up to its first target: what a model is given to answer. */

@@ -22,12 +22,12 @@ public final class Templates {
   private static final Set<String> KEYS = Set.of("prompt", "prompt_without_input", "target");
 
   static {
-    pattern("plain", "{prompt}\n", "{target}");
-    pattern("verbatim", "{prompt}", "{target}");
-    pattern("qa", "Question: {prompt}\nAnswer:", " {target}");
+    bundle("plain", "{prompt}\n", "{target}");
+    bundle("verbatim", "{prompt}", "{target}");
+    bundle("qa", "Question: {prompt}\nAnswer:", " {target}");
     // The words of Stanford Alpaca (tatsu-lab/stanford_alpaca, train.py, Apache-2.0): checkpoints
     // tuned with them expect them.
-    pattern(
+    bundle(
         "alpaca",
         "Below is an instruction that describes a task, paired with an input that provides further"
             + " context. Write a response that appropriately completes the request.\n\n"
@@ -44,13 +44,13 @@ public final class Templates {
     // Reasoning before the answer: Kojima et al. 2022 (arXiv 2205.11916) for the prompt, Wei et al.
     // 2022 (2201.11903) for the
     // words before the answer, which evaluation looks for.
-    pattern(
+    bundle(
         "flan-cot",
         "Q: {question}\nA: Let's think step by step.\n",
         "{rationale} The answer is {answer}.");
-    pattern("flan-answer", "Q: {question}\nA:", " {answer}");
+    bundle("flan-answer", "Q: {question}\nA:", " {answer}");
     // Wang et al. 2022 (arXiv 2204.07705), the encoding by definition alone.
-    pattern(
+    bundle(
         "superni",
         "Definition: {definition}\n\nNow complete the following example -\nInput: {input}\nOutput:",
         " {target}");
@@ -151,6 +151,24 @@ public final class Templates {
     return BUNDLED.get(name);
   }
 
+  /**
+   * A template from its patterns.
+   *
+   * @param name for messages
+   * @param prompt with fields in braces
+   * @param withoutInput the prompt of examples whose field {@code input} is blank
+   * @param target with fields in braces
+   * @throws UserError for a brace that is not closed or not opened
+   */
+  public static Template pattern(
+      String name, String prompt, Optional<String> withoutInput, String target) {
+    return new PatternTemplate(
+        name,
+        Pattern.parse(prompt, name + ": prompt"),
+        withoutInput.map(text -> Pattern.parse(text, name + ": prompt_without_input")),
+        Pattern.parse(target, name + ": target"));
+  }
+
   private static Template read(Path file) {
     JsonNode node;
     try {
@@ -173,27 +191,19 @@ public final class Templates {
               }
             });
     JsonNode without = node.path("prompt_without_input");
-    return new PatternTemplate(
+    return pattern(
         file.toString(),
-        Pattern.parse(node.get("prompt").asText(), file + ": prompt"),
-        without.isTextual()
-            ? Optional.of(Pattern.parse(without.asText(), file + ": prompt_without_input"))
-            : Optional.empty(),
-        Pattern.parse(node.get("target").asText(), file + ": target"));
+        node.get("prompt").asText(),
+        without.isTextual() ? Optional.of(without.asText()) : Optional.empty(),
+        node.get("target").asText());
   }
 
-  private static void pattern(String name, String prompt, String target) {
-    pattern(name, prompt, Optional.empty(), target);
+  private static void bundle(String name, String prompt, String target) {
+    bundle(name, prompt, Optional.empty(), target);
   }
 
-  private static void pattern(
+  private static void bundle(
       String name, String prompt, Optional<String> withoutInput, String target) {
-    BUNDLED.put(
-        name,
-        new PatternTemplate(
-            name,
-            Pattern.parse(prompt, name),
-            withoutInput.map(text -> Pattern.parse(text, name)),
-            Pattern.parse(target, name)));
+    BUNDLED.put(name, pattern(name, prompt, withoutInput, target));
   }
 }

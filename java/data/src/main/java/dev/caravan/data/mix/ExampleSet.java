@@ -1,0 +1,15 @@
+package dev.caravan.data.mix;
+
+import dev.caravan.data.source.Example;
+
+/** The examples of a task, by number. Safe for several threads. */
+interface ExampleSet {
+  /** How many there are. */
+  long size();
+
+  /** Example {@code row}. */
+  Example example(long row);
+
+  /** Where example {@code row} is from: {@code FILE:LINE}. */
+  String where(long row);
+}

@@ -1,0 +1,68 @@
+package dev.caravan.data.mix;
+
+import dev.caravan.data.UserError;
+import dev.caravan.data.source.DataFiles;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.TreeMap;
+
+/** Hashes by which a mixture, or the data of a task, is told from others. */
+final class Identity {
+  private Identity() {}
+
+  /** Of everything that decides which tokens example k has, but the tokenizer and the limits. */
+  static String of(MixtureSpec spec, List<TaskSpec> tasks, long seed, boolean shuffle) {
+    MessageDigest digest = digest();
+    put(digest, spec.root() + " " + spec.badRows() + " " + seed + " " + shuffle);
+    spec.mixes().values().forEach(mix -> put(digest, mix.toString()));
+    List<byte[]> hashes = tasks.parallelStream().map(Identity::ofData).toList();
+    for (int t = 0; t < tasks.size(); t++) {
+      put(digest, tasks.get(t).name() + " " + tasks.get(t).words());
+      digest.update(hashes.get(t));
+    }
+    return HexFormat.of().formatHex(digest.digest());
+  }
+
+  /** Of the content of a task's files and of how they are read. */
+  static byte[] ofData(TaskSpec task) {
+    MessageDigest digest = digest();
+    put(digest, task.format() + " " + new TreeMap<>(task.fields()) + " " + task.rows());
+    byte[] buffer = new byte[1 << 16];
+    for (Path file : DataFiles.resolve(task.paths())) {
+      MessageDigest content = digest();
+      try (InputStream in = Files.newInputStream(file)) {
+        for (int got = in.read(buffer); got >= 0; got = in.read(buffer)) {
+          content.update(buffer, 0, got);
+        }
+      } catch (IOException e) {
+        throw new UserError(file + ": cannot be read: " + e.getMessage(), e);
+      }
+      digest.update(content.digest());
+    }
+    return digest.digest();
+  }
+
+  static MessageDigest digest() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java platform has SHA-256", e);
+    }
+  }
+
+  /** Takes a text with its length, so that texts cannot run into each other. */
+  static void put(MessageDigest digest, String text) {
+    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      digest.update((byte) (bytes.length >>> shift));
+    }
+    digest.update(bytes);
+  }
+}

@@ -1,0 +1,31 @@
+package dev.caravan.data.mix;
+
+import dev.caravan.data.source.Example;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Examples on the heap. */
+final class MemoryExamples implements ExampleSet {
+  private final List<Example> examples = new ArrayList<>();
+  private final List<String> places = new ArrayList<>();
+
+  void add(Example example, String where) {
+    examples.add(example);
+    places.add(where);
+  }
+
+  @Override
+  public long size() {
+    return examples.size();
+  }
+
+  @Override
+  public Example example(long row) {
+    return examples.get(Math.toIntExact(row));
+  }
+
+  @Override
+  public String where(long row) {
+    return places.get(Math.toIntExact(row));
+  }
+}

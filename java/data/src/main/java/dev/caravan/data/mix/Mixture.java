@@ -1,0 +1,199 @@
+package dev.caravan.data.mix;
+
+import dev.caravan.data.UserError;
+import dev.caravan.data.mixture.MixtureOrder;
+import dev.caravan.data.mixture.Rates;
+import dev.caravan.data.source.DataFiles;
+import dev.caravan.data.source.ExampleReader;
+import dev.caravan.data.source.Format;
+import dev.caravan.data.task.Purpose;
+import dev.caravan.data.task.RowLimits;
+import dev.caravan.data.task.RowLoader;
+import dev.caravan.data.task.Task;
+import dev.caravan.data.template.Template;
+import dev.caravan.data.template.Templates;
+import dev.caravan.data.tokenize.Tokenizer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.IntStream;
+
+/**
+ * A mixture with its data: rates, order and rows. Holds the tokenizer, which it closes.
+ *
+ * @param spec what it was made from
+ * @param names of the tasks, in order
+ * @param sizes rows of each task
+ * @param rates of each task, summing to 1
+ * @param skipped rows of each task that were left out as bad
+ * @param rows its examples
+ * @param identity tells this mixture from others: a hash of the file, of all data and of the seed
+ * @param tokenizer of its rows; null where all are tokens already
+ */
+public record Mixture(
+    MixtureSpec spec,
+    List<String> names,
+    long[] sizes,
+    double[] rates,
+    long[] skipped,
+    MixtureRows rows,
+    String identity,
+    Tokenizer tokenizer)
+    implements AutoCloseable {
+
+  /**
+   * Reads the data of a mixture.
+   *
+   * @param tokenizer closed with the mixture; null is enough where all rows are tokens already
+   * @param limits of rows
+   * @param seed of the order, the phrasings and all other choices
+   * @param shuffle whether the rows of a task come in a new order on each visit
+   * @throws UserError for bad data; see {@link MixtureSpec.BadRows}
+   */
+  public static Mixture load(
+      MixtureSpec spec, Tokenizer tokenizer, RowLimits limits, long seed, boolean shuffle) {
+    List<TaskSpec> specs = spec.trained();
+    TaskRows[] tasks = new TaskRows[specs.size()];
+    IntStream.range(0, tasks.length)
+        .parallel()
+        .forEach(t -> tasks[t] = rows(specs.get(t), t, spec.badRows(), tokenizer, limits, seed));
+    List<String> names = specs.stream().map(TaskSpec::name).toList();
+    long[] sizes = Arrays.stream(tasks).mapToLong(TaskRows::size).toArray();
+    double[] rates = rates(spec, names, sizes);
+    MixtureOrder order = new MixtureOrder(rates, sizes, seed, shuffle);
+    return new Mixture(
+        spec,
+        names,
+        sizes,
+        rates,
+        Arrays.stream(tasks).mapToLong(TaskRows::skipped).toArray(),
+        new MixtureRows(
+            names,
+            Arrays.asList(tasks),
+            order,
+            epoch(spec.stop(), order, sizes),
+            limits.maxTokens(),
+            Estimate.of(tasks, rates)),
+        Identity.of(spec, specs, seed, shuffle),
+        tokenizer);
+  }
+
+  /** Whether some task of the mixture holds words, which need a tokenizer. */
+  public static boolean hasWords(MixtureSpec spec) {
+    return spec.trained().stream()
+        .anyMatch(
+            task ->
+                DataFiles.resolve(task.paths()).stream()
+                    .anyMatch(file -> formatOf(task, file) != Format.TOKENS));
+  }
+
+  private static Format formatOf(TaskSpec task, Path file) {
+    return ExampleReader.formatOf(file, task.format(), task.fields());
+  }
+
+  private static TaskRows rows(
+      TaskSpec task,
+      int number,
+      MixtureSpec.BadRows badRows,
+      Tokenizer tokenizer,
+      RowLimits limits,
+      long seed) {
+    Format format = formatOf(task, DataFiles.resolve(task.paths()).get(0));
+    if (format == Format.TEXT || format == Format.TOKENS) {
+      Task whole = new Task(task.paths(), format, task.fields(), Optional.empty());
+      return TaskRows.of(RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN).rows());
+    }
+    List<Template> templates =
+        task.templates().isEmpty()
+            ? List.of(Templates.forFormat(format, tokenizer))
+            : task.templates();
+    MemoryExamples examples = new MemoryExamples();
+    TaskReader reader = new TaskReader(task, badRows);
+    reader.read(templates, (example, file, line) -> examples.add(example, file + ":" + line));
+    return new WordedRows(
+        task, examples, templates, tokenizer, limits, seed + number, reader.skipped());
+  }
+
+  /**
+   * The rates of the tasks.
+   *
+   * @param names of the tasks that are drawn from
+   * @param sizes rows of each
+   */
+  static double[] rates(MixtureSpec spec, List<String> names, long[] sizes) {
+    Map<String, Integer> numbers = new HashMap<>();
+    for (int t = 0; t < names.size(); t++) {
+      numbers.put(names.get(t), t);
+    }
+    return Rates.flatten(
+        node(spec, spec.root(), Double.POSITIVE_INFINITY, numbers, sizes).orElseThrow(),
+        names.size());
+  }
+
+  private static Optional<Rates.Node> node(
+      MixtureSpec spec, String name, double cap, Map<String, Integer> numbers, long[] sizes) {
+    MixSpec mix = spec.mixes().get(name);
+    if (mix == null) {
+      return Optional.ofNullable(numbers.get(name)).map(Rates.Leaf::new);
+    }
+    List<Rates.Node> nodes = new ArrayList<>();
+    List<Double> given = new ArrayList<>();
+    List<Long> partSizes = new ArrayList<>();
+    mix.parts()
+        .forEach(
+            (part, weight) -> {
+              double inner = mix.caps().getOrDefault(part, Double.POSITIVE_INFINITY);
+              node(spec, part, inner, numbers, sizes)
+                  .ifPresent(
+                      node -> {
+                        nodes.add(node);
+                        given.add(weight);
+                        partSizes.add(size(node, sizes));
+                      });
+            });
+    if (nodes.isEmpty()) {
+      return Optional.empty();
+    }
+    double[] weights = given.stream().mapToDouble(w -> w).toArray();
+    if (mix.strategy() == MixSpec.Strategy.PROPORTIONAL) {
+      weights =
+          Rates.weights(
+              partSizes.stream().mapToLong(s -> s).toArray(),
+              mix.scale(),
+              Math.min(mix.cap(), cap),
+              mix.temperature());
+    }
+    return Optional.of(new Rates.Mix(name, nodes, weights));
+  }
+
+  /** Rows of a task; of a mixture, those of its tasks together. */
+  private static long size(Rates.Node node, long[] sizes) {
+    if (node instanceof Rates.Leaf leaf) {
+      return sizes[leaf.task()];
+    }
+    return ((Rates.Mix) node).parts().stream().mapToLong(part -> size(part, sizes)).sum();
+  }
+
+  private static long epoch(MixtureSpec.Stop stop, MixtureOrder order, long[] sizes) {
+    var drawn = IntStream.range(0, sizes.length).filter(order::isDrawn);
+    return switch (stop) {
+      case EPOCHS, STEPS -> drawn.mapToLong(t -> sizes[t]).sum();
+      case FIRST_EXHAUSTED ->
+          drawn.mapToLong(t -> order.examplesUntil(t, sizes[t])).min().orElseThrow();
+      case ALL_EXHAUSTED ->
+          drawn.mapToLong(t -> order.examplesUntil(t, sizes[t])).max().orElseThrow();
+    };
+  }
+
+  @Override
+  public void close() {
+    rows.close();
+    if (tokenizer != null) {
+      tokenizer.close();
+    }
+  }
+}

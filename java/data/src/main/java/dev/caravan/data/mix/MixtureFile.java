@@ -1,0 +1,394 @@
+package dev.caravan.data.mix;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import dev.caravan.data.Nearest;
+import dev.caravan.data.UserError;
+import dev.caravan.data.source.DataFiles;
+import dev.caravan.data.source.Format;
+import dev.caravan.data.template.Template;
+import dev.caravan.data.template.Templates;
+import java.io.IOException;
+import java.nio.file.FileSystems;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.UnaryOperator;
+
+/** Reads mixture files: the value of {@code data.mixture}. */
+public final class MixtureFile {
+  private static final double NO_CAP = Double.POSITIVE_INFINITY;
+  private static final String ALL = "all tasks";
+
+  private final String file;
+  private final UnaryOperator<String> resolve;
+  private final Map<String, TaskSpec> tasks = new LinkedHashMap<>();
+  private final Map<String, MixSpec> mixes = new LinkedHashMap<>();
+
+  private MixtureFile(String file, UnaryOperator<String> resolve) {
+    this.file = file;
+    this.resolve = resolve;
+  }
+
+  /**
+   * Reads a mixture file.
+   *
+   * @param resolve makes paths in it absolute
+   * @throws UserError for anything that is wrong with it, in one line
+   */
+  public static MixtureSpec read(Path file, UnaryOperator<String> resolve) {
+    try {
+      return parse(Files.readString(file), file.toString(), resolve);
+    } catch (IOException e) {
+      throw new UserError(file + ": cannot be read; is it a mixture file?", e);
+    }
+  }
+
+  /** As {@link #read}, of text; {@code file} names it in errors. */
+  public static MixtureSpec parse(String yaml, String file, UnaryOperator<String> resolve) {
+    JsonNode tree;
+    try {
+      tree = new YAMLMapper().readTree(yaml);
+    } catch (JsonProcessingException e) {
+      int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
+      throw UserError.at(
+          file, line, "not YAML: " + e.getOriginalMessage().lines().findFirst().orElse(""));
+    }
+    return new MixtureFile(file, resolve).read(tree);
+  }
+
+  private MixtureSpec read(JsonNode tree) {
+    Keys top =
+        Keys.of(tree, file, "tasks", "mixtures", "mixture", "held_out", "bad_rows", "stop");
+    top.each("tasks", this::task);
+    if (tasks.isEmpty()) {
+      throw new UserError(file + ": tasks: missing, needs a map from a task's name to the task");
+    }
+    holdOut(top.texts("held_out"));
+    top.each("mixtures", this::mix);
+    String root = root(top);
+    checkParts();
+    checkCycles();
+    MixtureSpec spec =
+        new MixtureSpec(
+            file,
+            tasks,
+            mixes,
+            root,
+            top.oneOf("bad_rows", MixtureSpec.BadRows.STOP),
+            top.oneOf("stop", MixtureSpec.Stop.EPOCHS));
+    if (spec.trained().isEmpty()) {
+      throw new UserError(file + ": mixture '" + root + "' has no task that is not held out");
+    }
+    return spec;
+  }
+
+  private Void task(String path, JsonNode node) {
+    Keys keys =
+        Keys.of(
+            node,
+            path,
+            "path",
+            "each_file",
+            "validation",
+            "test",
+            "format",
+            "fields",
+            "rows",
+            "templates",
+            "choose",
+            "held_out",
+            "metrics",
+            "licence",
+            "source",
+            "version");
+    String name = path.substring((file + ".tasks.").length());
+    Map<String, List<String>> splits = new HashMap<>();
+    for (String split : List.of("validation", "test")) {
+      if (keys.has(split)) {
+        splits.put(split, paths(keys, split));
+      }
+    }
+    if (!keys.has("path") && splits.isEmpty()) {
+      throw new UserError(path + ".path: missing, needs a file, a folder, a glob or a list of them");
+    }
+    TaskSpec task =
+        new TaskSpec(
+            name,
+            paths(keys, "path"),
+            keys.text("format").map(Format::of).orElse(Format.AUTO),
+            keys.textMap("fields"),
+            keys.integer("rows", 1, 0),
+            templates(keys),
+            keys.oneOf("choose", TaskSpec.Choice.ROUND_ROBIN),
+            keys.bool("held_out", false),
+            splits,
+            new TaskSpec.About(
+                keys.texts("metrics"),
+                keys.text("licence"),
+                keys.text("source"),
+                keys.text("version")));
+    if (keys.bool("each_file", false)) {
+      group(task);
+    } else {
+      add(task);
+    }
+    return null;
+  }
+
+  private List<String> paths(Keys keys, String key) {
+    return keys.texts(key).stream().map(resolve).toList();
+  }
+
+  private void add(TaskSpec task) {
+    if (tasks.put(task.name(), task) != null) {
+      throw new UserError(file + ": two tasks are called '" + task.name() + "'");
+    }
+  }
+
+  /** A task of each file, and a mixture of them under the group's own name. */
+  private void group(TaskSpec group) {
+    Map<String, Double> parts = new LinkedHashMap<>();
+    for (Path path : DataFiles.resolve(group.paths())) {
+      String stem = path.getFileName().toString().replaceFirst("(\\.[A-Za-z]+)(\\.gz)?$", "");
+      String name = group.name() + "/" + stem;
+      add(group.ofFile(name, path.toString()));
+      parts.put(name, 1.0);
+    }
+    mixes.put(group.name(), proportional(group.name(), parts, NO_CAP));
+  }
+
+  private static MixSpec proportional(String name, Map<String, Double> parts, double cap) {
+    return new MixSpec(name, MixSpec.Strategy.PROPORTIONAL, parts, Map.of(), 1, cap, 1);
+  }
+
+  private List<Template> templates(Keys keys) {
+    List<Template> all = new ArrayList<>();
+    JsonNode node = keys.raw("templates");
+    if (node == null || node.isNull()) {
+      return all;
+    }
+    String path = keys.path("templates");
+    if (!node.isArray()) {
+      all.add(template(path, node));
+      return all;
+    }
+    for (int i = 0; i < node.size(); i++) {
+      all.add(template(path + "[" + i + "]", node.get(i)));
+    }
+    return all;
+  }
+
+  private Template template(String path, JsonNode node) {
+    if (node.isTextual()) {
+      try {
+        return Templates.of(node.asText());
+      } catch (UserError e) {
+        throw new UserError(path + ": " + e.getMessage().replaceFirst("^data.template: ", ""), e);
+      }
+    }
+    Keys keys = Keys.of(node, path, "prompt", "prompt_without_input", "target");
+    if (!keys.has("prompt") || !keys.has("target")) {
+      throw new UserError(path + ": needs a template's name, or the keys prompt and target");
+    }
+    return Templates.pattern(
+        path,
+        keys.words("prompt", ""),
+        keys.has("prompt_without_input")
+            ? Optional.of(keys.words("prompt_without_input", ""))
+            : Optional.empty(),
+        keys.words("target", ""));
+  }
+
+  private void holdOut(List<String> globs) {
+    for (String glob : globs) {
+      var matcher = FileSystems.getDefault().getPathMatcher("glob:" + glob);
+      int held = 0;
+      for (TaskSpec task : List.copyOf(tasks.values())) {
+        if (matcher.matches(Path.of(task.name()))) {
+          tasks.put(task.name(), task.asHeldOut());
+          held++;
+        }
+      }
+      if (held == 0) {
+        throw new UserError(
+            file + ".held_out: " + Nearest.unknown("task", glob, tasks.keySet()));
+      }
+    }
+  }
+
+  private Void mix(String path, JsonNode node) {
+    Keys keys =
+        Keys.of(node, path, "parts", "strategy", "preset", "scale", "cap", "temperature", "partial");
+    String name = path.substring((file + ".mixtures.").length());
+    if (tasks.containsKey(name) || mixes.containsKey(name)) {
+      throw new UserError(path + ": '" + name + "' is a task already");
+    }
+    mixes.put(name, keys.has("preset") ? preset(keys, name, path) : own(keys, name, path));
+    return null;
+  }
+
+  private MixSpec own(Keys keys, String name, String path) {
+    JsonNode parts = keys.raw("parts");
+    boolean weighted = parts != null && parts.isObject();
+    MixSpec.Strategy strategy =
+        keys.oneOf(
+            "strategy", weighted ? MixSpec.Strategy.EXPLICIT : MixSpec.Strategy.PROPORTIONAL);
+    if (weighted != (strategy == MixSpec.Strategy.EXPLICIT)) {
+      throw keys.wrong(
+          "parts",
+          weighted
+              ? "a list of names, as the strategy gives their weights"
+              : "a map from names to weights");
+    }
+    Map<String, Double> weights = new LinkedHashMap<>();
+    if (weighted) {
+      weights.putAll(keys.weights("parts"));
+    } else {
+      keys.texts("parts").forEach(part -> weights.put(part, 1.0));
+    }
+    if (weights.isEmpty()) {
+      throw new UserError(path + ".parts: missing, needs names of tasks or mixtures");
+    }
+    for (String key : List.of("cap", "scale", "temperature")) {
+      if (keys.has(key) && strategy != MixSpec.Strategy.PROPORTIONAL) {
+        throw new UserError(path + "." + key + ": only the strategy proportional has one");
+      }
+    }
+    return new MixSpec(
+        name,
+        strategy,
+        weights,
+        Map.of(),
+        keys.positive("scale", 1),
+        keys.positive("cap", NO_CAP),
+        keys.positive("temperature", 1));
+  }
+
+  /** Published rates: {@code parts} says which task or mixture each of its names stands for. */
+  private MixSpec preset(Keys keys, String name, String path) {
+    Preset preset = Preset.of(keys.text("preset").orElseThrow(), path + ".preset");
+    for (String key : List.of("strategy", "cap", "scale", "temperature")) {
+      if (keys.has(key)) {
+        throw new UserError(path + "." + key + ": the preset has its own");
+      }
+    }
+    if (preset.rates().isEmpty()) {
+      Map<String, Double> parts = new LinkedHashMap<>();
+      keys.texts("parts").forEach(part -> parts.put(part, 1.0));
+      return proportional(name, parts, preset.cap());
+    }
+    Map<String, String> meant = keys.textMap("parts");
+    for (String part : meant.keySet()) {
+      if (!preset.rates().containsKey(part)) {
+        throw new UserError(
+            path + ".parts: " + Nearest.unknown("part", part, preset.rates().keySet()));
+      }
+    }
+    Set<String> missing = new LinkedHashSet<>(preset.rates().keySet());
+    missing.removeAll(meant.keySet());
+    if (!missing.isEmpty() && !keys.bool("partial", false)) {
+      throw new UserError(
+          path
+              + ".parts: preset "
+              + preset.name()
+              + " also has "
+              + String.join(", ", missing)
+              + "; name a task or a mixture for each, or set partial: true to leave them out");
+    }
+    Map<String, Double> weights = new LinkedHashMap<>();
+    Map<String, Double> caps = new LinkedHashMap<>();
+    meant.forEach(
+        (part, own) -> {
+          weights.merge(own, preset.rates().get(part), Double::sum);
+          if (preset.caps().containsKey(part)) {
+            caps.put(own, preset.caps().get(part));
+          }
+        });
+    return new MixSpec(name, MixSpec.Strategy.EXPLICIT, weights, caps, 1, NO_CAP, 1);
+  }
+
+  /** The mixture that is named, else the only one that is no part of another, else all tasks. */
+  private String root(Keys top) {
+    if (top.has("mixture")) {
+      String named = top.text("mixture").orElseThrow();
+      if (!mixes.containsKey(named)) {
+        throw new UserError(
+            top.path("mixture") + ": " + Nearest.unknown("mixture", named, mixes.keySet()));
+      }
+      return named;
+    }
+    Set<String> tops = new LinkedHashSet<>();
+    if (top.has("mixtures")) {
+      top.raw("mixtures").fieldNames().forEachRemaining(tops::add);
+      mixes.values().forEach(mix -> tops.removeAll(mix.parts().keySet()));
+      if (tops.size() == 1) {
+        return tops.iterator().next();
+      }
+      if (tops.isEmpty()) {
+        checkCycles();
+      }
+      throw new UserError(
+          file + ": mixture: missing, needs the one to train on: " + String.join(", ", tops));
+    }
+    Map<String, Double> all = new LinkedHashMap<>();
+    tasks.values().stream().filter(t -> !t.heldOut()).forEach(t -> all.put(t.name(), 1.0));
+    mixes.put(ALL, proportional(ALL, all, NO_CAP));
+    return ALL;
+  }
+
+  private void checkParts() {
+    Set<String> known = new TreeSet<>(tasks.keySet());
+    known.addAll(mixes.keySet());
+    for (MixSpec mix : mixes.values()) {
+      boolean isGroup = mix.parts().keySet().stream().allMatch(p -> p.startsWith(mix.name() + "/"));
+      for (String part : mix.parts().keySet()) {
+        String where = file + ".mixtures." + mix.name() + ".parts: ";
+        if (!known.contains(part)) {
+          throw new UserError(where + Nearest.unknown("task or mixture", part, known));
+        }
+        TaskSpec task = tasks.get(part);
+        if (task != null && task.heldOut() && !isGroup) {
+          throw new UserError(where + "task '" + part + "' is held out, so it is never trained on");
+        }
+        if (task != null && task.paths().isEmpty()) {
+          throw new UserError(
+              where
+                  + "task '"
+                  + part
+                  + "' has no training split; give it a path, or leave it out of the mixture");
+        }
+      }
+    }
+  }
+
+  private void checkCycles() {
+    Set<String> done = new LinkedHashSet<>();
+    mixes.keySet().forEach(name -> visit(name, new ArrayList<>(), done));
+  }
+
+  private void visit(String name, List<String> way, Set<String> done) {
+    if (way.contains(name)) {
+      List<String> cycle = new ArrayList<>(way.subList(way.indexOf(name), way.size()));
+      cycle.add(name);
+      throw new UserError(
+          file + ".mixtures: a mixture contains itself: " + String.join(" > ", cycle));
+    }
+    if (!mixes.containsKey(name) || done.contains(name)) {
+      return;
+    }
+    way.add(name);
+    mixes.get(name).parts().keySet().forEach(part -> visit(part, way, done));
+    way.remove(way.size() - 1);
+    done.add(name);
+  }
+}

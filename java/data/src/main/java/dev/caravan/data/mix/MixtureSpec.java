@@ -1,0 +1,68 @@
+package dev.caravan.data.mix;
+
+import dev.caravan.data.UserError;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * A mixture file, read and checked as far as that goes without its data.
+ *
+ * @param file as the user named it
+ * @param tasks in the order of the file, files of a group in sorted order
+ * @param mixes by name; groups of files are mixtures too
+ * @param root the mixture that is trained on
+ * @param badRows what happens to a malformed row
+ * @param stop what an epoch is
+ */
+public record MixtureSpec(
+    String file,
+    Map<String, TaskSpec> tasks,
+    Map<String, MixSpec> mixes,
+    String root,
+    BadRows badRows,
+    Stop stop) {
+
+  /** What happens to a row that is malformed or lacks a field. */
+  public enum BadRows {
+    /** The run stops, naming file and line. */
+    STOP,
+    /** It is left out and counted. */
+    SKIP
+  }
+
+  /** When an epoch of a mixture is over. */
+  public enum Stop {
+    /** As many examples as the tasks have rows together. */
+    EPOCHS,
+    /** When some task has come to the end of its rows. */
+    FIRST_EXHAUSTED,
+    /** When every task has; the others repeat meanwhile. */
+    ALL_EXHAUSTED,
+    /** Never: the run counts steps. */
+    STEPS
+  }
+
+  /** The tasks that the root mixture reaches and that are trained on, in order. */
+  public List<TaskSpec> trained() {
+    Set<String> reached = new LinkedHashSet<>();
+    reach(root, reached);
+    return tasks.values().stream()
+        .filter(task -> reached.contains(task.name()) && !task.heldOut())
+        .toList();
+  }
+
+  private void reach(String name, Set<String> reached) {
+    MixSpec mix = mixes.get(name);
+    if (mix == null) {
+      reached.add(name);
+      return;
+    }
+    mix.parts().keySet().forEach(part -> reach(part, reached));
+  }
+
+  UserError error(String what) {
+    return new UserError(file + ": " + what);
+  }
+}

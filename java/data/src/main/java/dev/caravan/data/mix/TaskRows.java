@@ -1,0 +1,53 @@
+package dev.caravan.data.mix;
+
+import dev.caravan.data.RowStore;
+
+/** A task's rows as tokens. Safe for several threads. */
+interface TaskRows {
+  /** How many there are. */
+  long size();
+
+  /**
+   * Row {@code row} as tokens, a pure function of its arguments.
+   *
+   * @param visit how often every row of the task has come up before; another visit may put it into
+   *     other words
+   */
+  Block.Encoded encode(long row, long visit);
+
+  /** Where a row is from: {@code FILE:LINE}. */
+  String where(long row);
+
+  /** Rows that were left out as bad. */
+  long skipped();
+
+  /** Rows that are tokens already. */
+  static TaskRows of(RowStore rows) {
+    return new TaskRows() {
+      @Override
+      public long size() {
+        return rows.size();
+      }
+
+      @Override
+      public Block.Encoded encode(long row, long visit) {
+        int at = Math.toIntExact(row);
+        int[] ids = new int[rows.length(at)];
+        int[] labels = new int[ids.length];
+        rows.copyIds(at, ids, 0);
+        rows.copyLabels(at, labels, 0);
+        return new Block.Encoded(ids, labels, ids.length, Block.Fate.KEPT, 0);
+      }
+
+      @Override
+      public String where(long row) {
+        return rows.where(Math.toIntExact(row));
+      }
+
+      @Override
+      public long skipped() {
+        return 0;
+      }
+    };
+  }
+}

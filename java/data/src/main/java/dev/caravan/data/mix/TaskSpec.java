@@ -1,0 +1,84 @@
+package dev.caravan.data.mix;
+
+import dev.caravan.data.source.Format;
+import dev.caravan.data.template.Template;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * A task of a mixture: a source, how its records become examples, the words for these, and where it
+ * comes from.
+ *
+ * @param name unique in its mixture file
+ * @param paths files, folders or globs of the training split; empty if the task has none
+ * @param format what a record means
+ * @param fields the format's field names to the files', for those that differ
+ * @param rows only so many of the first rows are read; 0 for all
+ * @param templates phrasings; empty for the format's own
+ * @param choose how an example's phrasing is chosen
+ * @param heldOut never trained on
+ * @param splits other splits by name, as files, folders or globs
+ * @param about metrics, licence, source, version: kept, and not looked at by training
+ */
+public record TaskSpec(
+    String name,
+    List<String> paths,
+    Format format,
+    Map<String, String> fields,
+    int rows,
+    List<Template> templates,
+    Choice choose,
+    boolean heldOut,
+    Map<String, List<String>> splits,
+    About about) {
+  public TaskSpec {
+    paths = List.copyOf(paths);
+    fields = Map.copyOf(fields);
+    templates = List.copyOf(templates);
+    splits = Map.copyOf(splits);
+  }
+
+  /** How the phrasing of an example is chosen among several. */
+  public enum Choice {
+    /** By (row + visit) modulo their number. */
+    ROUND_ROBIN,
+    /** By a hash of seed, row and visit. */
+    RANDOM
+  }
+
+  /**
+   * What is known of a task.
+   *
+   * @param metrics by which its answers are scored
+   * @param licence of the data
+   * @param source where the data comes from
+   * @param version of the data
+   */
+  public record About(
+      List<String> metrics,
+      Optional<String> licence,
+      Optional<String> source,
+      Optional<String> version) {
+    public About {
+      metrics = List.copyOf(metrics);
+    }
+  }
+
+  /** Everything that decides how a record is put into words, as text that other words differ in. */
+  String words() {
+    return templates.stream().map(Template::words).toList() + " " + choose;
+  }
+
+  /** The same task under another name, of one file. */
+  TaskSpec ofFile(String other, String file) {
+    return new TaskSpec(
+        other, List.of(file), format, fields, rows, templates, choose, heldOut, splits, about);
+  }
+
+  /** The same task, never trained on. */
+  TaskSpec asHeldOut() {
+    return new TaskSpec(
+        name, paths, format, fields, rows, templates, choose, true, splits, about);
+  }
+}

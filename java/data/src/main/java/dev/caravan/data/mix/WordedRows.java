@@ -1,0 +1,131 @@
+package dev.caravan.data.mix;
+
+import dev.caravan.data.RowStore;
+import dev.caravan.data.UserError;
+import dev.caravan.data.mixture.Choices;
+import dev.caravan.data.source.Example;
+import dev.caravan.data.task.EncodedRow;
+import dev.caravan.data.task.RowEncoder;
+import dev.caravan.data.task.RowLimits;
+import dev.caravan.data.template.Segment;
+import dev.caravan.data.template.Template;
+import dev.caravan.data.template.TemplateMismatch;
+import dev.caravan.data.tokenize.Tokenizer;
+import java.util.List;
+
+/** Rows that are put into words and tokens when they are asked for. */
+final class WordedRows implements TaskRows {
+  private final TaskSpec task;
+  private final ExampleSet examples;
+  private final List<Template> templates;
+  private final Tokenizer tokenizer;
+  private final RowEncoder encoder;
+  private final RowLimits limits;
+  private final long seed;
+  private final long skipped;
+
+  /**
+   * @param templates at least one
+   * @param seed of the choices
+   * @param skipped rows that were left out as bad
+   */
+  WordedRows(
+      TaskSpec task,
+      ExampleSet examples,
+      List<Template> templates,
+      Tokenizer tokenizer,
+      RowLimits limits,
+      long seed,
+      long skipped) {
+    this.task = task;
+    this.examples = examples;
+    this.templates = List.copyOf(templates);
+    this.tokenizer = tokenizer;
+    this.limits = limits;
+    this.seed = seed;
+    this.skipped = skipped;
+    encoder = new RowEncoder(tokenizer);
+    templates.forEach(encoder::check);
+  }
+
+  @Override
+  public long size() {
+    return examples.size();
+  }
+
+  @Override
+  public long skipped() {
+    return skipped;
+  }
+
+  @Override
+  public String where(long row) {
+    return examples.where(row);
+  }
+
+  @Override
+  public Block.Encoded encode(long row, long visit) {
+    Example example = examples.example(row);
+    List<Segment> segments;
+    try {
+      segments = template(row, visit).render(example);
+    } catch (TemplateMismatch e) {
+      throw new UserError(where(row) + ": " + e.getMessage(), e);
+    }
+    if (isBlank(segments)) {
+      return Block.Encoded.dropped(Block.Fate.EMPTY_TARGET);
+    }
+    EncodedRow encoded = encoder.row(segments);
+    checkVocabulary(encoded, row);
+    encoded.truncate(limits.maxTokens(), encoder.beginsWithBos(encoded));
+    if (RowStore.targets(encoded.labels(), encoded.length()) == 0) {
+      return Block.Encoded.dropped(Block.Fate.CUT_TARGET);
+    }
+    return new Block.Encoded(
+        encoded.ids(),
+        encoded.labels(),
+        encoded.length(),
+        encoded.tokensCut() > 0 ? Block.Fate.TRUNCATED : Block.Fate.KEPT,
+        encoded.tokensCut());
+  }
+
+  /** The phrasing of a row on a visit. */
+  private Template template(long row, long visit) {
+    int count = templates.size();
+    int chosen =
+        switch (task.choose()) {
+          case ROUND_ROBIN -> (int) ((row + visit) % count);
+          case RANDOM -> Choices.below(count, seed, row, visit);
+        };
+    return templates.get(chosen);
+  }
+
+  /** An end token alone teaches nothing. */
+  private static boolean isBlank(List<Segment> segments) {
+    for (Segment segment : segments) {
+      if (segment instanceof Segment.Text text && text.target() && !text.text().isBlank()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private void checkVocabulary(EncodedRow encoded, long row) {
+    if (tokenizer.vocabSize() <= limits.vocabSize()) {
+      return;
+    }
+    for (int i = 0; i < encoded.length(); i++) {
+      int id = encoded.ids()[i];
+      if (id >= limits.vocabSize()) {
+        throw new UserError(
+            "%s: token id %d ('%s') is outside the model's vocabulary of %d; the tokenizer has %d"
+                .formatted(
+                    where(row),
+                    id,
+                    tokenizer.decode(new int[] {id}),
+                    limits.vocabSize(),
+                    tokenizer.vocabSize()));
+      }
+    }
+  }
+}
