@@ -9,6 +9,7 @@ import dev.caravan.data.task.Distribution;
 import dev.caravan.data.task.RowStatistics;
 import dev.caravan.data.task.TruncationReport.FileCounts;
 import dev.caravan.train.Preview;
+import dev.caravan.train.RunMixture;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -47,6 +48,7 @@ final class PreviewCommand implements Callable<Integer> {
       System.out.println(
           fits ? described : described.substring(0, path) + "\n        " + described.substring(path).strip());
     }
+    preview.mixture().ifPresent(mixture -> mixture.table().forEach(System.out::println));
     RowStatistics rows = preview.rows();
     line("");
     line("rows         %,d, %,d of them twins of earlier ones", rows.rows(), rows.duplicates());
@@ -114,6 +116,7 @@ final class PreviewCommand implements Callable<Integer> {
           .put("empty_target", file.emptyTarget())
           .put("cut_target", file.cutTarget());
     }
+    preview.mixture().ifPresent(mixture -> out.set("mixture", RunMixture.toJson(mixture)));
     RowStatistics rows = preview.rows();
     out.put("rows", rows.rows()).put("duplicates", rows.duplicates());
     out.put("tokens", rows.tokens()).put("targets", rows.targets());

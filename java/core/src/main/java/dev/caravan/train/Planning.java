@@ -76,8 +76,8 @@ public final class Planning {
     if (config.data().paths().isEmpty() && config.data().mixture().isEmpty()) {
       return RunData.Lengths.unknown(config);
     }
-    try {
-      return RunData.load(config, model.config().vocab()).lengths();
+    try (RunData data = RunData.load(config, model.config().vocab())) {
+      return data.lengths();
     } catch (UserError e) {
       notes.accept(
           "the data was not read, so the most documents are planned for: " + e.getMessage());

@@ -3,6 +3,7 @@ package dev.caravan.train;
 import dev.caravan.data.Row;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.mix.MixtureReport;
 import dev.caravan.data.pack.BufferShape;
 import dev.caravan.data.pack.MicroBatch;
 import dev.caravan.data.pack.PackStatistics;
@@ -14,6 +15,7 @@ import dev.caravan.data.task.TruncationReport;
 import dev.caravan.data.tokenize.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
@@ -23,6 +25,7 @@ import java.util.stream.Collectors;
  * @param rows lengths and targets of the rows that are left
  * @param packing how the first steps fill their buffers
  * @param steps optimizer steps of the run
+ * @param mixture what is drawn from a mixture, where the run names one
  * @param first the documents of the first buffer, as given and learnt text
  */
 public record Preview(
@@ -30,9 +33,13 @@ public record Preview(
     RowStatistics rows,
     PackStatistics packing,
     long steps,
+    Optional<MixtureReport> mixture,
     List<Document> first) {
   private static final int STEPS_LOOKED_AT = 64;
   private static final int DOCUMENTS_SHOWN = 4;
+
+  /** Of a mixture, whose rows are made when they are drawn. */
+  private static final int ROWS_LOOKED_AT = 4096;
 
   /**
    * A document of a packed buffer.
@@ -48,7 +55,13 @@ public record Preview(
    * @throws UserError if the data is bad, or if nothing of it would be learnt
    */
   public static Preview of(RunConfig config) {
-    RunData data = RunData.load(config, ModelSource.of(config.model()).config().vocab());
+    try (RunData data =
+        RunData.load(config, ModelSource.of(config.model()).config().vocab())) {
+      return of(config, data);
+    }
+  }
+
+  private static Preview of(RunConfig config, RunData data) {
     RowSet rows = data.train().rows();
     int tokens =
         config
@@ -68,7 +81,12 @@ public record Preview(
       throw new UserError("nothing would be learnt: no row of the first steps has a target");
     }
     return new Preview(
-        data.train().report(), RowStatistics.of(rows), packing, steps, first(config, rows, source));
+        data.train().report(),
+        RowStatistics.of(data.mixture().isPresent() ? new FirstRows(rows, ROWS_LOOKED_AT) : rows),
+        packing,
+        steps,
+        data.mixture().map(mixture -> RunMixture.report(config, mixture, steps)),
+        first(config, rows, source));
   }
 
   private static List<Document> first(RunConfig config, RowSet rows, StepSource source) {

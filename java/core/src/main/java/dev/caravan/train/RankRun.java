@@ -1,6 +1,7 @@
 package dev.caravan.train;
 
 import dev.caravan.checkpoint.SavedCheckpoint;
+import dev.caravan.data.mix.MixtureReport;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.graph.LaunchMode;
 import dev.caravan.kernels.Collective.Axis;
@@ -28,6 +29,7 @@ import java.util.function.BooleanSupplier;
  * @param plan of one rank
  * @param source the examples
  * @param heldOut rows to evaluate on
+ * @param mixture what is drawn from a mixture, where the run names one
  * @param steps of the whole run
  * @param choice where; the ranks share its threads
  */
@@ -38,6 +40,7 @@ record RankRun(
     RunPlan plan,
     StepSource source,
     Optional<Trainer.HeldOut> heldOut,
+    Optional<MixtureReport> mixture,
     int steps,
     DeviceChoice choice) {
   /** How to learn which op failed on a device that says so late. */
@@ -61,6 +64,7 @@ record RankRun(
       }
       try (RunFolder folder = RunFolder.open(config, loss)) {
         ranks.barrier();
+        mixture.ifPresent(report -> RunMixture.write(folder.path(), report));
         folder
             .resumed()
             .flatMap(trainer::resume)

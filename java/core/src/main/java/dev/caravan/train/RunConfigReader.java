@@ -104,10 +104,12 @@ final class RunConfigReader {
   private static RunConfig.Data data(Fields top) {
     Fields f = top.map("data", "path", "format", "fields", "template", "mixture");
     f.atMostOneOf("path", "mixture");
-    if (f.has("mixture")) {
-      throw f.notBuilt("mixture");
-    }
     Map<String, String> fields = f.textMap("fields", "a map from the format's field to the file's");
+    boolean ownWords = f.has("template") || !fields.isEmpty();
+    if (f.has("mixture") && (ownWords || f.oneOf("format", Format.AUTO) != Format.AUTO)) {
+      throw new UserError(
+          "data.format, fields, template: given with data.mixture, whose tasks have their own");
+    }
     return new RunConfig.Data(
         f.texts("path").stream().map(Cwd::resolvePattern).toList(),
         f.oneOf("format", Format.AUTO),

@@ -2,6 +2,7 @@ package dev.caravan.train;
 
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.ExampleReader;
 import dev.caravan.data.source.Format;
@@ -10,6 +11,7 @@ import dev.caravan.data.task.Purpose;
 import dev.caravan.data.task.RowLimits;
 import dev.caravan.data.task.RowLoader;
 import dev.caravan.data.task.Task;
+import dev.caravan.data.task.TruncationReport;
 import dev.caravan.data.tokenize.Tokenizer;
 import dev.caravan.data.tokenize.Tokenizers;
 import dev.caravan.model.LlamaConfig;
@@ -22,8 +24,11 @@ import java.util.Optional;
  *
  * @param train rows to train on
  * @param heldOut rows to evaluate on, where the run names some
+ * @param mixture that the rows to train on are drawn from, where the run names one
  */
-public record RunData(LoadedRows train, Optional<LoadedRows> heldOut) {
+public record RunData(
+    LoadedRows train, Optional<LoadedRows> heldOut, Optional<Mixture> mixture)
+    implements AutoCloseable {
 
   /**
    * Reads the rows of a run.
@@ -34,15 +39,36 @@ public record RunData(LoadedRows train, Optional<LoadedRows> heldOut) {
   public static RunData load(RunConfig config, int vocab) {
     config.requireData();
     RowLimits limits = RowLimits.ofSequence(config.sequence().length(), vocab);
-    Task train = task(config, config.data().paths());
     Optional<Task> heldOut =
         config.eval().data().map(path -> task(config, List.of(path.toString())));
+    if (config.data().mixture().isPresent()) {
+      return ofMixture(config, vocab, limits, heldOut);
+    }
+    Task train = task(config, config.data().paths());
     boolean words = hasWords(train) || heldOut.map(RunData::hasWords).orElse(false);
     try (Tokenizer tokenizer = words ? tokenizer(config) : null) {
       return new RunData(
           RowLoader.load(train, tokenizer, limits, Purpose.TRAIN),
-          heldOut.map(task -> RowLoader.load(task, tokenizer, limits, Purpose.TRAIN)));
+          heldOut.map(task -> RowLoader.load(task, tokenizer, limits, Purpose.TRAIN)),
+          Optional.empty());
     }
+  }
+
+  private static RunData ofMixture(
+      RunConfig config, int vocab, RowLimits limits, Optional<Task> heldOut) {
+    boolean words = heldOut.map(RunData::hasWords).orElse(false);
+    Optional<LoadedRows> heldOutRows;
+    try (Tokenizer tokenizer = words ? tokenizer(config) : null) {
+      heldOutRows = heldOut.map(task -> RowLoader.load(task, tokenizer, limits, Purpose.TRAIN));
+    }
+    Mixture mixture = RunMixture.load(config, vocab);
+    LoadedRows rows = new LoadedRows(mixture.rows(), new TruncationReport(List.of()));
+    return new RunData(rows, heldOutRows, Optional.of(mixture));
+  }
+
+  @Override
+  public void close() {
+    mixture.ifPresent(Mixture::close);
   }
 
   /**

@@ -26,7 +26,7 @@ public final class RunFolder implements AutoCloseable {
   private static final String METRICS = "metrics.jsonl";
   private static final String CHECKPOINTS = "checkpoints";
   private static final String LOCK = ".lock";
-  private static final Set<String> OURS = Set.of(CONFIG, METRICS, CHECKPOINTS);
+  private static final Set<String> OURS = Set.of(CONFIG, METRICS, CHECKPOINTS, RunMixture.FILE);
   private static final String EVENTS = "events.out.tfevents.";
 
   private final Path path;

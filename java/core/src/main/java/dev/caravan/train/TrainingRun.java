@@ -3,6 +3,7 @@ package dev.caravan.train;
 import dev.caravan.checkpoint.SavedCheckpoint;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.mix.MixtureReport;
 import dev.caravan.data.mixture.ExampleOrder;
 import dev.caravan.data.pack.BufferShape;
 import dev.caravan.data.pack.StepSize;
@@ -76,7 +77,22 @@ public final class TrainingRun {
           "sequence.length %d is beyond the model's context of %d"
               .formatted(config.sequence().length(), model.config().maxPosition()));
     }
-    RunData data = RunData.load(config, model.config().vocab());
+    try (RunData data = RunData.load(config, model.config().vocab())) {
+      return run(config, loss, model, data, before, mesh, place, choice, progress, stop);
+    }
+  }
+
+  private static Outcome run(
+      RunConfig config,
+      Loss loss,
+      ModelSource model,
+      RunData data,
+      Optional<SavedCheckpoint> before,
+      Mesh mesh,
+      Optional<Rendezvous> place,
+      DeviceChoice choice,
+      Progress progress,
+      BooleanSupplier stop) {
     data.train().report().warnings().forEach(progress::note);
     data.heldOut().ifPresent(rows -> rows.report().warnings().forEach(progress::note));
     // The size that a run began with stays, even where another would be chosen today: the order in
@@ -93,11 +109,15 @@ public final class TrainingRun {
         config.train().steps().isPresent()
             ? config.train().steps().getAsInt()
             : Math.toIntExact(source.stepsOf(config.train().epochs().orElseThrow()));
+    Optional<MixtureReport> mixture =
+        data.mixture().map(drawn -> RunMixture.report(config, drawn, steps));
+    mixture.ifPresent(report -> RunMixture.check(config, report));
     if (before.isPresent() && before.get().state().step() >= steps) {
       progress.note(
           config.output() + ": complete, " + before.get().state().step() + " steps are done");
       return new Outcome(Trainer.End.COMPLETE, before.get().folder());
     }
+    mixture.ifPresent(report -> report.table().forEach(progress::note));
     Optional<Trainer.HeldOut> heldOut =
         data.heldOut()
             .map(loaded -> learnt(loaded.rows(), loss))
@@ -115,7 +135,7 @@ public final class TrainingRun {
       Blas.install();
     }
     RankRun rank =
-        new RankRun(config, loss, model, plan, source, heldOut, steps, choice);
+        new RankRun(config, loss, model, plan, source, heldOut, mixture, steps, choice);
     if (place.isPresent()) {
       return process(place.get(), rank, data, progress, stop);
     }
@@ -140,7 +160,8 @@ public final class TrainingRun {
     RowSet rows = data.train().rows();
     String lengths =
         "data: %d rows, %d tokens, %d targets"
-            .formatted(rows.size(), rows.totalTokens(), rows.totalTargets());
+            .formatted(rows.size(), rows.totalTokens(), rows.totalTargets())
+            + data.mixture().map(mixture -> ", mixture " + mixture.identity()).orElse("");
     String settings = lengths + "\n" + RunConfigWriter.toYaml(rank.config());
     try (ProcessGroup group =
         ProcessGroup.join(place, settings, first -> difference(first, lengths, rank.config()))) {
@@ -217,6 +238,9 @@ public final class TrainingRun {
   }
 
   static ExampleOrder order(RunConfig config, RowSet rows) {
+    if (config.data().mixture().isPresent()) {
+      return ExampleOrder.drawn(rows.size());
+    }
     return config.train().shuffle()
         ? ExampleOrder.shuffled(rows.size(), config.train().seed())
         : ExampleOrder.sequential(rows.size());

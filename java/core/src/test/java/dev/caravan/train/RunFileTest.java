@@ -218,7 +218,9 @@ class RunFileTest {
     assertTrue(error("model: {path: a}").startsWith("data.path: missing"));
     parse("model: {path: a}");
     assertTrue(error("model: {path: a}\ndata: {path: a, mixture: b}").contains("both given"));
-    assertTrue(error("model: {path: a}\ndata: {mixture: b}").contains("'b' is not built yet"));
+    assertTrue(
+        error("model: {path: a}\ndata: {mixture: b, template: qa}")
+            .contains("given with data.mixture"));
     assertTrue(error("model: {path: a}\ndata: {path: []}").contains("at least one entry"));
     assertTrue(error("model: {path: a}\ndata: {path: a, fields: {a: 1}}").contains("data.fields"));
   }

@@ -1,6 +1,6 @@
 package dev.caravan.data.mix;
 
-import dev.caravan.data.RowStore;
+import dev.caravan.data.RowSet;
 
 /** A task's rows as tokens. Safe for several threads. */
 interface TaskRows {
@@ -22,7 +22,7 @@ interface TaskRows {
   long skipped();
 
   /** Rows that are tokens already. */
-  static TaskRows of(RowStore rows) {
+  static TaskRows of(RowSet rows) {
     return new TaskRows() {
       @Override
       public long size() {

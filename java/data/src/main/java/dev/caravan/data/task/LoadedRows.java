@@ -1,6 +1,6 @@
 package dev.caravan.data.task;
 
-import dev.caravan.data.RowStore;
+import dev.caravan.data.RowSet;
 
 /**
  * Rows and the account of how they came about.
@@ -8,4 +8,4 @@ import dev.caravan.data.RowStore;
  * @param rows in the order of files and lines
  * @param report what was cut or left out
  */
-public record LoadedRows(RowStore rows, TruncationReport report) {}
+public record LoadedRows(RowSet rows, TruncationReport report) {}

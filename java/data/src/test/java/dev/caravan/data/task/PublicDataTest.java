@@ -3,7 +3,7 @@ package dev.caravan.data.task;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.caravan.data.RowStore;
+import dev.caravan.data.RowSet;
 import dev.caravan.data.TestData;
 import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.ExampleReader;
@@ -94,7 +94,7 @@ class PublicDataTest {
     assertEquals(book.rows().totalTokens() - book.rows().size(), book.rows().totalTargets());
     try (Tokenizer tokenizer =
         Tokenizers.open(TestData.publicData("weights/stories260K/tok512.bin"))) {
-      RowStore rows = book.rows();
+      RowSet rows = book.rows();
       String start = tokenizer.decode(rows.row(0).inputIds());
       assertTrue(start.length() > 100, start);
     }

@@ -7,7 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.caravan.data.Row;
-import dev.caravan.data.RowStore;
+import dev.caravan.data.RowSet;
 import dev.caravan.data.TestData;
 import dev.caravan.data.UserError;
 import dev.caravan.data.source.Format;
@@ -58,7 +58,7 @@ class RowLoaderTest {
             "{\"prompt\": \"short\", \"target\": \"ok\"}",
             "{\"prompt\": \"" + "camel ".repeat(100) + "\", \"target\": \"ok\"}",
             "{\"prompt\": \"empty\", \"target\": \"  \"}");
-    RowStore whole = load(task, 1000, Purpose.TRAIN).rows();
+    RowSet whole = load(task, 1000, Purpose.TRAIN).rows();
     LoadedRows cut = load(task, 20, Purpose.TRAIN);
     assertEquals(2, cut.rows().size());
     Row row = cut.rows().row(1);
@@ -111,7 +111,7 @@ class RowLoaderTest {
     String text = "the caravan walks slowly across a wide desert ".repeat(30);
     Task task = task("a.txt", text);
     int[] whole = load(task, 10_000, Purpose.TRAIN).rows().row(0).inputIds();
-    RowStore rows = load(task, 16, Purpose.TRAIN).rows();
+    RowSet rows = load(task, 16, Purpose.TRAIN).rows();
     List<Integer> learnt = new ArrayList<>();
     for (int i = 0; i < rows.size(); i++) {
       Row row = rows.row(i);
@@ -136,7 +136,7 @@ class RowLoaderTest {
             + " \"content\": \"a\"}]}");
     Task all =
         new Task(List.of(folder + "/*.{jsonl,tsv}"), Format.AUTO, Map.of(), Optional.empty());
-    RowStore rows = load(all, 100, Purpose.TRAIN).rows();
+    RowSet rows = load(all, 100, Purpose.TRAIN).rows();
     assertEquals(4, rows.size());
     assertTrue(tokenizer.decode(rows.row(0).inputIds()).startsWith("p\nt"));
     assertTrue(tokenizer.decode(rows.row(1).inputIds()).startsWith("Q: q\nA: Let's think"));
@@ -151,7 +151,7 @@ class RowLoaderTest {
     for (int i = 0; i < lines.length; i++) {
       lines[i] = "{\"prompt\": \"number " + i + "\", \"target\": \"" + (i + 1) + "\"}";
     }
-    RowStore rows = load(task("a.jsonl", lines), 100, Purpose.TRAIN).rows();
+    RowSet rows = load(task("a.jsonl", lines), 100, Purpose.TRAIN).rows();
     assertEquals(5000, rows.size());
     for (int i = 0; i < 5000; i += 617) {
       assertEquals("number " + i + "\n" + (i + 1), tokenizer.decode(rows.row(i).inputIds()));

@@ -1,0 +1,122 @@
+package dev.caravan.train;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.checkpoint.DurableFiles;
+import dev.caravan.data.UserError;
+import dev.caravan.data.mix.Mixture;
+import dev.caravan.data.mix.MixtureFile;
+import dev.caravan.data.mix.MixtureReport;
+import dev.caravan.data.mix.MixtureSpec;
+import dev.caravan.data.task.RowLimits;
+import dev.caravan.data.tokenize.Tokenizer;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** The mixture of a run: how it is read, and the file of the run folder that tells of it. */
+public final class RunMixture {
+  static final String FILE = "mixture.json";
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  private RunMixture() {}
+
+  /**
+   * Reads the mixture that {@code data.mixture} names, and its data.
+   *
+   * @throws UserError for anything that is wrong with it
+   */
+  static Mixture load(RunConfig config, int vocab) {
+    MixtureSpec spec = MixtureFile.read(config.data().mixture().orElseThrow(), Cwd::resolvePattern);
+    if (spec.stop() == MixtureSpec.Stop.STEPS && config.train().steps().isEmpty()) {
+      throw new UserError(
+          spec.file() + ".stop: steps, but the run counts epochs; set train.steps");
+    }
+    Tokenizer tokenizer = Mixture.hasWords(spec) ? RunData.tokenizer(config) : null;
+    try {
+      return Mixture.load(
+          spec, tokenizer, limits(config, vocab), config.train().seed(), config.train().shuffle());
+    } catch (RuntimeException e) {
+      if (tokenizer != null) {
+        tokenizer.close();
+      }
+      throw e;
+    }
+  }
+
+  private static RowLimits limits(RunConfig config, int vocab) {
+    int length = config.sequence().length();
+    int perStep = config.train().tokensPerStep().orElse(length);
+    return perStep < length
+        ? new RowLimits(perStep, "train.tokens_per_step", vocab)
+        : RowLimits.ofSequence(length, vocab);
+  }
+
+  /** What {@code steps} steps of the run draw. */
+  static MixtureReport report(RunConfig config, Mixture mixture, long steps) {
+    double perStep =
+        config.train().examplesPerStep().isPresent()
+            ? config.train().examplesPerStep().getAsInt()
+            : MixtureReport.examplesIn(mixture, config.train().tokensPerStep().orElseThrow());
+    return MixtureReport.of(mixture, Math.round(steps * perStep));
+  }
+
+  /**
+   * Refuses to go on with a run whose mixture was another.
+   *
+   * @throws UserError if the run folder tells of another mixture
+   */
+  static void check(RunConfig config, MixtureReport now) {
+    Path file = config.output().resolve(FILE);
+    if (config.checkpoint().resume() == RunConfig.Resume.NEVER || !Files.exists(file)) {
+      return;
+    }
+    String before;
+    try {
+      JsonNode tree = JSON.readTree(file.toFile());
+      before = tree.path("identity").asText();
+    } catch (IOException e) {
+      throw new UserError(file + ": cannot be read: " + e.getMessage(), e);
+    }
+    if (!before.equals(now.identity())) {
+      throw new UserError(
+          config.output()
+              + ": holds another run: the files of data.mixture have changed since; choose another"
+              + " output, or replace it with checkpoint.resume=never");
+    }
+  }
+
+  /** Writes what is drawn to the run folder. */
+  static void write(Path folder, MixtureReport report) {
+    try {
+      byte[] bytes = JSON.writerWithDefaultPrettyPrinter().writeValueAsBytes(toJson(report));
+      DurableFiles.replace(folder.resolve(FILE), bytes);
+    } catch (JsonProcessingException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** The report as JSON. */
+  public static ObjectNode toJson(MixtureReport report) {
+    ObjectNode out = JSON.createObjectNode();
+    out.put("mixture", report.mixture()).put("identity", report.identity());
+    out.put("examples", report.examples());
+    ArrayNode tasks = out.putArray("tasks");
+    for (MixtureReport.Line line : report.lines()) {
+      tasks
+          .addObject()
+          .put("task", line.task())
+          .put("rows", line.rows())
+          .put("skipped", line.skipped())
+          .put("rate", line.rate())
+          .put("repeats", line.repeats())
+          .put("tokens_per_row", line.tokensPerRow())
+          .put("token_share", line.tokenShare())
+          .put("target_share", line.targetShare());
+    }
+    return out;
+  }
+}

@@ -1,0 +1,170 @@
+package dev.caravan.data.mix;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.caravan.data.UserError;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class MixtureFileTest {
+  private static final String TASKS =
+      """
+      tasks:
+        a: {path: a.jsonl}
+        b: {path: b.jsonl}
+        c: {path: c.jsonl}
+        d: {test: d.jsonl}
+      """;
+
+  @TempDir Path folder;
+
+  private static MixtureSpec parse(String yaml) {
+    return MixtureFile.parse(yaml, "mix.yaml", path -> path);
+  }
+
+  private static double[] rates(MixtureSpec spec, long... sizes) {
+    List<String> names = spec.trained().stream().map(TaskSpec::name).toList();
+    return Mixture.rates(spec, names, sizes);
+  }
+
+  private static void refused(String yaml, String... parts) {
+    String message = assertThrows(UserError.class, () -> parse(yaml)).getMessage();
+    for (String part : parts) {
+      assertTrue(message.contains(part), message);
+    }
+    assertTrue(message.startsWith("mix.yaml"), message);
+    assertEquals(1, message.lines().count(), message);
+  }
+
+  @Test
+  void withoutMixturesAllTasksAreDrawnByTheirSizes() {
+    MixtureSpec spec = parse("tasks: {a: {path: a.jsonl}, b: {path: b.jsonl, rows: 7}}");
+    assertArrayEquals(new double[] {0.25, 0.75}, rates(spec, 10, 30), 1e-12);
+    assertEquals(7, spec.tasks().get("b").rows());
+  }
+
+  @Test
+  void capComesBeforeTemperature() {
+    MixtureSpec spec =
+        parse(TASKS + "mixtures: {m: {parts: [a, b, c], cap: 100, temperature: 2, scale: 2}}");
+    double[] weights = {10, 10, Math.sqrt(32)};
+    double sum = weights[0] + weights[1] + weights[2];
+    assertArrayEquals(
+        new double[] {10 / sum, 10 / sum, weights[2] / sum}, rates(spec, 5_000, 50, 16), 1e-12);
+  }
+
+  @Test
+  void mixturesOfMixtures() {
+    MixtureSpec spec =
+        parse(
+            TASKS
+                + """
+                mixtures:
+                  inner: {parts: [a, b], cap: 30}
+                  outer: {parts: {inner: 3, c: 1}}
+                """);
+    assertEquals("outer", spec.root());
+    assertArrayEquals(new double[] {0.75 * 0.75, 0.75 * 0.25, 0.25}, rates(spec, 90, 10, 5), 1e-12);
+    MixtureSpec equal = parse(TASKS + "mixtures: {m: {parts: [a, b], strategy: equal}}");
+    assertArrayEquals(new double[] {0.5, 0.5}, rates(equal, 90, 10), 1e-12);
+  }
+
+  @Test
+  void aPresetHasItsRatesAndCapsItsParts() throws IOException {
+    Files.createDirectory(folder.resolve("niv2"));
+    for (String name : List.of("t1", "t2")) {
+      Files.writeString(folder.resolve("niv2/" + name + ".jsonl"), "{}");
+    }
+    MixtureSpec spec =
+        parse(
+            TASKS
+                + "  niv2: {path: '%s/niv2/*.jsonl', each_file: true}\n".formatted(folder)
+                + """
+                mixtures:
+                  flan:
+                    preset: flan2022-b
+                    parts: {muffin: a, t0_sf: b, cot: c, niv2: niv2}
+                """);
+    assertEquals(
+        List.of("a", "b", "c", "niv2/t1", "niv2/t2"),
+        spec.trained().stream().map(TaskSpec::name).toList());
+    double sum = 46.0 + 27.9 + 1.8 + 24.2;
+    // 6,000 rows are capped at 5,000; 2,500 are not.
+    assertArrayEquals(
+        new double[] {46 / sum, 27.9 / sum, 1.8 / sum, 24.2 / sum * 2 / 3, 24.2 / sum / 3},
+        rates(spec, 1, 2, 3, 6_000, 2_500),
+        1e-12);
+  }
+
+  @Test
+  void presetsSumToAWhole() {
+    for (Preset preset : Preset.ALL) {
+      double sum = preset.rates().values().stream().mapToDouble(rate -> rate).sum();
+      double whole = sum > 2 ? 100 : 1;
+      // Proportion B is printed with one digit and sums to 99.9.
+      assertTrue(
+          preset.rates().isEmpty() || Math.abs(sum - whole) < 0.11 * whole / 100,
+          preset.name() + " sums to " + sum);
+      assertTrue(preset.rates().keySet().containsAll(preset.caps().keySet()), preset.name());
+    }
+    MixtureSpec flan = parse(TASKS + "mixtures: {m: {preset: flan2021, parts: [a, b]}}");
+    assertArrayEquals(new double[] {0.75, 0.25}, rates(flan, 30_000, 1_000), 1e-12);
+  }
+
+  @Test
+  void heldOutTasksAreNeverDrawn() {
+    MixtureSpec spec = parse("held_out: ['n*']\n" + TASKS.replace("d: {test", "nli: {path"));
+    assertEquals(
+        "a b c", spec.trained().stream().map(TaskSpec::name).collect(Collectors.joining(" ")));
+    refused(
+        "held_out: [a]\n" + TASKS + "mixtures: {m: {parts: [a, b]}}", "task 'a' is held out");
+    refused("held_out: [x1]\n" + TASKS, "held_out", "unknown task");
+  }
+
+  @Test
+  void refusesWhatItDoesNotKnow() {
+    refused("taks: {}", "unknown key 'taks', did you mean 'tasks'?");
+    refused("tasks: {a: {pth: x}}", "mix.yaml.tasks.a", "did you mean 'path'?");
+    refused(TASKS + "mixtures: {m: {parts: [a, bb]}}", "m.parts", "'bb', did you mean");
+    refused(TASKS + "mixtures: {m: {preset: flan2022-c, parts: {}}}", "did you mean 'flan2022-");
+    refused(
+        TASKS + "mixtures: {m: {preset: flan2022-a, parts: {mufin: a}}}", "did you mean 'muffin'?");
+    refused(TASKS + "mixtures: {m: {preset: flan2022-a, parts: {cot: a}}}", "partial: true");
+    refused("tasks: {a: {path: x, templates: [alpca]}}", "templates[0]", "'alpaca'");
+    refused("tasks: {a: {path: x, templates: [{prompt: '{q', target: t}]}}", "never closed");
+    refused("tasks: {a: {path: x}}\nbad_rows: ignore", "one of stop, skip");
+    refused("tasks: [", "mix.yaml:1: not YAML");
+    refused("tasks: {a: {format: prompt}}", "a.path: missing");
+    refused(TASKS + "mixture: n\nmixtures: {m: {parts: [a]}}", "unknown mixture 'n'");
+  }
+
+  @Test
+  void refusesBadRatesAndCaps() {
+    for (String bad : List.of("-1", "NaN", "nan", "much")) {
+      refused(TASKS + "mixtures: {m: {parts: {a: %s, b: 1}}}".formatted(bad), "m.parts.a: got");
+      refused(TASKS + "mixtures: {m: {parts: [a, b], cap: %s}}".formatted(bad), "m.cap: got");
+    }
+    refused(TASKS + "mixtures: {m: {parts: [a], temperature: 0}}", "temperature: got 0");
+    refused(TASKS + "mixtures: {m: {parts: {a: 1}, cap: 5}}", "only the strategy proportional");
+    MixtureSpec zero = parse(TASKS + "mixtures: {m: {parts: {a: 0, b: 0}}}");
+    UserError all = assertThrows(UserError.class, () -> rates(zero, 3, 4));
+    assertTrue(all.getMessage().contains("mixtures.m: every weight is 0"), all.getMessage());
+  }
+
+  @Test
+  void refusesCyclesAndTasksWithoutTrainingRows() {
+    refused(
+        TASKS + "mixture: m\nmixtures: {m: {parts: [a, n]}, n: {parts: [m]}}",
+        "contains itself: m > n > m");
+    refused(TASKS + "mixtures: {m: {parts: [m]}}", "contains itself: m > m");
+    refused(TASKS + "mixtures: {m: {parts: [a, d]}}", "'d' has no training split");
+  }
+}
