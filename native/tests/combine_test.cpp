@@ -88,6 +88,10 @@ void identity() {
         sort.offsets = offsets.view();
         sort.assignments = assignments.view();
         sort.slots = slots.view();
+        int64_t bytes = 0;
+        CHECK_OK(caravan_expert_sort_workspace(test::kind(), &sort, &bytes));
+        Tensor workspace(CARAVAN_U8, {std::max<int64_t>(bytes, 1)});
+        sort.workspace = workspace.view();
         CHECK_OK(caravan_expert_sort_forward(stream, &sort));
 
         const auto x = test::rounded(random.normals(tokens * width), F32);

@@ -132,7 +132,9 @@ void check(const Layer& layer, Random& random) {
     const auto plain_act = test::rounded(activate(plain_h, width, layer.activation), dtype);
 
     test::same_bits_for_threads([&](caravan_stream stream) {
-        Tensor in = Tensor::of(dtype, {layer.tokens, d}, x, 2);
+        // Strided so that rows of 16-byte pieces stay such.
+        const int64_t gap = d % 8 == 0 ? 8 : 2;
+        Tensor in = Tensor::of(dtype, {layer.tokens, d}, x, gap);
         Tensor first = Tensor::of(dtype, {p.experts, width, d}, w1);
         Tensor second = Tensor::of(dtype, {p.experts, d, units}, w2);
         Tensor offsets = p.integers(p.offsets), assignments = p.integers(p.assignments);
@@ -204,7 +206,7 @@ void check(const Layer& layer, Random& random) {
             return made;
         };
         const auto exact = back(0.0), plain = back(0.0f);
-        Tensor to_y = Tensor::of(dtype, {layer.tokens, d}, d_y, 1);
+        Tensor to_y = Tensor::of(dtype, {layer.tokens, d}, d_y, gap);
         Tensor gates = Tensor::of(F32, {layer.tokens, layer.choices}, weights);
         Tensor weighted(dtype, {p.rows, units}), d_weights(F32, {p.rows});
         caravan_grouped_matmul_backward_args to_h = {};
@@ -288,7 +290,9 @@ void values() {
                             {30, 1, 8, 8, {0, 0, 0}, F32, CARAVAN_EXPERT_SILU},
                             {40, 2, 33, 7, {70, 5}, BF16, CARAVAN_EXPERT_SWIGLU},
                             {20, 4, 9, 16, {1, 15, 30, 4, 0, 20}, BF16, CARAVAN_EXPERT_GELU_TANH},
-                            {70, 1, 12, 5, {66, 4}, F32, CARAVAN_EXPERT_GEGLU_TANH}};
+                            {70, 1, 12, 5, {66, 4}, F32, CARAVAN_EXPERT_GEGLU_TANH},
+                            {90, 2, 72, 80, {3, 0, 131, 40}, BF16, CARAVAN_EXPERT_SWIGLU},
+                            {66, 1, 16, 136, {65, 1}, BF16, CARAVAN_EXPERT_GELU}};
     for (const Layer& layer : layers) check(layer, random);
     if (test::emulated()) return;
     // Wider than a tile of columns, and deeper than a step of widened operands.

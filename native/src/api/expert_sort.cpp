@@ -6,9 +6,14 @@ namespace {
 
 constexpr const char* kOp = "expert_sort_forward";
 
-int64_t workspace_bytes(int32_t, const caravan_expert_sort_args& args) {
-    caravan::Check(kOp).shape("experts", args.experts, 2);
-    return 0;
+int64_t workspace_bytes(int32_t kind, const caravan_expert_sort_args& args) {
+    const caravan::Check check(kOp);
+    check.shape("experts", args.experts, 2);
+    check.shape("offsets", args.offsets, 1);
+    caravan::check_experts(check, args.offsets.shape[0] - 1);
+    if (kind == CARAVAN_CPU) return 0;
+    const auto plan = caravan::plan_cuda_expert_sort(args);
+    return (plan.counts + plan.taken) * static_cast<int64_t>(sizeof(int32_t));
 }
 
 void check(int32_t kind, const caravan_expert_sort_args& args) {

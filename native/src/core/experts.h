@@ -70,4 +70,32 @@ inline OuterTiles outer_tiles(int64_t count, int64_t all, int64_t m, int64_t n) 
     return tiles;
 }
 
+// ------------------------------------------------------------------ CUDA
+
+// How the sort by expert is cut: assignments in chunks, whose masks of every expert lie in 32 KiB
+// of shared memory; with a capacity, the tokens of each group likewise.
+struct CudaExpertSortPlan {
+    int64_t chunk, chunks;
+    int64_t group, groups, group_chunks;  // 0 groups without a capacity
+    int64_t counts, taken;                // whole numbers of workspace
+};
+
+inline CudaExpertSortPlan plan_cuda_expert_sort(const caravan_expert_sort_args& args) {
+    constexpr int64_t kMostChunk = 1024, kMaskBits = int64_t{32} << 13;
+    const int64_t tokens = args.experts.shape[0], choices = args.experts.shape[1];
+    const int64_t n = args.offsets.shape[0] - 1;
+    CudaExpertSortPlan plan = {};
+    plan.chunk = std::min(kMostChunk, kMaskBits / std::max<int64_t>(n, 1) / 32 * 32);
+    plan.chunks = (tokens * choices + plan.chunk - 1) / plan.chunk;
+    plan.counts = plan.chunks * n;
+    if (args.capacity > 0) {
+        const int64_t all = std::max<int64_t>(tokens, 1);
+        plan.group = args.group == 0 ? all : std::min(args.group, all);
+        plan.groups = (tokens + plan.group - 1) / plan.group;
+        plan.group_chunks = (plan.group + plan.chunk - 1) / plan.chunk;
+        plan.taken = plan.groups * choices * plan.group_chunks * n;
+    }
+    return plan;
+}
+
 }  // namespace caravan
