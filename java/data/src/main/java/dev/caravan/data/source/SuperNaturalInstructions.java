@@ -9,11 +9,16 @@ import java.util.Map;
 /**
  * A task file of Super-NaturalInstructions: one object whose {@code Definition} says the task and
  * whose {@code Instances} are the examples (allenai/natural-instructions). Of several acceptable
- * outputs the first is the target.
+ * outputs the first is the target. The field {@code examples} has the first two positive examples
+ * in the words of Wang et al. 2022 (arXiv 2204.07705).
  */
 final class SuperNaturalInstructions extends ExampleReader {
+  /** Positive examples that are kept. */
+  private static final int SHOWN = 2;
+
   private final Records records;
   private String definition = "";
+  private String examples = "";
   private JsonNode instances;
   private int next;
 
@@ -37,7 +42,9 @@ final class SuperNaturalInstructions extends ExampleReader {
     if (input == null || target == null) {
       throw error("expected {\"input\": text, \"output\": text or a list of texts}");
     }
-    Map<String, String> values = Map.of("definition", definition, "input", input, "target", target);
+    Map<String, String> values =
+        Map.of(
+            "definition", definition, "input", input, "target", target, "examples", examples);
     return new Example.Fields(values, definition + "\n\n" + input, target);
   }
 
@@ -65,6 +72,19 @@ final class SuperNaturalInstructions extends ExampleReader {
           "no Definition and Instances; expected a task file of Super-NaturalInstructions");
     }
     definition = text;
+    examples = examples(task.path("Positive Examples"));
     instances = task.get("Instances");
+  }
+
+  private static String examples(JsonNode positive) {
+    StringBuilder text = new StringBuilder();
+    for (int i = 0; i < Math.min(SHOWN, positive.size()); i++) {
+      text.append("Positive Example %d -\nInput: ".formatted(i + 1))
+          .append(positive.get(i).path("input").asText().strip())
+          .append("\nOutput: ")
+          .append(positive.get(i).path("output").asText().strip())
+          .append("\n\n");
+    }
+    return text.toString();
   }
 }

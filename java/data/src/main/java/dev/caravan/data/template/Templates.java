@@ -54,6 +54,12 @@ public final class Templates {
         "superni",
         "Definition: {definition}\n\nNow complete the following example -\nInput: {input}\nOutput:",
         " {target}");
+    // The same with two positive examples, as the paper's models were tuned.
+    bundle(
+        "superni-2pos",
+        "Definition: {definition}\n\n{examples}"
+            + "Now complete the following example -\nInput: {input}\nOutput:",
+        " {target}");
     for (Template chat :
         List.of(
             new Dialog(),

@@ -65,7 +65,7 @@ class MixtureRowsTest {
         MixtureFile.parse(yaml, "mix.yaml", path -> folder.resolve(path).toString());
     Tokenizer tokenizer = Tokenizers.open(tokenizerFile);
     return Mixture.load(
-        spec, tokenizer, RowLimits.ofSequence(128, tokenizer.vocabSize()), seed, true);
+        spec, tokenizer, RowLimits.ofSequence(160, tokenizer.vocabSize()), seed, true);
   }
 
   private static String text(Mixture mixture, int k) {
@@ -90,6 +90,26 @@ class MixtureRowsTest {
       assertTrue(seen.contains("say w3\n[w3]"), seen.toString());
       assertEquals(2 * 50 + 9, seen.size());
       assertEquals(59, mixture.rows().size());
+    }
+  }
+
+  @Test
+  void superNaturalInstructionsShowTheirPositiveExamples() throws IOException {
+    Files.writeString(
+        folder.resolve("task.json"),
+        """
+        {"Definition": ["Say the last."],
+         "Positive Examples": [{"input": "a b", "output": "b", "explanation": "e"},
+                               {"input": "c d ", "output": "d"}, {"input": "e", "output": "e"}],
+         "Instances": [{"input": "x y", "output": ["y"]}]}
+        """);
+    try (Mixture mixture =
+        load("tasks: {t: {path: task.json, format: superni, templates: superni-2pos}}", 1)) {
+      assertEquals(
+          "Definition: Say the last.\n\nPositive Example 1 -\nInput: a b\nOutput: b\n\n"
+              + "Positive Example 2 -\nInput: c d\nOutput: d\n\n"
+              + "Now complete the following example -\nInput: x y\nOutput:[ y]",
+          text(mixture, 0).strip());
     }
   }
 
