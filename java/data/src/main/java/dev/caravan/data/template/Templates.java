@@ -48,6 +48,19 @@ public final class Templates {
         "flan-cot",
         "Q: {question}\nA: Let's think step by step.\n",
         "{rationale} The answer is {answer}.");
+    // Inverted: the question, the reasoning, or question and answer are what is learnt.
+    bundle(
+        "flan-cot-to-question",
+        "Reasoning: {rationale}\nAnswer: {answer}\nWhich question is this the answer to?\n",
+        "{question}");
+    bundle(
+        "flan-cot-to-reasoning",
+        "Q: {question}\nA: {answer}\nHow is this answer reached?\n",
+        "{rationale}");
+    bundle(
+        "flan-cot-to-both",
+        "Reasoning: {rationale}\nWrite a question and an answer that this reasoning leads to.\n",
+        "Q: {question}\nA: {answer}");
     bundle("flan-answer", "Q: {question}\nA:", " {answer}");
     // Wang et al. 2022 (arXiv 2204.07705), the encoding by definition alone.
     bundle(

@@ -114,6 +114,21 @@ class MixtureRowsTest {
   }
 
   @Test
+  void reasoningDataIsInverted() throws IOException {
+    Files.writeString(folder.resolve("cot.tsv"), "1 and 1?\t2\tcount on\n");
+    Set<String> seen = new HashSet<>();
+    String templates = "[flan-cot-to-question, flan-cot-to-reasoning, flan-cot-to-both]";
+    try (Mixture mixture =
+        load("tasks: {t: {path: cot.tsv, format: flan, templates: %s}}".formatted(templates), 1)) {
+      for (int k = 0; k < MixtureOrder.WINDOW; k++) {
+        String text = text(mixture, k);
+        seen.add(text.substring(text.indexOf('[')));
+      }
+    }
+    assertEquals(Set.of("[1 and 1?]", "[count on]", "[Q: 1 and 1?\nA: 2]"), seen);
+  }
+
+  @Test
   void anyExampleIsTheSameWithoutReplay() {
     try (Mixture one = load(MIX, 3);
         Mixture other = load(MIX, 3);
