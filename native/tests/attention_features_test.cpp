@@ -102,6 +102,18 @@ void matrix_biases(Stream& stream) {
         if (c.sinks) how.sinks.assign(static_cast<size_t>(c.heads), 3);
         check(how, BF16, 0, seed, stream);
     }
+    reference::Attention how = shape({{140, 140}, {3, 200}}, 2, 2, 64);
+    how.buckets = 32;
+    how.max_distance = 128;
+    how.sinks = {1, -1};
+    const auto bits = [&] {
+        AttentionProblem p(how, BF16, 0, 1600);
+        p.forward(stream);
+        p.backward(stream, 0);
+        return p.out.bits() + p.d_q.bits() + p.d_k.bits() + p.d_bias.bits() + p.d_sinks.bits();
+    };
+    const std::string first = bits();
+    for (int repeat = 0; repeat < (test::emulated() ? 1 : 20); ++repeat) CHECK(bits() == first);
 }
 
 // Soft-cap, bias and windows together, with few queries and many.
@@ -200,6 +212,40 @@ void few_queries(Stream& stream) {
             how.sinks.push_back(static_cast<double>(h) - 1);
         }
         check(how, BF16, 0, seed, stream);
+    }
+}
+
+// Shapes, masks and features drawn at random.
+void random_shapes(Stream& stream) {
+    test::Random random(2000);
+    const int64_t widths[] = {8, 40, 64, 72, 96, 128, 192, 256};
+    for (uint64_t i = 0; i < (test::emulated() ? 3u : 40u); ++i) {
+        const int longest = test::emulated() ? 90 : 200;
+        std::vector<std::pair<int, int>> lengths;
+        for (int64_t s = random.below(4); s >= 0; --s) {
+            const auto length = [&] {
+                return random.below(6) == 0 ? 0 : static_cast<int>(random.below(longest));
+            };
+            const int queries = length();
+            lengths.emplace_back(queries, random.below(2) == 0 ? queries : length());
+        }
+        const int64_t kv_heads = 1 + random.below(2), group = 1 + random.below(3);
+        const int64_t width = widths[random.below(8)];
+        reference::Attention how =
+            documents(lengths, kv_heads * group, kv_heads, width,
+                      random.below(2) == 0 ? width : widths[random.below(8)]);
+        how.scale = 1 / std::sqrt(static_cast<double>(width));
+        how.causal = random.below(2) == 0;
+        how.window_left = random.below(3) == 0 ? random.below(100) : -1;
+        how.window_right = random.below(3) == 0 ? random.below(100) : -1;
+        how.soft_cap = random.below(4) == 0 ? 10 : 0;
+        if (random.below(3) == 0) {
+            how.bidirectional = !how.causal;
+            how.buckets = 4 + 2 * random.below(20);
+            how.max_distance = how.buckets + random.below(200);
+        }
+        for (int64_t h = 0; i % 3 == 0 && h < how.heads; ++h) how.sinks.push_back(random.normal());
+        check(how, i % 4 == 3 ? F32 : BF16, i % 8 == 6 ? 3 : 0, 2000 + i, stream);
     }
 }
 
@@ -368,6 +414,7 @@ int main() {
     features(stream);
     sinks(stream);
     few_queries(stream);
+    random_shapes(stream);
     pages(stream);
     bad_pages(stream);
     return test::finish();

@@ -67,9 +67,10 @@ template <int kWidth>
 __device__ __forceinline__ void copy_warp_tile(const Tile<kWidth>& to, const bf16* from,
                                                int64_t stride, int rows, int width) {
     constexpr int kChunks = kWidth / kChunk;
-#pragma unroll
+    const int own = tile::opaque(lane());  // so that no addresses are kept from tile to tile
+#pragma unroll 4
     for (int i = 0; i < kKeys * kChunks / tile::kWarp; ++i) {
-        const int at = lane() + i * tile::kWarp, row = at / kChunks, chunk = at % kChunks;
+        const int at = own + i * tile::kWarp, row = at / kChunks, chunk = at % kChunks;
         tile::copy_async_filled<16>(to.at(row, chunk), from + row * stride + chunk * kChunk,
                                     row < rows && chunk * kChunk < width ? 16 : 0);
     }
@@ -148,7 +149,7 @@ __global__ void __launch_bounds__(Shape::kThreads)
     copy_stage(first + warp() * kKeys, 0);
     tile::copy_async_wait<1>();
     __syncthreads();  // the queries are there
-    Left<1, kWidth, true> query_operand(queries, 0);
+    Left<1, kWidth, (kWidth <= 64)> query_operand(queries, 0);
     query_operand.keep();
 
     // Of a lane's two rows: their positions and heads, the keys that they see, what is subtracted
@@ -173,7 +174,8 @@ __global__ void __launch_bounds__(Shape::kThreads)
         __syncwarp();  // this stage is there
         unsigned char* const at = stages + stage * Shape::kStageBytes;
         float scores[1][kKeys / 8][4];
-        multiply(scores, query_operand, Tile<kWidth>{at}, 0, all);
+        const int zero = tile::opaque(0);
+        multiply(scores, query_operand, Tile<kWidth>{at}, zero, all);
 #pragma unroll
         for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
@@ -227,7 +229,7 @@ __global__ void __launch_bounds__(Shape::kThreads)
         }
         uint32_t weights[1][4];
         to_left(weights, scores, 0);
-        accumulate(sums, weights, Tile<kValueWidth>{at + Tile<kWidth>::bytes(kKeys)}, 0, 0,
+        accumulate(sums, weights, Tile<kValueWidth>{at + Tile<kWidth>::bytes(kKeys)}, 0, zero,
                    all_values);
         __syncwarp();  // the stage is free
     }
