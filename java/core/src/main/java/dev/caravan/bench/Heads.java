@@ -38,21 +38,6 @@ final class Heads {
     return Attention.forward(q, k, v, out, lse, documents, documents, null, null, options);
   }
 
-  /** One query behind all tokens, as generation has it. */
-  KernelCall decode() {
-    return Attention.forward(
-        bed.random(t, 1, d.heads(), d.headDim()),
-        k,
-        v,
-        bed.output(t, 1, d.heads(), d.headDim()),
-        null,
-        bed.ints(2, i -> i),
-        documents,
-        null,
-        null,
-        options);
-  }
-
   /** The backward, on the output and the statistics that the forward has just made. */
   KernelCall backward() {
     bed.run(bed.ready(forward()));

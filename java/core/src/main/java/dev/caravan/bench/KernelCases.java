@@ -274,12 +274,6 @@ final class KernelCases {
         Cost.attention(tokens, d.heads(), d.kvHeads(), d.headDim(), t, true),
         bed -> new Heads(bed, d, t).backward());
     double moved = (double) tokens * d.kvHeads() * d.headDim();
-    double query = (double) d.heads() * d.headDim();
-    add(
-        "attention decode",
-        "1 behind " + shape,
-        elements(2 * moved + query, query, 4 * tokens * query),
-        bed -> new Heads(bed, d, t).decode());
     add(
         "cache_append",
         by(tokens, d.kvHeads(), d.headDim()),
