@@ -4,6 +4,8 @@ import static dev.caravan.ops.References.dim;
 
 import dev.caravan.kernels.Attention.Options;
 import java.util.Arrays;
+import java.util.Objects;
+import java.util.stream.Stream;
 
 /** Attention over packed documents and its gradient in float64, one score at a time. */
 final class AttentionReference {
@@ -18,6 +20,7 @@ final class AttentionReference {
   private final double[] cuQ;
   private final double[] cuK;
   private final double[] table;
+  private final double[] sinks;
 
   /** What is done with one query row of one head. */
   private interface Row {
@@ -28,9 +31,15 @@ final class AttentionReference {
   }
 
   private AttentionReference(
-      Options options, Node node, double[][] in, int firstInput, double[] table) {
+      Options options,
+      Node node,
+      double[][] in,
+      int firstInput,
+      double[] table,
+      double[] sinks) {
     this.options = options;
     this.table = table;
+    this.sinks = sinks;
     heads = dim(node, firstInput, 1);
     width = dim(node, firstInput, 2);
     kvHeads = dim(node, firstInput + 2, 1);
@@ -43,13 +52,22 @@ final class AttentionReference {
   }
 
   static double[][] forward(Attention op, Node node, double[][] in) {
-    return new AttentionReference(op.options(), node, in, 0, op.biased() ? in[5] : null).forward();
+    double[] table = op.biased() ? in[5] : null;
+    double[] sinks = op.sinking() ? in[op.biased() ? 6 : 5] : null;
+    return new AttentionReference(op.options(), node, in, 0, table, sinks).forward();
   }
 
   static double[][] backward(Attention.Backward op, Node node, double[][] in) {
     double[] table = op.biased() ? in[8] : null;
-    return new AttentionReference(op.options(), node, in, 1, table)
-        .backward(in[0], in[6], in[7], op.biased() ? in[9].clone() : null);
+    int sinksInput = op.biased() ? 10 : 8;
+    double[] sinks = op.sinking() ? in[sinksInput] : null;
+    return new AttentionReference(op.options(), node, in, 1, table, sinks)
+        .backward(
+            in[0],
+            in[6],
+            in[7],
+            op.biased() ? in[9].clone() : null,
+            op.sinking() ? in[sinksInput + 1].clone() : null);
   }
 
   private double[][] forward() {
@@ -74,6 +92,9 @@ final class AttentionReference {
           if (sum == 0) {
             return;
           }
+          if (sinks != null) {
+            sum += Math.exp(sinks[head] - most);
+          }
           lse[head * rows + query] = most + Math.log(sum);
           for (int key = first; key < end; key++) {
             if (seen(position, key - first)) {
@@ -87,7 +108,8 @@ final class AttentionReference {
     return new double[][] {out, lse};
   }
 
-  private double[][] backward(double[] dOut, double[] out, double[] lse, double[] dTable) {
+  private double[][] backward(
+      double[] dOut, double[] out, double[] lse, double[] dTable, double[] dSinks) {
     int rows = q.length / (heads * width);
     double[] dQ = new double[q.length];
     double[] dK = new double[k.length];
@@ -98,6 +120,9 @@ final class AttentionReference {
           double mean = 0;
           for (int i = 0; i < valueWidth; i++) {
             mean += dOut[row + i] * out[row + i];
+          }
+          if (dSinks != null && lse[head * rows + query] != Double.NEGATIVE_INFINITY) {
+            dSinks[head] -= Math.exp(sinks[head] - lse[head * rows + query]) * mean;
           }
           for (int key = first; key < end; key++) {
             int place = key - first;
@@ -123,7 +148,7 @@ final class AttentionReference {
             }
           }
         });
-    return dTable == null ? new double[][] {dQ, dK, dV} : new double[][] {dQ, dK, dV, dTable};
+    return Stream.of(dQ, dK, dV, dTable, dSinks).filter(Objects::nonNull).toArray(double[][]::new);
   }
 
   private void eachRow(Row row) {
