@@ -14,6 +14,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Collection;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -73,6 +74,15 @@ final class BeforeAndAfter {
   boolean after(Path checkpoint, BooleanSupplier stop) {
     after = questions.answer(ModelSource.folder(checkpoint), choice, stop);
     return !after.isEmpty();
+  }
+
+  /** What a checkpoint on the way answers: percent by set; empty if asked to stop. */
+  Map<String, Double> at(Path checkpoint, BooleanSupplier stop) {
+    Map<String, Double> right = new LinkedHashMap<>();
+    questions
+        .answer(ModelSource.folder(checkpoint), choice, stop)
+        .forEach((set, answers) -> right.put(set, percent(answers)));
+    return right;
   }
 
   /** Prints what has changed and writes report.json; both rounds are done. */

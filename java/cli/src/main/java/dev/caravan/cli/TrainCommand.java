@@ -5,8 +5,11 @@ import dev.caravan.train.RunConfig;
 import dev.caravan.train.RunFolder;
 import dev.caravan.train.Trainer;
 import dev.caravan.train.TrainingRun;
+import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.function.BooleanSupplier;
 import picocli.CommandLine.Mixin;
 
 /** What sft and pretrain share. */
@@ -16,6 +19,13 @@ abstract class TrainCommand implements Callable<Integer> {
 
   /** Which tokens the verb learns. */
   abstract TrainingRun.Loss loss();
+
+  private static Map<String, Double> exam(
+      RunConfig config, Optional<BeforeAndAfter> answers, Path checkpoint, BooleanSupplier stop) {
+    return config.eval().exactMatchAtCheckpoints()
+        ? answers.orElseThrow().at(checkpoint, stop)
+        : Map.of();
+  }
 
   @Override
   public Integer call() {
@@ -31,7 +41,14 @@ abstract class TrainCommand implements Callable<Integer> {
         return Main.INTERRUPTED;
       }
       try (ConsoleProgress progress = new ConsoleProgress()) {
-        outcome = TrainingRun.run(config, loss(), choice, progress, interrupt::requested);
+        outcome =
+            TrainingRun.run(
+                config,
+                loss(),
+                choice,
+                progress,
+                interrupt::requested,
+                checkpoint -> exam(config, answers, checkpoint, interrupt::requested));
       }
       boolean complete = outcome.end() == Trainer.End.COMPLETE;
       if (!complete

@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -107,5 +108,51 @@ class BeforeAndAfterTest {
     assertEquals(2, run.code(), run.err());
     assertTrue(run.err().contains(rows + ":1: needs a prompt and an answer"), run.err());
     assertFalse(Files.exists(dir.resolve("run")));
+  }
+
+  /** Held-out tasks are evaluated each by itself on the way, and every checkpoint answers. */
+  @Test
+  void tasksAreEvaluatedInTheLoop() throws IOException {
+    String row =
+        "{\"instruction\": \"Give the opposite of the word.\", \"input\": \"%s\", \"output\": \"%s\"}\n";
+    Path one = dir.resolve("one.jsonl");
+    Path two = dir.resolve("two.jsonl");
+    Files.writeString(one, row.formatted("hot", "cold") + row.formatted("wet", "dry"));
+    Files.writeString(two, row.formatted("big", "small"));
+    Captured run =
+        Captured.run(
+            TrainTest.arguments(
+                "sft",
+                dir.resolve("run"),
+                4,
+                "eval.tasks={first task: %s, second task: %s}".formatted(one, two),
+                "eval.every_steps=2",
+                "eval.exact_match={asked: %s}".formatted(two),
+                "eval.exact_match_at_checkpoints=true",
+                "checkpoint.every_steps=3"));
+    assertEquals(0, run.code(), run.err());
+    List<JsonNode> lines = new ArrayList<>();
+    for (String line : Files.readAllLines(dir.resolve("run/metrics.jsonl"))) {
+      lines.add(new ObjectMapper().readTree(line));
+    }
+    for (String task : List.of("first task", "second task")) {
+      List<JsonNode> of =
+          lines.stream().filter(line -> line.path("task").asText().equals(task)).toList();
+      assertEquals(List.of(2, 4), of.stream().map(line -> line.get("step").asInt()).toList());
+      assertTrue(of.get(0).get("task_loss").asDouble() > 0);
+      assertTrue(of.get(0).get("task_targets").asLong() > 0);
+      assertFalse(of.get(0).has("loss"));
+    }
+    List<JsonNode> exams = lines.stream().filter(line -> line.has("exact_match")).toList();
+    assertEquals(List.of(3, 4), exams.stream().map(line -> line.get("step").asInt()).toList());
+    assertTrue(exams.get(0).get("exact_match").has("asked"));
+    assertTrue(run.err().contains("task first task: loss "), run.err());
+
+    Captured wrong =
+        Captured.run(
+            TrainTest.arguments(
+                "sft", dir.resolve("other"), 2, "eval.exact_match_at_checkpoints=true"));
+    assertEquals(2, wrong.code());
+    assertTrue(wrong.err().contains("eval.exact_match names no set"), wrong.err());
   }
 }

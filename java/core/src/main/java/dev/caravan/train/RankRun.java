@@ -16,6 +16,8 @@ import dev.caravan.train.log.Progress;
 import dev.caravan.train.log.StepMetrics;
 import dev.caravan.train.log.TensorBoardWriter;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
 
@@ -32,6 +34,7 @@ import java.util.function.BooleanSupplier;
  * @param mixture what is drawn from a mixture, where the run names one
  * @param steps of the whole run
  * @param choice where; the ranks share its threads
+ * @param exam of every checkpoint
  */
 record RankRun(
     RunConfig config,
@@ -39,10 +42,11 @@ record RankRun(
     ModelSource model,
     RunPlan plan,
     StepSource source,
-    Optional<Trainer.HeldOut> heldOut,
+    List<Trainer.HeldOut> heldOut,
     Optional<MixtureReport> mixture,
     int steps,
-    DeviceChoice choice) {
+    DeviceChoice choice,
+    TrainingRun.Exam exam) {
   /** How to learn which op failed on a device that says so late. */
   private static final String NAMES_THE_OP =
       " (to see at which op, go on with CARAVAN_JAVA_OPTS=-D" + LaunchMode.PROPERTY + "=wait)";
@@ -110,15 +114,24 @@ record RankRun(
                 public void evaluated(EvalMetrics m) {
                   metrics.write(m);
                   events.write(m);
+                  String of = m.task().isEmpty() ? "held-out" : "task " + m.task() + ":";
                   progress.note(
-                      "step %d  held-out loss %.4f over %d targets"
-                          .formatted(m.step(), m.evalLoss(), m.evalTargets()));
+                      "step %d  %s loss %.4f over %d targets"
+                          .formatted(m.step(), of, m.evalLoss(), m.evalTargets()));
                 }
 
                 @Override
                 public void saved(int step, Path checkpoint) {
                   last[0] = checkpoint;
                   progress.note("step %d  saved %s".formatted(step, checkpoint));
+                  Map<String, Double> right = exam.of(checkpoint);
+                  if (!right.isEmpty()) {
+                    metrics.write(step, right);
+                    right.forEach(
+                        (set, percent) ->
+                            progress.note(
+                                "step %d  %s: exact match %.1f %%".formatted(step, set, percent)));
+                  }
                 }
               },
               stop);

@@ -359,6 +359,15 @@ public record RunConfig(
    * @param exactMatch {@code eval.exact_match}: a set's name to a file of instructions with one
    *     right answer, which the model answers before the first step and after the last; none by
    *     default
+   * @param exactMatchAtCheckpoints {@code eval.exact_match_at_checkpoints}: every checkpoint answers them
+   *     too, with a second copy of the weights in memory; false by default
+   * @param tasks {@code eval.tasks}: a held-out task's name to its file, evaluated like data, each by itself;
+   *     none by default
    */
-  public record Eval(Optional<Path> data, int everySteps, Map<String, Path> exactMatch) {}
+  public record Eval(
+      Optional<Path> data,
+      int everySteps,
+      Map<String, Path> exactMatch,
+      boolean exactMatchAtCheckpoints,
+      Map<String, Path> tasks) {}
 }

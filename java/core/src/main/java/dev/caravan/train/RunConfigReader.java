@@ -257,10 +257,19 @@ final class RunConfigReader {
   }
 
   private static RunConfig.Eval eval(Fields top) {
-    Fields f = top.map("eval", "data", "every_steps", "exact_match");
+    Fields f = top.map(
+            "eval", "data", "every_steps", "exact_match", "exact_match_at_checkpoints", "tasks");
     Map<String, Path> exactMatch = new LinkedHashMap<>();
     f.textMap("exact_match", "a map from a set's name to its file")
         .forEach((name, file) -> exactMatch.put(name, Cwd.resolve(file)));
-    return new RunConfig.Eval(path(f, "data"), f.integer("every_steps", 1, 100), exactMatch);
+    Map<String, Path> tasks = new LinkedHashMap<>();
+    f.textMap("tasks", "a map from a task's name to its file")
+        .forEach((name, file) -> tasks.put(name, Cwd.resolve(file)));
+    boolean atCheckpoints = f.bool("exact_match_at_checkpoints", false);
+    if (atCheckpoints && exactMatch.isEmpty()) {
+      throw new UserError("eval.exact_match_at_checkpoints: true, but eval.exact_match names no set");
+    }
+    return new RunConfig.Eval(
+        path(f, "data"), f.integer("every_steps", 1, 100), exactMatch, atCheckpoints, tasks);
   }
 }

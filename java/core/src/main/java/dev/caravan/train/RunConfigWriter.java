@@ -155,6 +155,11 @@ public final class RunConfigWriter {
     if (!c.eval().exactMatch().isEmpty()) {
       ObjectNode sets = eval.putObject("exact_match");
       c.eval().exactMatch().forEach((name, file) -> sets.put(name, file.toString()));
+      eval.put("exact_match_at_checkpoints", c.eval().exactMatchAtCheckpoints());
+    }
+    if (!c.eval().tasks().isEmpty()) {
+      ObjectNode tasks = eval.putObject("tasks");
+      c.eval().tasks().forEach((name, file) -> tasks.put(name, file.toString()));
     }
     root.put("output", c.output().toString());
     root.put("deterministic", c.deterministic());

@@ -16,18 +16,25 @@ import dev.caravan.data.tokenize.Tokenizer;
 import dev.caravan.data.tokenize.Tokenizers;
 import dev.caravan.model.LlamaConfig;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 
 /**
  * The rows of a run, tokenized.
  *
  * @param train rows to train on
  * @param heldOut rows to evaluate on, where the run names some
+ * @param tasks rows of whole tasks to evaluate on, by name
  * @param mixture that the rows to train on are drawn from, where the run names one
  */
 public record RunData(
-    LoadedRows train, Optional<LoadedRows> heldOut, Optional<Mixture> mixture)
+    LoadedRows train,
+    Optional<LoadedRows> heldOut,
+    Map<String, LoadedRows> tasks,
+    Optional<Mixture> mixture)
     implements AutoCloseable {
 
   /**
@@ -41,29 +48,35 @@ public record RunData(
     RowLimits limits = RowLimits.ofSequence(config.sequence().length(), vocab);
     Optional<Task> heldOut =
         config.eval().data().map(path -> task(config, List.of(path.toString())));
-    if (config.data().mixture().isPresent()) {
-      return ofMixture(config, vocab, limits, heldOut);
-    }
-    Task train = task(config, config.data().paths());
-    boolean words = hasWords(train) || heldOut.map(RunData::hasWords).orElse(false);
-    try (Tokenizer tokenizer = words ? tokenizer(config) : null) {
-      return new RunData(
-          RowLoader.load(train, tokenizer, limits, Purpose.TRAIN),
-          heldOut.map(task -> RowLoader.load(task, tokenizer, limits, Purpose.TRAIN)),
-          Optional.empty());
-    }
-  }
-
-  private static RunData ofMixture(
-      RunConfig config, int vocab, RowLimits limits, Optional<Task> heldOut) {
-    boolean words = heldOut.map(RunData::hasWords).orElse(false);
+    Map<String, Task> tasks = new LinkedHashMap<>();
+    config
+        .eval()
+        .tasks()
+        .forEach((name, path) -> tasks.put(name, task(config, List.of(path.toString()))));
+    boolean evaluatesWords =
+        heldOut.map(RunData::hasWords).orElse(false)
+            || tasks.values().stream().anyMatch(RunData::hasWords);
+    Optional<Task> train =
+        config.data().mixture().isPresent()
+            ? Optional.empty()
+            : Optional.of(task(config, config.data().paths()));
+    boolean words = evaluatesWords || train.map(RunData::hasWords).orElse(false);
     Optional<LoadedRows> heldOutRows;
+    Map<String, LoadedRows> ofTasks = new LinkedHashMap<>();
+    Optional<LoadedRows> trainRows;
     try (Tokenizer tokenizer = words ? tokenizer(config) : null) {
-      heldOutRows = heldOut.map(task -> RowLoader.load(task, tokenizer, limits, Purpose.TRAIN));
+      Function<Task, LoadedRows> load =
+          task -> RowLoader.load(task, tokenizer, limits, Purpose.TRAIN);
+      trainRows = train.map(load);
+      heldOutRows = heldOut.map(load);
+      tasks.forEach((name, task) -> ofTasks.put(name, load.apply(task)));
+    }
+    if (trainRows.isPresent()) {
+      return new RunData(trainRows.get(), heldOutRows, ofTasks, Optional.empty());
     }
     Mixture mixture = RunMixture.load(config, vocab);
     LoadedRows rows = new LoadedRows(mixture.rows(), new TruncationReport(List.of()));
-    return new RunData(rows, heldOutRows, Optional.of(mixture));
+    return new RunData(rows, heldOutRows, ofTasks, Optional.of(mixture));
   }
 
   @Override
@@ -145,7 +158,12 @@ public record RunData(
   Lengths lengths() {
     int shortest = train.rows().minLength();
     double mean = (double) train.rows().totalTokens() / train.rows().size();
-    return new Lengths(
-        heldOut.map(rows -> Math.min(shortest, rows.rows().minLength())).orElse(shortest), mean);
+    int withHeldOut =
+        heldOut.map(rows -> Math.min(shortest, rows.rows().minLength())).orElse(shortest);
+    int shortestOfAll =
+        tasks.values().stream()
+            .mapToInt(rows -> rows.rows().minLength())
+            .reduce(withHeldOut, Math::min);
+    return new Lengths(shortestOfAll, mean);
   }
 }

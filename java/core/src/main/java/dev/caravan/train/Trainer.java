@@ -17,6 +17,7 @@ import dev.caravan.train.log.EvalMetrics;
 import dev.caravan.train.log.StepMetrics;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
@@ -49,11 +50,17 @@ public final class Trainer implements AutoCloseable {
   /**
    * Held-out rows.
    *
+   * @param task the task's name; empty for the rows of eval.data
    * @param source every row once, in order
    * @param rows how many
    * @param everySteps how often; 0 = after the last step only
    */
-  public record HeldOut(StepSource source, long rows, int everySteps) {}
+  public record HeldOut(String task, StepSource source, long rows, int everySteps) {
+    /** Rows of no task in particular. */
+    public HeldOut(StepSource source, long rows, int everySteps) {
+      this("", source, rows, everySteps);
+    }
+  }
 
   private final RunConfig config;
   private final int steps;
@@ -63,8 +70,7 @@ public final class Trainer implements AutoCloseable {
   private final InputBuffer inputs;
   private final TrainingStep training;
   private final LearningRate rate;
-  private final Evaluation evaluation;
-  private final int evaluateEvery;
+  private final Map<HeldOut, Evaluation> evaluations = new LinkedHashMap<>();
   private final StepFeed feed;
   private final TrainingState all;
   private final Collectives ranks;
@@ -84,7 +90,7 @@ public final class Trainer implements AutoCloseable {
       ModelSource model,
       RunPlan plan,
       StepSource source,
-      Optional<HeldOut> heldOut,
+      List<HeldOut> heldOut,
       int steps,
       Stream stream) {
     this(config, model, plan, source, heldOut, steps, stream, Collectives.ALONE);
@@ -100,7 +106,7 @@ public final class Trainer implements AutoCloseable {
       ModelSource model,
       RunPlan plan,
       StepSource source,
-      Optional<HeldOut> heldOut,
+      List<HeldOut> heldOut,
       int steps,
       Stream stream,
       Collectives ranks) {
@@ -122,11 +128,10 @@ public final class Trainer implements AutoCloseable {
             config.train().seed(),
             o.clipNorm());
     rate = new LearningRate(o.lr(), o.schedule(), o.warmupSteps(), o.finalLrRatio(), steps);
-    evaluation =
-        heldOut
-            .map(h -> new Evaluation(executor, inputs, state, h.source(), h.rows()))
-            .orElse(null);
-    evaluateEvery = heldOut.map(HeldOut::everySteps).orElse(0);
+    for (HeldOut rows : heldOut) {
+      evaluations.put(
+          rows, new Evaluation(executor, inputs, state, rows.source(), rows.rows()));
+    }
     feed = new StepFeed(source, stream.device());
     all = new TrainingState(config, model, executor, training.optimizer());
     counts.put("input_tokens", 0L);
@@ -174,12 +179,7 @@ public final class Trainer implements AutoCloseable {
       boolean last = done == steps;
       boolean stopped = !last && anyOf(stop.getAsBoolean());
       try {
-        if (evaluation != null && (last || due(evaluateEvery))) {
-          Evaluation.Result held = evaluation.run();
-          if (first) {
-            listener.evaluated(new EvalMetrics(done, held.loss(), held.targets()));
-          }
-        }
+        evaluate(last, first, listener);
         if (last || stopped || due(config.checkpoint().everySteps())) {
           Path saved = all.save(done, nextExample, microBatchTokens, counts);
           if (first) {
@@ -194,6 +194,18 @@ public final class Trainer implements AutoCloseable {
       }
     }
     return End.COMPLETE;
+  }
+
+  private void evaluate(boolean last, boolean first, Listener listener) {
+    for (Map.Entry<HeldOut, Evaluation> entry : evaluations.entrySet()) {
+      if (last || due(entry.getKey().everySteps())) {
+        Evaluation.Result held = entry.getValue().run();
+        if (first) {
+          listener.evaluated(
+              new EvalMetrics(entry.getKey().task(), done, held.loss(), held.targets()));
+        }
+      }
+    }
   }
 
   /** Whether it holds on some rank: the same answer on all. */

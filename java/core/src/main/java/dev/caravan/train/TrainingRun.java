@@ -8,6 +8,7 @@ import dev.caravan.data.mixture.ExampleOrder;
 import dev.caravan.data.pack.BufferShape;
 import dev.caravan.data.pack.StepSize;
 import dev.caravan.data.pack.StepSource;
+import dev.caravan.data.task.LoadedRows;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.Collectives;
@@ -21,7 +22,10 @@ import dev.caravan.parallel.Rendezvous;
 import dev.caravan.parallel.Turns;
 import dev.caravan.train.log.Progress;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
 
@@ -68,6 +72,23 @@ public final class TrainingRun {
    */
   public static Outcome run(
       RunConfig config, Loss loss, DeviceChoice choice, Progress progress, BooleanSupplier stop) {
+    return run(config, loss, choice, progress, stop, checkpoint -> Map.of());
+  }
+
+  /** What every checkpoint is asked as soon as it is saved. */
+  public interface Exam {
+    /** Percent of right answers by set; empty for no exam. */
+    Map<String, Double> of(Path checkpoint);
+  }
+
+  /** As above, with an exam of every checkpoint, whose results go to metrics.jsonl. */
+  public static Outcome run(
+      RunConfig config,
+      Loss loss,
+      DeviceChoice choice,
+      Progress progress,
+      BooleanSupplier stop,
+      Exam exam) {
     Optional<Rendezvous> place = Rendezvous.of(System.getenv());
     Mesh mesh = mesh(config, choice, place);
     Optional<SavedCheckpoint> before = RunFolder.inspect(config, loss);
@@ -78,7 +99,7 @@ public final class TrainingRun {
               .formatted(config.sequence().length(), model.config().maxPosition()));
     }
     try (RunData data = RunData.load(config, model.config().vocab())) {
-      return run(config, loss, model, data, before, mesh, place, choice, progress, stop);
+      return run(config, loss, model, data, before, mesh, place, choice, progress, stop, exam);
     }
   }
 
@@ -92,9 +113,11 @@ public final class TrainingRun {
       Optional<Rendezvous> place,
       DeviceChoice choice,
       Progress progress,
-      BooleanSupplier stop) {
+      BooleanSupplier stop,
+      Exam exam) {
     data.train().report().warnings().forEach(progress::note);
     data.heldOut().ifPresent(rows -> rows.report().warnings().forEach(progress::note));
+    data.tasks().values().forEach(rows -> rows.report().warnings().forEach(progress::note));
     // The size that a run began with stays, even where another would be chosen today: the order in
     // which gradients are added, and so the last bits, depend on it.
     RunConfig sized =
@@ -118,24 +141,27 @@ public final class TrainingRun {
       return new Outcome(Trainer.End.COMPLETE, before.get().folder());
     }
     mixture.ifPresent(report -> report.table().forEach(progress::note));
-    Optional<Trainer.HeldOut> heldOut =
-        data.heldOut()
-            .map(loaded -> learnt(loaded.rows(), loss))
-            .map(
-                rows ->
-                    new Trainer.HeldOut(
-                        new StepSource(
-                            rows,
-                            ExampleOrder.sequential(rows.size()),
-                            StepSize.examples(EVAL_EXAMPLES),
-                            plan.buffers()),
-                        rows.size(),
-                        config.eval().everySteps()));
+    Map<String, LoadedRows> evaluated = new LinkedHashMap<>();
+    data.heldOut().ifPresent(rows -> evaluated.put("", rows));
+    evaluated.putAll(data.tasks());
+    List<Trainer.HeldOut> heldOut = new ArrayList<>();
+    evaluated.forEach(
+        (task, loaded) -> {
+          RowSet rows = learnt(loaded.rows(), loss);
+          StepSource inOrder =
+              new StepSource(
+                  rows,
+                  ExampleOrder.sequential(rows.size()),
+                  StepSize.examples(EVAL_EXAMPLES),
+                  plan.buffers());
+          heldOut.add(
+              new Trainer.HeldOut(task, inOrder, rows.size(), config.eval().everySteps()));
+        });
     if (choice.device().kind() == Device.Kind.CPU) {
       Blas.install();
     }
     RankRun rank =
-        new RankRun(config, loss, model, plan, source, heldOut, mixture, steps, choice);
+        new RankRun(config, loss, model, plan, source, heldOut, mixture, steps, choice, exam);
     if (place.isPresent()) {
       return process(place.get(), rank, data, progress, stop);
     }
@@ -221,7 +247,7 @@ public final class TrainingRun {
         new RunData.Lengths(rows.minLength(), (double) rows.totalTokens() / rows.size());
     RunPlan plan = plan(config, model.config(), lengths, choice);
     StepSource source = source(config, learnt(rows, Loss.EVERY_TOKEN), plan.buffers());
-    return new Trainer(config, model, plan, source, Optional.empty(), steps, stream);
+    return new Trainer(config, model, plan, source, List.of(), steps, stream);
   }
 
   static RowSet learnt(RowSet rows, Loss loss) {

@@ -144,7 +144,7 @@ record TinyRun(Path folder, Device device) {
         ModelSource.of(config.model()),
         plan(config, rows),
         source,
-        heldOut,
+        heldOut.stream().toList(),
         config.train().steps().orElseThrow(),
         stream,
         ranks);

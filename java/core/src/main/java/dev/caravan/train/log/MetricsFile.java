@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
+import java.util.Map;
 
 /**
  * metrics.jsonl: one JSON object per optimizer step and one per evaluation, each written out as
@@ -88,8 +89,23 @@ public final class MetricsFile implements AutoCloseable {
   public void write(EvalMetrics m) {
     ObjectNode line = JsonNodeFactory.instance.objectNode();
     line.put("step", m.step());
-    put(line, "eval_loss", m.evalLoss());
-    line.put("eval_targets", m.evalTargets());
+    if (m.task().isEmpty()) {
+      put(line, "eval_loss", m.evalLoss());
+      line.put("eval_targets", m.evalTargets());
+    } else {
+      line.put("task", m.task());
+      put(line, "task_loss", m.evalLoss());
+      line.put("task_targets", m.evalTargets());
+    }
+    append(line);
+  }
+
+  /** Appends what a checkpoint answered: percent by set. */
+  public void write(int step, Map<String, Double> exactMatch) {
+    ObjectNode line = JsonNodeFactory.instance.objectNode();
+    line.put("step", step);
+    ObjectNode sets = line.putObject("exact_match");
+    exactMatch.forEach(sets::put);
     append(line);
   }
 

@@ -89,7 +89,7 @@ public final class TensorBoardWriter implements AutoCloseable {
   /** Writes the loss on held-out rows. */
   public void write(EvalMetrics m) {
     begin(m.step());
-    scalar("eval/loss", m.evalLoss());
+    scalar(m.task().isEmpty() ? "eval/loss" : "eval/" + m.task() + "/loss", m.evalLoss());
     end();
   }
 
