@@ -15,6 +15,7 @@ for folder in (HERE, HERE / "train", HERE / "kernels"):
 
 import attention_compare  # noqa: E402
 import conditions  # noqa: E402
+import experts_compare  # noqa: E402
 import generate_compare  # noqa: E402
 import precision_compare  # noqa: E402
 import sft_compare  # noqa: E402
@@ -67,6 +68,20 @@ class Rates(unittest.TestCase):
     def test_forward_and_backward_are_added_before_the_median(self):
         runs = [{"forward": 1, "backward": b} for b in (9, 2, 3)]
         self.assertEqual(attention_compare.together(runs), 4)
+
+    def test_a_row_compares_medians_of_layers_and_their_results(self):
+        marks = {name: [2.0, 0.5] for name in experts_compare.RESULTS}
+        off = {**marks, "d_x": [2.0, 0.75]}
+        ours = [
+            {"layers": {"zipf": {"seconds": s, "counts": [1, 7], "marks": off}, "dense": {"seconds": 4}}}
+            for s in (9, 2, 3)
+        ]
+        theirs = [
+            {"layers": {"zipf": {"seconds": s, "way": "eager", "ways": {"eager": {"marks": marks}}}}} for s in (6, 5, 60)
+        ]
+        (row,) = experts_compare.rows(ours, theirs, ["zipf"])
+        self.assertEqual((row["busiest"], row["speed_ratio"], row["cost_of_dense"]), (7, 2, 0.75))
+        self.assertEqual((row["peer_way"], row["apart"]), ("eager", 0.125))
 
     def test_curves_differ_by_their_worst_step(self):
         self.assertEqual(precision_compare.greatest_difference([2, 4], [2, 5]), 0.25)
