@@ -1,7 +1,9 @@
 """Makes the golden files beside this file: what other programs make of answers and options.
 
 Run:  python make.py       the same files, byte for byte, again
-Needs torch and transformers (5.18), and rouge_score with NLTK's Porter stemmer.
+Needs torch and transformers (5.18), and rouge_score with NLTK's Porter stemmer. The committed files
+come from NLTK 3.10.3 and the source of rouge_score as google-research/google-research had it in
+2022 (folder rouge, imported as rouge_score).
 
   stems.json     [word, stem]: NLTK's PorterStemmer in its default mode, on stems with every suffix
                  that the algorithm knows

@@ -11,7 +11,7 @@ import org.junit.jupiter.api.Test;
 class ArchitectureTest {
   private static final String[] ROOMS = {
     "kernels", "tensor", "ops", "graph", "parallel", "nn", "model", "optim", "checkpoint", "train",
-    "eval", "bench"
+    "eval", "study", "bench"
   };
 
   private static final JavaClasses CORE =
@@ -47,6 +47,10 @@ class ArchitectureTest {
     room("optim", "kernels", "tensor", "graph");
     room("checkpoint", "kernels");
     room("train", "kernels", "tensor", "ops", "graph", "nn", "model", "optim", "parallel", "checkpoint");
+    room("eval", "kernels", "tensor", "ops", "graph", "nn", "model", "optim", "parallel", "checkpoint", "train");
+    room(
+        "study", "kernels", "tensor", "ops", "graph", "nn", "model", "optim", "parallel", "checkpoint", "train",
+        "eval");
     room("bench", "kernels", "tensor", "ops", "graph", "nn", "model", "optim", "parallel", "train");
   }
 
