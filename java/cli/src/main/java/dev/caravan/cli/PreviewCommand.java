@@ -3,6 +3,7 @@ package dev.caravan.cli;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.data.doctor.Finding;
 import dev.caravan.data.pack.PackStatistics;
 import dev.caravan.data.task.DecodedRow;
 import dev.caravan.data.task.Distribution;
@@ -32,7 +33,7 @@ final class PreviewCommand implements Callable<Integer> {
     } else {
       print(preview);
     }
-    return Main.DONE;
+    return preview.isSerious() ? Main.BAD_INPUT : Main.DONE;
   }
 
   private static double rate(Preview preview, FileCounts file) {
@@ -57,11 +58,6 @@ final class PreviewCommand implements Callable<Integer> {
         rows.tokens(), rows.targets(), 100 * rows.targetShare());
     print("a row", rows.lengths());
     print("its targets", rows.targetLengths());
-    if (rows.otherLabels() > 0) {
-      line(
-          "warning: %,d labels are not the token at their position; labels must not be shifted",
-          rows.otherLabels());
-    }
     PackStatistics packing = preview.packing();
     line("");
     line("steps        %,d; of the first %,d:", preview.steps(), packing.steps());
@@ -79,16 +75,40 @@ final class PreviewCommand implements Callable<Integer> {
     for (Preview.Document document : preview.first()) {
       line("");
       line("--- example %d", document.example());
-      Folded text = new Folded(Terminal.COLUMNS, Terminal.coloured());
-      for (DecodedRow.Span span : document.row().spans()) {
-        if (span.target()) {
-          text.marked("[[" + span.text() + "]]");
-        } else {
-          text.plain(span.text());
-        }
-      }
-      System.out.println(text);
+      print(document.row());
     }
+    if (!preview.phrasings().isEmpty()) {
+      line("");
+      line("A row in each phrasing of the tasks that are drawn most.");
+    }
+    for (Preview.Phrasing phrasing : preview.phrasings()) {
+      line("");
+      folded("--- task %s, template %s".formatted(phrasing.task(), phrasing.template()));
+      print(phrasing.row());
+    }
+    line("");
+    line("findings     %d", preview.findings().size());
+    for (Finding finding : preview.findings()) {
+      folded(finding.toString());
+    }
+  }
+
+  private static void folded(String line) {
+    Folded text = new Folded(Terminal.COLUMNS, false);
+    text.plain(line);
+    System.out.println(text);
+  }
+
+  private static void print(DecodedRow row) {
+    Folded text = new Folded(Terminal.COLUMNS, Terminal.coloured());
+    for (DecodedRow.Span span : row.spans()) {
+      if (span.target()) {
+        text.marked("[[" + span.text() + "]]");
+      } else {
+        text.plain(span.text());
+      }
+    }
+    System.out.println(text);
   }
 
   private static void print(String what, Distribution d) {
@@ -114,7 +134,8 @@ final class PreviewCommand implements Callable<Integer> {
           .put("truncated", file.truncated())
           .put("tokens_cut", file.tokensCut())
           .put("empty_target", file.emptyTarget())
-          .put("cut_target", file.cutTarget());
+          .put("cut_target", file.cutTarget())
+          .put("evaluated_on", file.copies());
     }
     preview.mixture().ifPresent(mixture -> out.set("mixture", RunMixture.toJson(mixture)));
     RowStatistics rows = preview.rows();
@@ -137,13 +158,37 @@ final class PreviewCommand implements Callable<Integer> {
     ArrayNode first = out.putArray("first");
     for (Preview.Document document : preview.first()) {
       ObjectNode row = first.addObject().put("example", document.example());
-      ArrayNode spans = row.putArray("spans");
-      for (DecodedRow.Span span : document.row().spans()) {
-        ObjectNode node = spans.addObject().put("target", span.target()).put("text", span.text());
-        span.ids().forEach(node.putArray("ids")::add);
-      }
+      row.set("spans", toJson(document.row()));
+    }
+    ArrayNode phrasings = out.putArray("phrasings");
+    for (Preview.Phrasing phrasing : preview.phrasings()) {
+      phrasings
+          .addObject()
+          .put("task", phrasing.task())
+          .put("template", phrasing.template())
+          .put("where", phrasing.where())
+          .set("spans", toJson(phrasing.row()));
+    }
+    ArrayNode findings = out.putArray("findings");
+    for (Finding finding : preview.findings()) {
+      findings
+          .addObject()
+          .put("severity", finding.severity().name().toLowerCase(Locale.ROOT))
+          .put("check", finding.check())
+          .put("where", finding.where())
+          .put("what", finding.what())
+          .put("advice", finding.advice());
     }
     return out;
+  }
+
+  private static ArrayNode toJson(DecodedRow row) {
+    ArrayNode spans = JsonNodeFactory.instance.arrayNode();
+    for (DecodedRow.Span span : row.spans()) {
+      ObjectNode node = spans.addObject().put("target", span.target()).put("text", span.text());
+      span.ids().forEach(node.putArray("ids")::add);
+    }
+    return spans;
   }
 
   private static ObjectNode toJson(Distribution d) {

@@ -3,6 +3,8 @@ package dev.caravan.train;
 import dev.caravan.data.Row;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.doctor.Finding;
+import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.mix.MixtureReport;
 import dev.caravan.data.pack.BufferShape;
 import dev.caravan.data.pack.MicroBatch;
@@ -14,9 +16,11 @@ import dev.caravan.data.task.RowStatistics;
 import dev.caravan.data.task.TruncationReport;
 import dev.caravan.data.tokenize.Tokenizer;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /**
  * What training would see, found without a device.
@@ -27,6 +31,8 @@ import java.util.stream.Collectors;
  * @param steps optimizer steps of the run
  * @param mixture what is drawn from a mixture, where the run names one
  * @param first the documents of the first buffer, as given and learnt text
+ * @param phrasings of a mixture, a row in each phrasing of the tasks that are drawn most
+ * @param findings what may be wrong with the data, serious ones first
  */
 public record Preview(
     TruncationReport files,
@@ -34,12 +40,17 @@ public record Preview(
     PackStatistics packing,
     long steps,
     Optional<MixtureReport> mixture,
-    List<Document> first) {
+    List<Document> first,
+    List<Phrasing> phrasings,
+    List<Finding> findings) {
   private static final int STEPS_LOOKED_AT = 64;
   private static final int DOCUMENTS_SHOWN = 4;
 
   /** Of a mixture, whose rows are made when they are drawn. */
   private static final int ROWS_LOOKED_AT = 4096;
+
+  private static final int TASKS_SHOWN = 20;
+  private static final int PHRASINGS_SHOWN = 20;
 
   /**
    * A document of a packed buffer.
@@ -50,18 +61,34 @@ public record Preview(
   public record Document(long example, DecodedRow row) {}
 
   /**
+   * A row in one of its task's phrasings.
+   *
+   * @param task its name
+   * @param template the phrasing's name
+   * @param where FILE:LINE
+   * @param row its text in runs
+   */
+  public record Phrasing(String task, String template, String where, DecodedRow row) {}
+
+  /** Whether training on this data makes no sense. */
+  public boolean isSerious() {
+    return findings.stream().anyMatch(Finding::isSerious);
+  }
+
+  /**
    * Reads and packs a run's data.
    *
    * @throws UserError if the data is bad, or if nothing of it would be learnt
    */
   public static Preview of(RunConfig config) {
     try (RunData data =
-        RunData.load(config, ModelSource.of(config.model()).config().vocab())) {
-      return of(config, data);
+            RunData.load(config, ModelSource.of(config.model()).config().vocab());
+        Tokenizer tokenizer = tokenizerOrNull(config)) {
+      return of(config, data, tokenizer);
     }
   }
 
-  private static Preview of(RunConfig config, RunData data) {
+  private static Preview of(RunConfig config, RunData data, Tokenizer tokenizer) {
     RowSet rows = data.train().rows();
     int tokens =
         config
@@ -80,27 +107,50 @@ public record Preview(
     if (packing.targetTokens() == 0) {
       throw new UserError("nothing would be learnt: no row of the first steps has a target");
     }
+    Optional<MixtureReport> mixture =
+        data.mixture().map(drawn -> RunMixture.report(config, drawn, steps));
+    RowStatistics statistics =
+        RowStatistics.of(data.mixture().isPresent() ? new FirstRows(rows, ROWS_LOOKED_AT) : rows);
     return new Preview(
         data.train().report(),
-        RowStatistics.of(data.mixture().isPresent() ? new FirstRows(rows, ROWS_LOOKED_AT) : rows),
+        statistics,
         packing,
         steps,
-        data.mixture().map(mixture -> RunMixture.report(config, mixture, steps)),
-        first(config, rows, source));
+        mixture,
+        first(config, rows, source, tokenizer),
+        data.mixture().map(drawn -> phrasings(drawn, tokenizer)).orElse(List.of()),
+        new Doctor(config, data, tokenizer).findings(mixture, ROWS_LOOKED_AT));
   }
 
-  private static List<Document> first(RunConfig config, RowSet rows, StepSource source) {
+  private static List<Phrasing> phrasings(Mixture mixture, Tokenizer tokenizer) {
+    double[] rates = mixture.rates();
+    List<Integer> most =
+        IntStream.range(0, rates.length)
+            .boxed()
+            .sorted(Comparator.comparingDouble((Integer t) -> -rates[t]))
+            .limit(TASKS_SHOWN)
+            .toList();
+    List<Phrasing> all = new ArrayList<>();
+    for (int task : most) {
+      for (Mixture.Phrased p : mixture.phrasings(task, PHRASINGS_SHOWN)) {
+        DecodedRow row = tokenizer == null ? ids(p.row()) : DecodedRow.of(p.row(), tokenizer);
+        all.add(new Phrasing(p.task(), p.template(), p.where(), row));
+      }
+    }
+    return all;
+  }
+
+  private static List<Document> first(
+      RunConfig config, RowSet rows, StepSource source, Tokenizer tokenizer) {
     Step step = source.newStep();
     source.fill(0, step);
     MicroBatch batch = step.microBatch(0);
     List<Document> documents = new ArrayList<>();
-    try (Tokenizer tokenizer = tokenizerOrNull(config)) {
-      for (int d = 0; d < Math.min(DOCUMENTS_SHOWN, batch.documents()); d++) {
-        long example = batch.example(d);
-        Row row = rows.row(TrainingRun.order(config, rows).rowAt(example));
-        documents.add(
-            new Document(example, tokenizer == null ? ids(row) : DecodedRow.of(row, tokenizer)));
-      }
+    for (int d = 0; d < Math.min(DOCUMENTS_SHOWN, batch.documents()); d++) {
+      long example = batch.example(d);
+      Row row = rows.row(TrainingRun.order(config, rows).rowAt(example));
+      documents.add(
+          new Document(example, tokenizer == null ? ids(row) : DecodedRow.of(row, tokenizer)));
     }
     return documents;
   }

@@ -162,13 +162,25 @@ public record RunConfig(
    * @param template {@code data.template}: a bundled template's name or a file; by default the
    *     format's own
    * @param mixture {@code data.mixture}: a mixture file instead of paths
+   * @param dropCopies {@code data.drop_copies}: which rows that are evaluated on are left out of
+   *     training; none by default
    */
   public record Data(
       List<String> paths,
       Format format,
       Map<String, String> fields,
       Optional<String> template,
-      Optional<Path> mixture) {}
+      Optional<Path> mixture,
+      DropCopies dropCopies) {}
+
+  /** Which rows that are evaluated on are left out of training. */
+  public enum DropCopies {
+    NONE,
+    /** Those with the same words. */
+    EXACT,
+    /** Those that have most of an evaluation row's runs of words, too. */
+    NEAR
+  }
 
   /**
    * Lengths in tokens.

@@ -102,7 +102,7 @@ final class RunConfigReader {
   }
 
   private static RunConfig.Data data(Fields top) {
-    Fields f = top.map("data", "path", "format", "fields", "template", "mixture");
+    Fields f = top.map("data", "path", "format", "fields", "template", "mixture", "drop_copies");
     f.atMostOneOf("path", "mixture");
     Map<String, String> fields = f.textMap("fields", "a map from the format's field to the file's");
     boolean ownWords = f.has("template") || !fields.isEmpty();
@@ -115,7 +115,8 @@ final class RunConfigReader {
         f.oneOf("format", Format.AUTO),
         Map.copyOf(fields),
         f.has("template") ? Optional.of(f.text("template", "")) : Optional.empty(),
-        path(f, "mixture"));
+        path(f, "mixture"),
+        f.oneOf("drop_copies", RunConfig.DropCopies.NONE));
   }
 
   private static RunConfig.Sequence sequence(Fields top) {

@@ -187,6 +187,7 @@ public final class RunConfigWriter {
     new TreeMap<>(data.fields()).forEach(fields::put);
     data.template().ifPresent(template -> out.put("template", template));
     data.mixture().ifPresent(path -> out.put("mixture", path.toString()));
+    out.put("drop_copies", Fields.name(data.dropCopies()));
   }
 
   private static void train(ObjectNode out, RunConfig.Train train) {

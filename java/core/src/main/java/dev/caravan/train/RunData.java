@@ -67,7 +67,11 @@ public record RunData(
     try (Tokenizer tokenizer = words ? tokenizer(config) : null) {
       Function<Task, LoadedRows> load =
           task -> RowLoader.load(task, tokenizer, limits, Purpose.TRAIN);
-      trainRows = train.map(load);
+      trainRows =
+          train.map(
+              task ->
+                  RowLoader.load(
+                      task, tokenizer, limits, Purpose.TRAIN, Doctor.dropped(config)));
       heldOutRows = heldOut.map(load);
       tasks.forEach((name, task) -> ofTasks.put(name, load.apply(task)));
     }

@@ -38,7 +38,12 @@ public final class RunMixture {
     Tokenizer tokenizer = Mixture.hasWords(spec) ? RunData.tokenizer(config) : null;
     try {
       return Mixture.load(
-          spec, tokenizer, limits(config, vocab), config.train().seed(), config.train().shuffle());
+          spec,
+          tokenizer,
+          limits(config, vocab),
+          config.train().seed(),
+          config.train().shuffle(),
+          Doctor.dropped(config));
     } catch (RuntimeException e) {
       if (tokenizer != null) {
         tokenizer.close();

@@ -18,13 +18,14 @@ final class Identity {
   private Identity() {}
 
   /** Of everything that decides which tokens example k has, but the tokenizer and the limits. */
-  static String of(MixtureSpec spec, List<TaskSpec> tasks, long seed, boolean shuffle) {
+  static String of(
+      MixtureSpec spec, List<TaskSpec> tasks, long[] sizes, long seed, boolean shuffle) {
     MessageDigest digest = digest();
     put(digest, spec.root() + " " + spec.badRows() + " " + seed + " " + shuffle);
     spec.mixes().values().forEach(mix -> put(digest, mix.toString()));
     List<byte[]> hashes = tasks.parallelStream().map(Identity::ofData).toList();
     for (int t = 0; t < tasks.size(); t++) {
-      put(digest, tasks.get(t).name() + " " + tasks.get(t).words());
+      put(digest, tasks.get(t).name() + " " + sizes[t] + " " + tasks.get(t).words());
       digest.update(hashes.get(t));
     }
     return HexFormat.of().formatHex(digest.digest());

@@ -1,9 +1,11 @@
 package dev.caravan.data.mix;
 
+import dev.caravan.data.Row;
 import dev.caravan.data.UserError;
 import dev.caravan.data.mixture.MixtureOrder;
 import dev.caravan.data.mixture.Rates;
 import dev.caravan.data.source.DataFiles;
+import dev.caravan.data.source.Example;
 import dev.caravan.data.source.ExampleReader;
 import dev.caravan.data.source.Format;
 import dev.caravan.data.task.Purpose;
@@ -20,6 +22,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Predicate;
 import java.util.stream.IntStream;
 
 /**
@@ -56,11 +59,27 @@ public record Mixture(
    */
   public static Mixture load(
       MixtureSpec spec, Tokenizer tokenizer, RowLimits limits, long seed, boolean shuffle) {
+    return load(spec, tokenizer, limits, seed, shuffle, example -> false);
+  }
+
+  /**
+   * As above, without some examples.
+   *
+   * @param without examples that are left out
+   */
+  public static Mixture load(
+      MixtureSpec spec,
+      Tokenizer tokenizer,
+      RowLimits limits,
+      long seed,
+      boolean shuffle,
+      Predicate<Example> without) {
     List<TaskSpec> specs = spec.trained();
     TaskRows[] tasks = new TaskRows[specs.size()];
     IntStream.range(0, tasks.length)
         .parallel()
-        .forEach(t -> tasks[t] = rows(specs.get(t), t, spec.badRows(), tokenizer, limits, seed));
+        .forEach(t -> tasks[t] =
+                    rows(specs.get(t), t, spec.badRows(), tokenizer, limits, seed, without));
     List<String> names = specs.stream().map(TaskSpec::name).toList();
     long[] sizes = Arrays.stream(tasks).mapToLong(TaskRows::size).toArray();
     double[] rates = rates(spec, names, sizes);
@@ -78,7 +97,7 @@ public record Mixture(
             epoch(spec.stop(), order, sizes),
             limits.maxTokens(),
             Estimate.of(tasks, rates)),
-        Identity.of(spec, specs, seed, shuffle),
+        Identity.of(spec, specs, sizes, seed, shuffle),
         tokenizer);
   }
 
@@ -101,11 +120,12 @@ public record Mixture(
       MixtureSpec.BadRows badRows,
       Tokenizer tokenizer,
       RowLimits limits,
-      long seed) {
+      long seed,
+      Predicate<Example> without) {
     Format format = formatOf(task, DataFiles.resolve(task.paths()).get(0));
     if (format == Format.TEXT || format == Format.TOKENS) {
       Task whole = new Task(task.paths(), format, task.fields(), Optional.empty());
-      return TaskRows.of(RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN).rows());
+      return TaskRows.of(RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN, without).rows());
     }
     List<Template> templates =
         task.templates().isEmpty()
@@ -113,9 +133,47 @@ public record Mixture(
             : task.templates();
     MemoryExamples examples = new MemoryExamples();
     TaskReader reader = new TaskReader(task, badRows);
-    reader.read(templates, (example, file, line) -> examples.add(example, file + ":" + line));
+    reader.read(
+        templates,
+        (example, file, line) -> {
+          if (!without.test(example)) {
+            examples.add(example, file + ":" + line);
+          }
+        });
+    if (examples.size() == 0) {
+      throw new UserError("task '" + task.name() + "' has no rows that are not evaluated on");
+    }
     return new WordedRows(
         task, examples, templates, tokenizer, limits, seed + number, reader.skipped());
+  }
+
+  /** A row in one of its task's phrasings. */
+  public record Phrased(String task, String template, String where, Row row) {}
+
+  /**
+   * A row in each phrasing of a task, as training would see it; several with the same one may come
+   * where these are chosen at random.
+   *
+   * @param task its number
+   * @param most phrasings
+   */
+  public List<Phrased> phrasings(int task, int most) {
+    List<Template> templates = spec.trained().get(task).templates();
+    TaskRows source = rows.tasks().get(task);
+    boolean inTurn = spec.trained().get(task).choose() == TaskSpec.Choice.ROUND_ROBIN;
+    List<Phrased> all = new ArrayList<>();
+    for (int i = 0; i < Math.min(most, Math.max(1, templates.size())); i++) {
+      long row = i % source.size();
+      Block.Encoded encoded = source.encode(row, i - row);
+      if (encoded.length() > 0) {
+        String name =
+            templates.isEmpty() ? "its format's own" : inTurn ? templates.get(i).name() : "any";
+        int[] ids = Arrays.copyOf(encoded.ids(), encoded.length());
+        int[] labels = Arrays.copyOf(encoded.labels(), encoded.length());
+        all.add(new Phrased(names.get(task), name, source.where(row), new Row(ids, labels, row)));
+      }
+    }
+    return all;
   }
 
   /**

@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import java.util.stream.IntStream;
 
 /**
@@ -26,11 +27,14 @@ final class ExampleLoader {
   private final RowEncoder encoder;
   private final RowLimits limits;
   private final Purpose purpose;
+  private final Predicate<Example> without;
 
-  ExampleLoader(Tokenizer tokenizer, RowLimits limits, Purpose purpose) {
+  ExampleLoader(
+      Tokenizer tokenizer, RowLimits limits, Purpose purpose, Predicate<Example> without) {
     this.tokenizer = tokenizer;
     this.limits = limits;
     this.purpose = purpose;
+    this.without = without;
     encoder = new RowEncoder(tokenizer);
   }
 
@@ -39,6 +43,7 @@ final class ExampleLoader {
     final Example example;
     final long line;
     EncodedRow row;
+    boolean isLeftOut;
     String error;
 
     Slot(Example example, long line) {
@@ -78,12 +83,20 @@ final class ExampleLoader {
         throw UserError.at(file, slot.line, slot.error);
       }
       counts.read++;
+      if (slot.isLeftOut) {
+        counts.copies++;
+        continue;
+      }
       add(file, slot, into, counts);
     }
     batch.clear();
   }
 
   private void encode(Slot slot, Template template) {
+    slot.isLeftOut = without.test(slot.example);
+    if (slot.isLeftOut) {
+      return;
+    }
     try {
       slot.row = encoder.encode(slot.example, template);
     } catch (TemplateMismatch | UserError e) {
@@ -185,6 +198,7 @@ final class ExampleLoader {
     long tokensCut;
     long emptyTarget;
     long cutTarget;
+    long copies;
 
     Counter(String file) {
       this.file = file;
@@ -192,7 +206,7 @@ final class ExampleLoader {
 
     TruncationReport.FileCounts counts() {
       return new TruncationReport.FileCounts(
-          file, read, kept, truncated, tokensCut, emptyTarget, cutTarget);
+          file, read, kept, truncated, tokensCut, emptyTarget, cutTarget, copies);
     }
   }
 }

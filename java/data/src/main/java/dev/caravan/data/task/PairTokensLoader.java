@@ -54,7 +54,7 @@ public final class PairTokensLoader {
         }
       }
       counts.add(
-          new TruncationReport.FileCounts(file.toString(), read, kept, 0, 0, read - kept, 0));
+          new TruncationReport.FileCounts(file.toString(), read, kept, 0, 0, read - kept, 0, 0));
     }
     PairStore store = pairs.build();
     if (store.size() == 0) {

@@ -3,6 +3,7 @@ package dev.caravan.data.task;
 import dev.caravan.data.RowStore;
 import dev.caravan.data.UserError;
 import dev.caravan.data.source.DataFiles;
+import dev.caravan.data.source.Example;
 import dev.caravan.data.source.ExampleReader;
 import dev.caravan.data.source.Format;
 import dev.caravan.data.template.Template;
@@ -14,6 +15,7 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Predicate;
 
 /** Loads files into tokenized rows in memory. */
 public final class RowLoader {
@@ -40,6 +42,20 @@ public final class RowLoader {
    *     must not be truncated, or when no row with a target is left and the purpose is training
    */
   public static LoadedRows load(Task task, Tokenizer tokenizer, RowLimits limits, Purpose purpose) {
+    return load(task, tokenizer, limits, purpose, example -> false);
+  }
+
+  /**
+   * As above, without some examples.
+   *
+   * @param without examples in words that are left out and counted
+   */
+  public static LoadedRows load(
+      Task task,
+      Tokenizer tokenizer,
+      RowLimits limits,
+      Purpose purpose,
+      Predicate<Example> without) {
     RowStore.Builder rows = new RowStore.Builder();
     List<TruncationReport.FileCounts> counts = new ArrayList<>();
     Optional<Template> named = task.template().map(Templates::of);
@@ -58,7 +74,7 @@ public final class RowLoader {
                 + " needs a tokenizer; set the tokenizer key to its file or folder");
       }
       Template template = named.orElseGet(() -> Templates.forFormat(format, tokenizer));
-      ExampleLoader loader = new ExampleLoader(tokenizer, limits, purpose);
+      ExampleLoader loader = new ExampleLoader(tokenizer, limits, purpose, without);
       counts.add(loader.load(file, format, task.fields(), template, rows));
     }
     return finish(rows, new TruncationReport(counts), purpose);
@@ -83,7 +99,8 @@ public final class RowLoader {
               + total.emptyTarget()
               + " have no target, "
               + total.cutTarget()
-              + " lost it to truncation");
+              + " lost it to truncation"
+              + (total.copies() > 0 ? ", " + total.copies() + " are evaluated on" : ""));
     }
     return new LoadedRows(rows.build(), report);
   }

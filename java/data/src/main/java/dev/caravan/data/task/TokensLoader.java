@@ -36,6 +36,6 @@ final class TokensLoader {
         }
       }
     }
-    return new TruncationReport.FileCounts(file.toString(), read, kept, 0, 0, read - kept, 0);
+    return new TruncationReport.FileCounts(file.toString(), read, kept, 0, 0, read - kept, 0, 0);
   }
 }

@@ -23,6 +23,7 @@ public record TruncationReport(List<FileCounts> files) {
    * @param tokensCut tokens that the truncated rows lost
    * @param emptyTarget rows left out because they have no target
    * @param cutTarget rows left out because truncation took their whole target
+   * @param copies rows left out because they are evaluated on
    */
   public record FileCounts(
       String file,
@@ -31,7 +32,8 @@ public record TruncationReport(List<FileCounts> files) {
       long truncated,
       long tokensCut,
       long emptyTarget,
-      long cutTarget) {
+      long cutTarget,
+      long copies) {
     FileCounts plus(FileCounts other) {
       return new FileCounts(
           file,
@@ -40,7 +42,8 @@ public record TruncationReport(List<FileCounts> files) {
           truncated + other.truncated,
           tokensCut + other.tokensCut,
           emptyTarget + other.emptyTarget,
-          cutTarget + other.cutTarget);
+          cutTarget + other.cutTarget,
+          copies + other.copies);
     }
 
     /** Whether every row came through whole. */
@@ -67,13 +70,16 @@ public record TruncationReport(List<FileCounts> files) {
       if (cutTarget > 0) {
         text.append(", ").append(cutTarget).append(" whose target was cut wholly left out");
       }
+      if (copies > 0) {
+        text.append(", ").append(copies).append(" that are evaluated on left out");
+      }
       return text.toString();
     }
   }
 
   /** The sum over all files. */
   public FileCounts total() {
-    FileCounts sum = new FileCounts("total", 0, 0, 0, 0, 0, 0);
+    FileCounts sum = new FileCounts("total", 0, 0, 0, 0, 0, 0, 0);
     for (FileCounts file : files) {
       sum = sum.plus(file);
     }

@@ -1,0 +1,148 @@
+package dev.caravan.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What preview finds in data that trains something else than its owner means. */
+class PreviewTest {
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  @TempDir Path dir;
+
+  @BeforeEach
+  void files() throws IOException {
+    rows("train.jsonl", 0, 40);
+    rows("held.jsonl", 38, 44);
+    rows("other.jsonl", 100, 120);
+  }
+
+  private void rows(String name, int from, int to) throws IOException {
+    Files.writeString(
+        dir.resolve(name),
+        IntStream.range(from, to)
+            .mapToObj(
+                i ->
+                    "{\"prompt\": \"Name number %1$d.\", \"target\": \"It is %1$d\"}".formatted(i))
+            .collect(Collectors.joining("\n")));
+  }
+
+  private Captured preview(String... sets) {
+    List<String> arguments = new ArrayList<>(List.of("preview", "first-run"));
+    for (String set : sets) {
+      arguments.add("--set");
+      arguments.add(set.replace("DIR", dir.toString()));
+    }
+    return Captured.run(arguments.toArray(String[]::new));
+  }
+
+  private static JsonNode json(Captured run) throws IOException {
+    return JSON.readTree(run.out());
+  }
+
+  private Captured json(String... sets) {
+    List<String> arguments = new ArrayList<>(List.of("preview", "first-run", "--json"));
+    for (String set : sets) {
+      arguments.add("--set");
+      arguments.add(set.replace("DIR", dir.toString()));
+    }
+    return Captured.run(arguments.toArray(String[]::new));
+  }
+
+  @Test
+  void trainingOnEvaluationRowsExitsWithTwo() throws IOException {
+    String[] sets = {
+      "data.format=prompt", "data.path=DIR/train.jsonl", "eval.data=DIR/held.jsonl"
+    };
+    Captured text = preview(sets);
+    assertEquals(2, text.code(), text.err());
+    String joined = text.out().replace('\n', ' ');
+    assertTrue(joined.contains("serious: overlap: " + dir + "/train.jsonl:39: 2 of 6"), joined);
+    assertTrue(joined.contains("set data.drop_copies: exact"), joined);
+    JsonNode found = json(json(sets)).get("findings").get(0);
+    assertEquals("serious", found.get("severity").asText());
+    assertEquals("overlap", found.get("check").asText());
+    assertTrue(found.get("what").asText().endsWith("held.jsonl:1"), found.toString());
+  }
+
+  @Test
+  void copiesAreLeftOutOnRequest() throws IOException {
+    Captured run =
+        json(
+            "data.format=prompt",
+            "data.path=DIR/train.jsonl",
+            "eval.data=DIR/held.jsonl",
+            "data.drop_copies=exact");
+    assertEquals(0, run.code(), run.err() + run.out());
+    JsonNode file = json(run).get("files").get(0);
+    assertEquals(40, file.get("rows").asInt());
+    assertEquals(38, file.get("kept").asInt());
+    assertEquals(2, file.get("evaluated_on").asInt());
+    Captured all =
+        preview(
+            "data.format=prompt",
+            "data.path=DIR/train.jsonl",
+            "eval.data=DIR/train.jsonl",
+            "data.drop_copies=exact");
+    assertEquals(2, all.code());
+    assertTrue(all.err().contains("40 are evaluated on"), all.err());
+  }
+
+  @Test
+  void aMixtureShowsEveryPhrasing() throws IOException {
+    Files.writeString(
+        dir.resolve("mix.yaml"),
+        """
+        tasks:
+          named:
+            path: DIR/train.jsonl
+            templates:
+            - qa
+            - {prompt: "Say which: {prompt}\\n", target: "{target}"}
+          others: {path: DIR/other.jsonl}
+          held: {path: DIR/held.jsonl, held_out: true}
+        mixtures:
+          all: {parts: {named: 3, others: 1}}
+        """
+            .replace("DIR", dir.toString()));
+    String[] sets = {
+      "data={mixture: DIR/mix.yaml, format: auto}", "data.drop_copies=none", "eval={}"
+    };
+    Captured run = json(sets);
+    assertEquals(2, run.code(), run.err());
+    JsonNode tree = json(run);
+    List<String> shown = new ArrayList<>();
+    for (JsonNode phrasing : tree.get("phrasings")) {
+      JsonNode spans = phrasing.get("spans");
+      assertTrue(spans.get(spans.size() - 1).get("target").asBoolean());
+      shown.add(spans.get(0).get("text").asText());
+    }
+    assertEquals(3, shown.size());
+    assertTrue(shown.get(0).contains("Question: Name number 0."), shown.get(0));
+    assertTrue(shown.get(1).contains("Say which: Name number 1."), shown.get(1));
+    assertTrue(shown.get(2).contains("Name number 100."), shown.get(2));
+    assertEquals("named", tree.get("phrasings").get(1).get("task").asText());
+    assertTrue(tree.get("findings").toString().contains("2 of 6 evaluation rows"));
+    sets[1] = "data.drop_copies=near";
+    JsonNode without = json(json(sets));
+    assertEquals(38, without.get("mixture").get("tasks").get(0).get("rows").asInt());
+    for (JsonNode finding : without.get("findings")) {
+      assertEquals("warning", finding.get("severity").asText(), finding.toString());
+    }
+    assertFalse(tree.get("mixture").get("identity").equals(without.get("mixture").get("identity")));
+    assertTrue(preview(sets).out().contains("--- task named, template qa\n"));
+  }
+}

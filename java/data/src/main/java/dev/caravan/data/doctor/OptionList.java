@@ -1,0 +1,92 @@
+package dev.caravan.data.doctor;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The answer options that a prompt lists: its last block of lines with marks, as {@code - a},
+ * {@code (A) a}, {@code A. a} or {@code 1) a}.
+ *
+ * @param labels the marks' letters or numbers; "" for a dash
+ * @param texts the options
+ */
+record OptionList(List<String> labels, List<String> texts) {
+  private static final Pattern LINE =
+      Pattern.compile("\\s*(?:[-*\u2022]|\\(([A-Za-z0-9]{1,2})\\)|([A-Za-z0-9]{1,2})[.):])\\s+(\\S.*)");
+
+  private static final int NONE = -1;
+
+  /** The options of a prompt; none where it lists fewer than two. */
+  static OptionList of(String prompt) {
+    List<String> labels = new ArrayList<>();
+    List<String> texts = new ArrayList<>();
+    List<String> lastLabels = List.of();
+    List<String> lastTexts = List.of();
+    for (String line : (prompt + "\n\n").split("\n", -1)) {
+      Matcher matcher = LINE.matcher(line);
+      if (matcher.matches()) {
+        String label = matcher.group(1) != null ? matcher.group(1) : matcher.group(2);
+        labels.add(label == null ? "" : label);
+        texts.add(matcher.group(3).strip());
+        continue;
+      }
+      if (texts.size() >= 2) {
+        lastLabels = labels;
+        lastTexts = texts;
+      }
+      labels = new ArrayList<>();
+      texts = new ArrayList<>();
+    }
+    return new OptionList(lastLabels, lastTexts);
+  }
+
+  boolean isEmpty() {
+    return texts.isEmpty();
+  }
+
+  /** Which option a target is: its label, its text, or its label with its text; -1 if none. */
+  int indexOf(String target) {
+    String answer = plain(target);
+    for (int i = 0; i < texts.size(); i++) {
+      String text = plain(texts.get(i));
+      String label = plain(labels.get(i));
+      boolean labelled = !label.isEmpty() && answer.equals(label);
+      boolean both = !label.isEmpty() && answer.equals(label + " " + text);
+      if (answer.equals(text) || labelled || both) {
+        return i;
+      }
+    }
+    return NONE;
+  }
+
+  /** Whether two options are the same. */
+  boolean repeats() {
+    return texts.stream().map(OptionList::plain).distinct().count() < texts.size();
+  }
+
+  /** The number of the option that is longer than all others; -1 if several are as long. */
+  int longest() {
+    int best = 0;
+    boolean alone = true;
+    for (int i = 1; i < texts.size(); i++) {
+      int difference = texts.get(i).length() - texts.get(best).length();
+      alone = difference == 0 ? false : difference > 0 || alone;
+      best = difference > 0 ? i : best;
+    }
+    return alone ? best : NONE;
+  }
+
+  /** Lower case, single spaces, without the marks around a label and a stop at the end. */
+  private static String plain(String text) {
+    return text.strip()
+        .toLowerCase(Locale.ROOT)
+        .replaceAll("[()]", "")
+        .replaceAll("^([a-z0-9]{1,2})[.:](\\s|$)", "$1$2")
+        .replaceAll("\\.$", "")
+        .replaceAll("\\s+", " ")
+        .strip();
+  }
+}
