@@ -17,6 +17,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Runs as processes of their own that are interrupted, killed, or run out of disk. */
 class InterruptionTest {
@@ -24,14 +26,19 @@ class InterruptionTest {
 
   @TempDir Path dir;
 
-  private Process start(Path output, int steps, String... shell) throws IOException {
-    List<String> command = new ArrayList<>(List.of(shell));
+  private Process start(Path output, int steps, String... sets) throws IOException {
+    return start(List.of(), output, steps, sets);
+  }
+
+  private Process start(List<String> shell, Path output, int steps, String... sets)
+      throws IOException {
+    List<String> command = new ArrayList<>(shell);
     command.addAll(
         List.of(
             // Whoever runs the tests in the background may have Ctrl-C ignored, and so its children.
             "env",
             "--default-signal=INT"));
-    command.addAll(Child.command(List.of(), TrainTest.arguments("sft", output, steps)));
+    command.addAll(Child.command(List.of(), TrainTest.arguments("sft", output, steps, sets)));
     return new ProcessBuilder(command)
         .redirectErrorStream(true)
         .redirectOutput(ProcessBuilder.Redirect.appendTo(log().toFile()))
@@ -83,7 +90,7 @@ class InterruptionTest {
     Random random = new Random(7);
     for (int i = 0; i < 4; i++) {
       List<Integer> before = checkpoints(killed);
-      Process process = start(killed, STEPS);
+      Process process = start(killed, STEPS, "checkpoint.background=" + (i % 2 == 0));
       awaitCheckpoint(process, killed);
       Thread.sleep(random.nextInt(400));
       process.destroyForcibly();
@@ -119,12 +126,18 @@ class InterruptionTest {
     assertTrue(lastStep.startsWith("{\"step\":" + last + ","), lastStep + " but saved " + saved);
   }
 
-  @Test
-  void aFullDiskIsOneLineAndTheLastCheckpointStays() throws Exception {
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aFullDiskIsOneLineAndTheLastCheckpointStays(boolean background) throws Exception {
     Path run = dir.resolve("run");
     assertEquals(0, Captured.run(TrainTest.arguments("sft", run, 4)).code());
     // A limit on the size of files (in KiB) stands in for a full disk: the weights do not fit.
-    Process process = start(run, STEPS, "bash", "-c", "ulimit -f 200; exec \"$@\"", "limited");
+    Process process =
+        start(
+            List.of("bash", "-c", "ulimit -f 200; exec \"$@\"", "limited"),
+            run,
+            STEPS,
+            "checkpoint.background=" + background);
     finish(process, 2);
     String log = Files.readString(log());
     List<String> lines = log.lines().toList();

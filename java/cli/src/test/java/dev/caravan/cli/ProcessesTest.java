@@ -97,7 +97,8 @@ class ProcessesTest {
     assertEquals(0, run.code(), run.err());
 
     Path output = dir.resolve("processes");
-    List<Process> processes = launch(output, "optimizer");
+    List<String> background = List.of("checkpoint.background=true");
+    List<Process> processes = launch(output, "optimizer", List.of(background, background));
     while (processes.get(0).isAlive() && !hasCheckpoint(output)) {
       Thread.sleep(5);
     }

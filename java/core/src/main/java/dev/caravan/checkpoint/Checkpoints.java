@@ -132,13 +132,17 @@ public final class Checkpoints {
 
   /**
    * Writes files of trainer/ of a checkpoint that was begun. Several ranks may do so at once, under
-   * different names.
+   * different names; so what a failure leaves stays until the next start, for others may be writing.
    *
    * @param files tensors by the name of their file
    * @throws UserError if they cannot be written
    */
   public void write(int step, Map<String, List<NamedTensor>> files) {
-    saving(step, aside -> trainer(aside, files));
+    try {
+      trainer(aside(step), files);
+    } catch (IOException e) {
+      throw failed(step, e);
+    }
   }
 
   /**
@@ -147,11 +151,34 @@ public final class Checkpoints {
    */
   public Path commit(CheckpointContents contents, int keep) {
     int step = contents.state().step();
+    saving(step, aside -> write(aside, contents));
+    return complete(contents.state(), keep);
+  }
+
+  /**
+   * Writes all but the parts of ranks and the list of files: the model, and the tensors of trainer/
+   * that are whole. The same failure as of {@link #write(int, Map)}.
+   */
+  public void writeModel(CheckpointContents contents) {
+    int step = contents.state().step();
+    try {
+      write(aside(step), contents);
+    } catch (IOException e) {
+      throw failed(step, e);
+    }
+  }
+
+  /**
+   * Makes a folder in which everything was written a checkpoint, then removes the oldest beyond
+   * {@code keep}.
+   */
+  public Path complete(TrainerState state, int keep) {
+    int step = state.step();
     Path target = path(step);
     saving(
         step,
         aside -> {
-          write(aside, contents);
+          list(aside, state);
           if (Files.exists(target)) {
             Path old = folder.resolve(target.getFileName() + ".old" + ASIDE);
             DurableFiles.deleteTree(old);
@@ -172,8 +199,7 @@ public final class Checkpoints {
 
   /** Does it; a failure removes the folder and names the last checkpoint. */
   private void saving(int step, Work work) {
-    Path target = path(step);
-    Path aside = folder.resolve(target.getFileName() + ASIDE);
+    Path aside = aside(step);
     try {
       work.on(aside);
     } catch (IOException e) {
@@ -182,12 +208,20 @@ public final class Checkpoints {
       } catch (IOException suppressed) {
         e.addSuppressed(suppressed);
       }
-      List<Integer> steps = steps();
-      String last = steps.isEmpty() ? "there is none yet" : "step-" + steps.get(steps.size() - 1);
-      throw new UserError(
-          DurableFiles.cannotWrite(target, e).getMessage() + "; last complete checkpoint: " + last,
-          e);
+      throw failed(step, e);
     }
+  }
+
+  private Path aside(int step) {
+    return folder.resolve(path(step).getFileName() + ASIDE);
+  }
+
+  private UserError failed(int step, IOException e) {
+    List<Integer> steps = steps();
+    String last = steps.isEmpty() ? "there is none yet" : "step-" + steps.get(steps.size() - 1);
+    return new UserError(
+        DurableFiles.cannotWrite(path(step), e).getMessage() + "; last complete checkpoint: " + last,
+        e);
   }
 
   /** Removes the checkpoints past a step, which a resume from that step makes again. */
@@ -211,13 +245,16 @@ public final class Checkpoints {
       copy(companion.getValue(), aside.resolve(companion.getKey()));
     }
     trainer(aside, contents.trainer());
-    // Written last: it lists every other file with its size, which makes the folder complete.
-    ObjectNode state = contents.state().toJson();
-    ObjectNode files = state.putObject("files");
+  }
+
+  /** Written last: it lists every other file with its size, which makes the folder complete. */
+  private void list(Path aside, TrainerState state) throws IOException {
+    ObjectNode json = state.toJson();
+    ObjectNode files = json.putObject("files");
     for (Map.Entry<String, Long> file : sizes(aside).entrySet()) {
       files.put(file.getKey(), file.getValue());
     }
-    text(aside.resolve(SavedCheckpoint.STATE), state.toPrettyString() + "\n");
+    text(aside.resolve(SavedCheckpoint.STATE), json.toPrettyString() + "\n");
     DurableFiles.flushFolder(aside);
   }
 

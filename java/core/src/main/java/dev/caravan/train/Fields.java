@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 
@@ -154,6 +155,17 @@ final class Fields {
       throw wrong(key, "true or false");
     }
     return map.get(key).asBoolean();
+  }
+
+  /** True, false, or nothing where the choice is left open. */
+  Optional<Boolean> boolOrAuto(String key) {
+    if (!has(key) || map.get(key).asText().equals("auto")) {
+      return Optional.empty();
+    }
+    if (!map.get(key).isBoolean()) {
+      throw wrong(key, "auto, true or false");
+    }
+    return Optional.of(map.get(key).asBoolean());
   }
 
   /** A text; a number is taken as its digits, so that a folder may be called 7. */

@@ -350,8 +350,12 @@ public record RunConfig(
    * @param keep {@code checkpoint.keep}: how many of the newest stay; 2 by default
    * @param resume {@code checkpoint.resume}: auto by default
    * @param from the folder, where resume names one
+   * @param background {@code checkpoint.background}: whether they are written from a copy in host memory
+   *     while training goes on; auto (empty) by default: on a GPU where the host has room, on the CPU not,
+   *     where the copy would take memory from the run
    */
-  public record Checkpoint(int everySteps, int keep, Resume resume, Optional<Path> from) {}
+  public record Checkpoint(
+      int everySteps, int keep, Resume resume, Optional<Path> from, Optional<Boolean> background) {}
 
   /** What a start in a folder with checkpoints does. */
   public enum Resume {

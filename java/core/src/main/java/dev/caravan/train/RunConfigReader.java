@@ -245,7 +245,7 @@ final class RunConfigReader {
   }
 
   private static RunConfig.Checkpoint checkpoint(Fields top) {
-    Fields f = top.map("checkpoint", "every_steps", "keep", "resume");
+    Fields f = top.map("checkpoint", "every_steps", "keep", "resume", "background");
     String resume = f.text("resume", "auto");
     boolean word = resume.equals("auto") || resume.equals("never");
     return new RunConfig.Checkpoint(
@@ -254,7 +254,8 @@ final class RunConfigReader {
         resume.equals("auto")
             ? RunConfig.Resume.AUTO
             : word ? RunConfig.Resume.NEVER : RunConfig.Resume.FOLDER,
-        word ? Optional.empty() : Optional.of(Cwd.resolve(resume)));
+        word ? Optional.empty() : Optional.of(Cwd.resolve(resume)),
+        f.boolOrAuto("background"));
   }
 
   private static RunConfig.Eval eval(Fields top) {

@@ -39,6 +39,7 @@ public final class RunConfigWriter {
           "parallel",
           "checkpoint.keep",
           "checkpoint.resume",
+          "checkpoint.background",
           "eval",
           "output");
 
@@ -140,7 +141,8 @@ public final class RunConfigWriter {
         .put("shard", Fields.name(c.parallel().shard()))
         .put("tensor", c.parallel().tensor())
         .put("expert", c.parallel().expert());
-    root.putObject("checkpoint")
+    ObjectNode checkpoint = root.putObject("checkpoint");
+    checkpoint
         .put("every_steps", c.checkpoint().everySteps())
         .put("keep", c.checkpoint().keep())
         .put(
@@ -149,6 +151,10 @@ public final class RunConfigWriter {
                 .from()
                 .map(Object::toString)
                 .orElse(Fields.name(c.checkpoint().resume())));
+    c.checkpoint()
+        .background()
+        .ifPresentOrElse(
+            answer -> checkpoint.put("background", answer), () -> checkpoint.put("background", "auto"));
     ObjectNode eval = root.putObject("eval");
     c.eval().data().ifPresent(path -> eval.put("data", path.toString()));
     eval.put("every_steps", c.eval().everySteps());

@@ -100,6 +100,8 @@ public record RunPlan(
     long host = onHost ? InputBuffer.hostBytes(plan, kind) + StepState.hostBytes() : 0;
     long staging = InputBuffer.deviceBytes(plan, kind);
     long scratch = kind == Device.Kind.CPU ? threads * SCRATCH_BYTES : 0;
+    boolean copies = onHost && config.checkpoint().background().orElse(false);
+    long copy = copies ? copyBytes(plan, config, kind, true) : 0;
     return new Bytes(
         plan.weightBytes(),
         plan.gradientBytes(),
@@ -111,7 +113,20 @@ public record RunPlan(
             + host
             + staging
             + scratch
+            + copy
             + ClipNorm.bytes(plan.weights(), kind));
+  }
+
+  /**
+   * Bytes of host memory from which a rank writes checkpoints in the background.
+   *
+   * @param first whether it is the first rank, which writes the weights
+   */
+  static long copyBytes(Plan plan, RunConfig config, Device.Kind kind, boolean first) {
+    long weights = first ? plan.weights().elements() * plan.storage().bytes() : 0;
+    return weights
+        + plan.remainderBytes()
+        + Optimizers.stateBytes(config.optimizer(), plan.weights(), kind);
   }
 
   /**

@@ -1,6 +1,7 @@
 package dev.caravan.train;
 
 import dev.caravan.checkpoint.SavedCheckpoint;
+import dev.caravan.checkpoint.TrainerState;
 import dev.caravan.data.pack.Step;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.graph.Executor;
@@ -8,6 +9,7 @@ import dev.caravan.graph.LaunchMode;
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.KernelException;
+import dev.caravan.kernels.Native;
 import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
 import dev.caravan.nn.Inputs;
@@ -21,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
+import java.util.function.UnaryOperator;
 
 /**
  * The training loop: steps from where the run folder stands to the last one, with evaluation and
@@ -73,6 +76,7 @@ public final class Trainer implements AutoCloseable {
   private final Map<HeldOut, Evaluation> evaluations = new LinkedHashMap<>();
   private final StepFeed feed;
   private final TrainingState all;
+  private final CheckpointSaver saver;
   private final Collectives ranks;
   private final Map<String, Long> counts = new LinkedHashMap<>();
   private int done;
@@ -133,7 +137,8 @@ public final class Trainer implements AutoCloseable {
           rows, new Evaluation(executor, inputs, state, rows.source(), rows.rows()));
     }
     feed = new StepFeed(source, stream.device());
-    all = new TrainingState(config, model, executor, training.optimizer());
+    all = new TrainingState(model, executor, training.optimizer());
+    saver = new CheckpointSaver(config, model, executor, all);
     counts.put("input_tokens", 0L);
     counts.put("target_tokens", 0L);
     model.load(executor, plan.graphs().positions());
@@ -170,6 +175,15 @@ public final class Trainer implements AutoCloseable {
    * @throws NonFinite before an update that would not be finite
    */
   public End run(Listener listener, BooleanSupplier stop) {
+    try {
+      return train(listener, stop);
+    } catch (RuntimeException | Error e) {
+      saver.settle(e); // so that whoever tells of it knows the last whole checkpoint
+      throw e;
+    }
+  }
+
+  private End train(Listener listener, BooleanSupplier stop) {
     boolean first = ranks.rank(Axis.WORLD) == 0;
     while (done < steps) {
       StepMetrics metrics = step();
@@ -177,14 +191,12 @@ public final class Trainer implements AutoCloseable {
         listener.step(metrics);
       }
       boolean last = done == steps;
-      boolean stopped = !last && anyOf(stop.getAsBoolean());
+      boolean stopped = !last && stops(stop.getAsBoolean());
       try {
+        saved(listener, saver.complete());
         evaluate(last, first, listener);
         if (last || stopped || due(config.checkpoint().everySteps())) {
-          Path saved = all.save(done, nextExample, microBatchTokens, counts);
-          if (first) {
-            listener.saved(done, saved);
-          }
+          saved(listener, saver.save(position(), last || stopped));
         }
       } catch (KernelException e) {
         throw e.at("after step " + done);
@@ -208,11 +220,41 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  /** Whether it holds on some rank: the same answer on all. */
-  private boolean anyOf(boolean here) {
-    double[] count = {here ? 1 : 0};
-    ranks.sum(Axis.WORLD, count);
-    return count[0] > 0;
+  private void saved(Listener listener, Map<Integer, Path> checkpoints) {
+    if (ranks.rank(Axis.WORLD) == 0) {
+      checkpoints.forEach(listener::saved);
+    }
+  }
+
+  /** Where the run stands. */
+  private TrainerState position() {
+    return new TrainerState(
+        done,
+        nextExample,
+        done,
+        config.train().seed(),
+        microBatchTokens,
+        counts,
+        RunConfigWriter.hash(config),
+        Native.abiVersion(),
+        executor.stream().device().toString(),
+        executor.stream().threads(),
+        executor.products().choices());
+  }
+
+  /** For tests: puts something around what is written in the background. */
+  void aroundWrites(UnaryOperator<Runnable> wrapper) {
+    saver.around(wrapper);
+  }
+
+  /** Whether some rank is asked to stop: the same answer on all. They also tell what they have written. */
+  private boolean stops(boolean here) {
+    double[] ranksThat = {here ? 1 : 0, saver.written() ? 1 : 0};
+    ranks.sum(Axis.WORLD, ranksThat);
+    if (ranksThat[1] == ranks.size(Axis.WORLD)) {
+      saver.allWritten();
+    }
+    return ranksThat[0] > 0;
   }
 
   private boolean due(int every) {
@@ -295,6 +337,7 @@ public final class Trainer implements AutoCloseable {
   /** Frees all memory of the run. */
   @Override
   public void close() {
+    saver.close();
     training.close();
     inputs.close();
     state.close();

@@ -1,23 +1,18 @@
 package dev.caravan.train;
 
-import dev.caravan.checkpoint.CheckpointContents;
-import dev.caravan.checkpoint.Checkpoints;
 import dev.caravan.checkpoint.NamedTensor;
 import dev.caravan.checkpoint.Safetensors;
 import dev.caravan.checkpoint.SavedCheckpoint;
 import dev.caravan.checkpoint.TensorAccess;
 import dev.caravan.checkpoint.TensorPieces;
-import dev.caravan.checkpoint.TrainerState;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.graph.Shards;
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.DType;
-import dev.caravan.kernels.Native;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.optim.Optimizer;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -26,14 +21,11 @@ import java.util.Optional;
 
 /** All that decides the later bits of a run, to and from checkpoints. */
 final class TrainingState {
-  private final RunConfig config;
   private final ModelSource model;
   private final Executor executor;
   private final Optimizer optimizer;
 
-  TrainingState(
-      RunConfig config, ModelSource model, Executor executor, Optimizer optimizer) {
-    this.config = config;
+  TrainingState(ModelSource model, Executor executor, Optimizer optimizer) {
     this.model = model;
     this.executor = executor;
     this.optimizer = optimizer;
@@ -60,67 +52,8 @@ final class TrainingState {
     return executor.products().restore(saved.state().products());
   }
 
-  /**
-   * Writes a checkpoint. All ranks take part; those that keep parts write these, and the first one writes
-   * the rest and then makes the folder a checkpoint, when all parts are there.
-   *
-   * @param done steps
-   * @param nextExample first example of the next step
-   * @param microBatchTokens size of the buffers
-   * @param counts running totals
-   */
-  Path save(int done, long nextExample, int microBatchTokens, Map<String, Long> counts) {
-    executor.stream().synchronize();
-    Collectives ranks = executor.ranks();
-    boolean first = ranks.rank(Axis.WORLD) == 0;
-    boolean parts = executor.plan().sharding().updates();
-    Checkpoints checkpoints = RunFolder.checkpoints(config);
-    GatheredWeights weights = new GatheredWeights(executor);
-    try (TensorAccess access = TensorAccess.of(executor.stream())) {
-      if (first) {
-        checkpoints.begin(done);
-      }
-      ranks.barrier();
-      if (parts || first) {
-        checkpoints.write(done, tensors(access));
-      }
-      ranks.barrier();
-      if (first) {
-        checkpoints.commit(
-            new CheckpointContents(
-                model.hf().toJson(ModelSource.stored(executor.plan().storage()).torchName()),
-                weights.tensors(access),
-                Map.of(),
-                state(done, nextExample, microBatchTokens, counts),
-                CheckpointContents.companionsOf(model.folder(), config.tokenizer())),
-            config.checkpoint().keep());
-        weights.done();
-      } else {
-        weights.serve();
-      }
-      ranks.barrier();
-    }
-    return checkpoints.path(done);
-  }
-
-  private TrainerState state(
-      int done, long nextExample, int microBatchTokens, Map<String, Long> counts) {
-    return new TrainerState(
-        done,
-        nextExample,
-        done,
-        config.train().seed(),
-        microBatchTokens,
-        counts,
-        RunConfigWriter.hash(config),
-        Native.abiVersion(),
-        executor.stream().device().toString(),
-        executor.stream().threads(),
-        executor.products().choices());
-  }
-
   /** The tensors of a checkpoint's trainer folder that this rank writes, by file. */
-  private Map<String, List<NamedTensor>> tensors(TensorAccess access) {
+  Map<String, List<NamedTensor>> tensors(TensorAccess access) {
     Collectives ranks = executor.ranks();
     boolean parts = executor.plan().sharding().updates();
     Map<String, List<NamedTensor>> files = new LinkedHashMap<>();
