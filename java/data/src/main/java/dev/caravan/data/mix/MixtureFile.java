@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
+import dev.caravan.data.mix.words.Wording;
 import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.Format;
 import dev.caravan.data.template.Template;
@@ -67,8 +68,7 @@ public final class MixtureFile {
   }
 
   private MixtureSpec read(JsonNode tree) {
-    Keys top =
-        Keys.of(tree, file, "tasks", "mixtures", "mixture", "held_out", "bad_rows", "stop");
+    Keys top = Keys.of(tree, file, "tasks", "mixtures", "mixture", "held_out", "bad_rows", "stop");
     top.each("tasks", this::task);
     if (tasks.isEmpty()) {
       throw new UserError(file + ": tasks: missing, needs a map from a task's name to the task");
@@ -106,6 +106,9 @@ public final class MixtureFile {
             "rows",
             "templates",
             "choose",
+            "shots",
+            "options",
+            "phrases",
             "held_out",
             "metrics",
             "licence",
@@ -119,8 +122,11 @@ public final class MixtureFile {
       }
     }
     if (!keys.has("path") && splits.isEmpty()) {
-      throw new UserError(path + ".path: missing, needs a file, a folder, a glob or a list of them");
+      throw new UserError(
+          path + ".path: missing, needs a file, a folder, a glob or a list of them");
     }
+    List<Template> templates = templates(keys);
+    Wording wording = WordingKeys.read(keys, templates);
     TaskSpec task =
         new TaskSpec(
             name,
@@ -128,8 +134,9 @@ public final class MixtureFile {
             keys.text("format").map(Format::of).orElse(Format.AUTO),
             keys.textMap("fields"),
             keys.integer("rows", 1, 0),
-            templates(keys),
+            templates,
             keys.oneOf("choose", TaskSpec.Choice.ROUND_ROBIN),
+            wording,
             keys.bool("held_out", false),
             splits,
             new TaskSpec.About(
@@ -179,34 +186,38 @@ public final class MixtureFile {
     }
     String path = keys.path("templates");
     if (!node.isArray()) {
-      all.add(template(path, node));
+      all.addAll(template(path, node));
       return all;
     }
     for (int i = 0; i < node.size(); i++) {
-      all.add(template(path + "[" + i + "]", node.get(i)));
+      all.addAll(template(path + "[" + i + "]", node.get(i)));
     }
     return all;
   }
 
-  private Template template(String path, JsonNode node) {
+  private List<Template> template(String path, JsonNode node) {
     if (node.isTextual()) {
       try {
-        return Templates.of(node.asText());
+        return Templates.group(node.asText());
       } catch (UserError e) {
         throw new UserError(path + ": " + e.getMessage().replaceFirst("^data.template: ", ""), e);
       }
     }
-    Keys keys = Keys.of(node, path, "prompt", "prompt_without_input", "target");
+    Keys keys = Keys.of(node, path, "prompt", "prompt_without_input", "target", "exemplar");
     if (!keys.has("prompt") || !keys.has("target")) {
       throw new UserError(path + ": needs a template's name, or the keys prompt and target");
     }
-    return Templates.pattern(
-        path,
-        keys.words("prompt", ""),
-        keys.has("prompt_without_input")
-            ? Optional.of(keys.words("prompt_without_input", ""))
-            : Optional.empty(),
-        keys.words("target", ""));
+    return List.of(
+        Templates.pattern(
+            path,
+            keys.words("prompt", ""),
+            optional(keys, "prompt_without_input"),
+            keys.words("target", ""),
+            optional(keys, "exemplar")));
+  }
+
+  private static Optional<String> optional(Keys keys, String key) {
+    return keys.has(key) ? Optional.of(keys.words(key, "")) : Optional.empty();
   }
 
   private void holdOut(List<String> globs) {
@@ -220,15 +231,15 @@ public final class MixtureFile {
         }
       }
       if (held == 0) {
-        throw new UserError(
-            file + ".held_out: " + Nearest.unknown("task", glob, tasks.keySet()));
+        throw new UserError(file + ".held_out: " + Nearest.unknown("task", glob, tasks.keySet()));
       }
     }
   }
 
   private Void mix(String path, JsonNode node) {
     Keys keys =
-        Keys.of(node, path, "parts", "strategy", "preset", "scale", "cap", "temperature", "partial");
+        Keys.of(
+            node, path, "parts", "strategy", "preset", "scale", "cap", "temperature", "partial");
     String name = path.substring((file + ".mixtures.").length());
     if (tasks.containsKey(name) || mixes.containsKey(name)) {
       throw new UserError(path + ": '" + name + "' is a task already");

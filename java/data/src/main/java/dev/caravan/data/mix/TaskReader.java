@@ -39,7 +39,8 @@ final class TaskReader {
    *     field that a template needs and a file's first record does not have; when none is left
    */
   void read(List<Template> templates, Sink into) {
-    for (Path file : DataFiles.resolve(task.paths())) {
+    List<Path> files = DataFiles.resolve(task.paths());
+    for (Path file : files) {
       Format format = ExampleReader.formatOf(file, task.format(), task.fields());
       if (format == Format.TEXT || format == Format.TOKENS) {
         throw new UserError(
@@ -49,6 +50,13 @@ final class TaskReader {
                 + ", other files of task '"
                 + task.name()
                 + "' hold examples; make it a task of its own");
+      }
+      if (format == Format.SUPERNI && task.wording().shots().isPresent() && files.size() > 1) {
+        throw new UserError(
+            "task '"
+                + task.name()
+                + "': its files are tasks of their own, so exemplars would be of other tasks;"
+                + " set each_file: true");
       }
       read(file, format, templates, into);
       if (isFull()) {
@@ -118,13 +126,22 @@ final class TaskReader {
       ExampleReader reader, Example example, List<Template> templates, boolean first) {
     for (Template template : templates) {
       try {
-        Optional<String> field = template.missing(example);
+        Example worded = task.wording().apply(example, template, 0);
+        Optional<String> field = template.missing(worded);
         if (field.isPresent()) {
-          UserError error = reader.error(lacks(template, field.get(), example));
+          UserError error = reader.error(lacks(template, field.get(), worded));
           if (first) {
             throw error;
           }
           return Optional.of(error);
+        }
+        if (task.wording().shots().isPresent() && template.exemplar(worded).isEmpty()) {
+          throw new UserError(
+              "task '"
+                  + task.name()
+                  + "': template '"
+                  + template.name()
+                  + "' cannot have exemplars; shots need templates of prompt and target");
         }
         if (example instanceof Example.Chat) {
           template.render(example);

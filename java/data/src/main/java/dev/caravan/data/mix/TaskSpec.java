@@ -1,5 +1,6 @@
 package dev.caravan.data.mix;
 
+import dev.caravan.data.mix.words.Wording;
 import dev.caravan.data.source.Format;
 import dev.caravan.data.template.Template;
 import java.util.List;
@@ -17,6 +18,7 @@ import java.util.Optional;
  * @param rows only so many of the first rows are read; 0 for all
  * @param templates phrasings; empty for the format's own
  * @param choose how an example's phrasing is chosen
+ * @param wording what examples have besides: exemplars, options, phrases
  * @param heldOut never trained on
  * @param splits other splits by name, as files, folders or globs
  * @param about metrics, licence, source, version: kept, and not looked at by training
@@ -29,6 +31,7 @@ public record TaskSpec(
     int rows,
     List<Template> templates,
     Choice choose,
+    Wording wording,
     boolean heldOut,
     Map<String, List<String>> splits,
     About about) {
@@ -67,18 +70,36 @@ public record TaskSpec(
 
   /** Everything that decides how a record is put into words, as text that other words differ in. */
   String words() {
-    return templates.stream().map(Template::words).toList() + " " + choose;
+    return templates.stream().map(Template::words).toList() + " " + choose + " " + wording;
+  }
+
+  /**
+   * Whether a row's words are those of one of the templates, so that there are no more of them than
+   * templates; else they also depend on the seed, the visit and other rows.
+   */
+  boolean hasPlainWords() {
+    return wording.equals(Wording.NONE);
   }
 
   /** The same task under another name, of one file. */
   TaskSpec ofFile(String other, String file) {
     return new TaskSpec(
-        other, List.of(file), format, fields, rows, templates, choose, heldOut, splits, about);
+        other,
+        List.of(file),
+        format,
+        fields,
+        rows,
+        templates,
+        choose,
+        wording,
+        heldOut,
+        splits,
+        about);
   }
 
   /** The same task, never trained on. */
   TaskSpec asHeldOut() {
     return new TaskSpec(
-        name, paths, format, fields, rows, templates, choose, true, splits, about);
+        name, paths, format, fields, rows, templates, choose, wording, true, splits, about);
   }
 }

@@ -12,6 +12,7 @@ import dev.caravan.data.template.Template;
 import dev.caravan.data.template.TemplateMismatch;
 import dev.caravan.data.tokenize.Tokenizer;
 import java.util.List;
+import java.util.Optional;
 
 /** Rows that are put into words and tokens when they are asked for. */
 final class WordedRows implements TaskRows {
@@ -21,6 +22,7 @@ final class WordedRows implements TaskRows {
   private final Tokenizer tokenizer;
   private final RowEncoder encoder;
   private final RowLimits limits;
+  private final Optional<FewShot> fewShot;
   private final long seed;
   private final long skipped;
 
@@ -46,6 +48,10 @@ final class WordedRows implements TaskRows {
     this.skipped = skipped;
     encoder = new RowEncoder(tokenizer);
     templates.forEach(encoder::check);
+    fewShot =
+        task.wording()
+            .shots()
+            .map(shots -> new FewShot(task.wording(), examples, encoder, limits.maxTokens()));
   }
 
   @Override
@@ -65,17 +71,22 @@ final class WordedRows implements TaskRows {
 
   @Override
   public Block.Encoded encode(long row, long visit) {
-    Example example = examples.example(row);
-    List<Segment> segments;
+    Template template = template(row, visit);
+    long key = Choices.word(seed, row, visit);
+    EncodedRow encoded;
     try {
-      segments = template(row, visit).render(example);
+      Example example = task.wording().apply(examples.example(row), template, key);
+      List<Segment> segments = template.render(example);
+      if (isBlank(segments)) {
+        return Block.Encoded.dropped(Block.Fate.EMPTY_TARGET);
+      }
+      encoded =
+          fewShot
+              .flatMap(few -> few.encode(template, example, row, key))
+              .orElseGet(() -> encoder.row(segments));
     } catch (TemplateMismatch e) {
       throw new UserError(where(row) + ": " + e.getMessage(), e);
     }
-    if (isBlank(segments)) {
-      return Block.Encoded.dropped(Block.Fate.EMPTY_TARGET);
-    }
-    EncodedRow encoded = encoder.row(segments);
     checkVocabulary(encoded, row);
     encoded.truncate(limits.maxTokens(), encoder.beginsWithBos(encoded));
     if (RowStore.targets(encoded.labels(), encoded.length()) == 0) {

@@ -4,21 +4,24 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.data.UserError;
 import java.nio.file.Path;
+import java.util.HashMap;
 import java.util.Map;
 
 /**
  * A task file of Super-NaturalInstructions: one object whose {@code Definition} says the task and
  * whose {@code Instances} are the examples (allenai/natural-instructions). Of several acceptable
  * outputs the first is the target. The field {@code examples} has the first two positive examples
- * in the words of Wang et al. 2022 (arXiv 2204.07705).
+ * in the words of Wang et al. 2022 (arXiv 2204.07705), {@code negatives} the first two negative
+ * ones; {@code examples_explained} and {@code negatives_explained} have the explanations too. A
+ * task that has fewer shows fewer.
  */
 final class SuperNaturalInstructions extends ExampleReader {
-  /** Positive examples that are kept. */
+  /** Examples that are shown of a kind. */
   private static final int SHOWN = 2;
 
   private final Records records;
   private String definition = "";
-  private String examples = "";
+  private Map<String, String> shown = Map.of();
   private JsonNode instances;
   private int next;
 
@@ -42,9 +45,9 @@ final class SuperNaturalInstructions extends ExampleReader {
     if (input == null || target == null) {
       throw error("expected {\"input\": text, \"output\": text or a list of texts}");
     }
-    Map<String, String> values =
-        Map.of(
-            "definition", definition, "input", input, "target", target, "examples", examples);
+    Map<String, String> values = new HashMap<>(shown);
+    values.put("input", input);
+    values.put("target", target);
     return new Example.Fields(values, definition + "\n\n" + input, target);
   }
 
@@ -72,18 +75,36 @@ final class SuperNaturalInstructions extends ExampleReader {
           "no Definition and Instances; expected a task file of Super-NaturalInstructions");
     }
     definition = text;
-    examples = examples(task.path("Positive Examples"));
+    JsonNode positive = task.path("Positive Examples");
+    JsonNode negative = task.path("Negative Examples");
+    shown =
+        Map.of(
+            "definition",
+            definition,
+            "examples",
+            show("Positive", positive, false),
+            "negatives",
+            show("Negative", negative, false),
+            "examples_explained",
+            show("Positive", positive, true),
+            "negatives_explained",
+            show("Negative", negative, true));
     instances = task.get("Instances");
   }
 
-  private static String examples(JsonNode positive) {
+  private static String show(String kind, JsonNode examples, boolean explained) {
     StringBuilder text = new StringBuilder();
-    for (int i = 0; i < Math.min(SHOWN, positive.size()); i++) {
-      text.append("Positive Example %d -\nInput: ".formatted(i + 1))
-          .append(positive.get(i).path("input").asText().strip())
+    for (int i = 0; i < Math.min(SHOWN, examples.size()); i++) {
+      JsonNode example = examples.get(i);
+      text.append("%s Example %d -\nInput: ".formatted(kind, i + 1))
+          .append(example.path("input").asText().strip())
           .append("\nOutput: ")
-          .append(positive.get(i).path("output").asText().strip())
-          .append("\n\n");
+          .append(example.path("output").asText().strip());
+      String explanation = example.path("explanation").asText().strip();
+      if (explained && !explanation.isEmpty()) {
+        text.append("\nExplanation: ").append(explanation);
+      }
+      text.append("\n\n");
     }
     return text.toString();
   }

@@ -25,6 +25,15 @@ public final class EncodedRow {
     return length;
   }
 
+  /** The tokens before the first target. */
+  public int promptTokens() {
+    int at = 0;
+    while (at < length && labels[at] == Row.NO_TARGET) {
+      at++;
+    }
+    return at;
+  }
+
   /** Tokens that truncation took. */
   public int tokensCut() {
     return tokensCut;

@@ -10,6 +10,8 @@ import java.util.function.Function;
  * brace.
  */
 final class Pattern {
+  private static final String OPTIONS = "options";
+
   /** A piece of a pattern: literal text, or the name of a field. */
   private record Part(String text, boolean isField) {}
 
@@ -58,11 +60,20 @@ final class Pattern {
     return parts.stream().filter(Part::isField).map(Part::text).toList();
   }
 
-  /** The text with every field replaced by its value. */
+  /**
+   * The text with every field replaced by its value. Line ends before {@code {options}} go with it
+   * where it is empty, as for examples that show none.
+   */
   String fill(Function<String, String> values) {
     StringBuilder text = new StringBuilder();
     for (Part part : parts) {
-      text.append(part.isField() ? values.apply(part.text()) : part.text());
+      String piece = part.isField() ? values.apply(part.text()) : part.text();
+      if (piece.isEmpty() && part.isField() && part.text().equals(OPTIONS)) {
+        while (!text.isEmpty() && text.charAt(text.length() - 1) == '\n') {
+          text.setLength(text.length() - 1);
+        }
+      }
+      text.append(piece);
     }
     return text.toString();
   }

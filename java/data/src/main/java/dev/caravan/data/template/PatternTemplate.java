@@ -6,6 +6,7 @@ import dev.caravan.data.source.Role;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Stream;
 
@@ -15,20 +16,30 @@ import java.util.stream.Stream;
  * format.
  */
 final class PatternTemplate implements Template {
+  /** The field in whose place exemplars stand. */
+  private static final String SHOTS = "shots";
+
   private final String name;
   private final Pattern prompt;
   private final Optional<Pattern> promptWithoutInput;
   private final Pattern target;
+  private final Optional<Pattern> exemplar;
 
   /**
    * @param promptWithoutInput the prompt of examples whose field {@code input} is blank
+   * @param exemplar the prompt of exemplars, if it is another one
    */
   PatternTemplate(
-      String name, Pattern prompt, Optional<Pattern> promptWithoutInput, Pattern target) {
+      String name,
+      Pattern prompt,
+      Optional<Pattern> promptWithoutInput,
+      Pattern target,
+      Optional<Pattern> exemplar) {
     this.name = name;
     this.prompt = prompt;
     this.promptWithoutInput = promptWithoutInput;
     this.target = target;
+    this.exemplar = exemplar;
   }
 
   @Override
@@ -38,26 +49,58 @@ final class PatternTemplate implements Template {
 
   @Override
   public String words() {
-    return prompt + " | " + promptWithoutInput + " | " + target;
+    return prompt
+        + " | "
+        + promptWithoutInput
+        + " | "
+        + target
+        + exemplar.map(shown -> " | " + shown).orElse("");
+  }
+
+  @Override
+  public Set<String> fields() {
+    Set<String> all = new TreeSet<>(prompt.fields());
+    promptWithoutInput.ifPresent(pattern -> all.addAll(pattern.fields()));
+    all.addAll(target.fields());
+    exemplar.ifPresent(pattern -> all.addAll(pattern.fields()));
+    return all;
   }
 
   @Override
   public List<Segment> render(Example example) {
-    Example.Fields fields = fields(example);
-    String asked = prompt(fields).fill(field -> value(fields, field));
-    String learnt = learnt(fields);
+    Exchange words = exchange(example, "").orElseThrow();
     return List.of(
         new Segment.Bos(false),
-        Segment.given(asked),
-        Segment.learnt(learnt),
+        Segment.given(words.prompt()),
+        Segment.learnt(words.target()),
         new Segment.Eos(true));
+  }
+
+  @Override
+  public Optional<Exchange> exchange(Example example, String shots) {
+    Example.Fields fields = fields(example);
+    Pattern pattern = prompt(fields);
+    String asked = pattern.fill(field -> field.equals(SHOTS) ? shots : value(fields, field));
+    boolean placed = pattern.fields().contains(SHOTS);
+    return Optional.of(new Exchange(placed ? asked : shots + asked, learnt(fields)));
+  }
+
+  @Override
+  public Optional<Exchange> exemplar(Example example) {
+    Example.Fields fields = fields(example);
+    String asked =
+        exemplar
+            .orElseGet(() -> prompt(fields))
+            .fill(field -> field.equals(SHOTS) ? "" : value(fields, field));
+    return Optional.of(new Exchange(asked, learnt(fields)));
   }
 
   @Override
   public Optional<String> missing(Example example) {
     Example.Fields fields = fields(example);
-    return Stream.concat(prompt(fields).fields().stream(), target.fields().stream())
-        .filter(field -> lookUp(fields, field).isEmpty())
+    return Stream.of(Optional.of(prompt(fields)), Optional.of(target), exemplar)
+        .flatMap(pattern -> pattern.stream().flatMap(given -> given.fields().stream()))
+        .filter(field -> !field.equals(SHOTS) && lookUp(fields, field).isEmpty())
         .findFirst();
   }
 

@@ -4,6 +4,7 @@ import dev.caravan.data.source.Example;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /** Puts an example into words. */
 public interface Template {
@@ -33,6 +34,26 @@ public interface Template {
    * @param example as {@link #render} takes it
    */
   default Optional<String> missing(Example example) {
+    return Optional.empty();
+  }
+
+  /** The names of the fields in its patterns; empty for a template without patterns. */
+  default Set<String> fields() {
+    return Set.of();
+  }
+
+  /**
+   * The words of an example behind exemplars; empty if this template cannot have exemplars.
+   *
+   * @param shots the words of the exemplars, which stand where the pattern says {@code {shots}}, or
+   *     else before the prompt; blank for none
+   */
+  default Optional<Exchange> exchange(Example example, String shots) {
+    return Optional.empty();
+  }
+
+  /** The words of an example that is an exemplar; empty if this template cannot have exemplars. */
+  default Optional<Exchange> exemplar(Example example) {
     return Optional.empty();
   }
 

@@ -19,7 +19,10 @@ import java.util.Set;
 /** The templates that come with Caravan, and those that users write. */
 public final class Templates {
   private static final Map<String, Template> BUNDLED = new LinkedHashMap<>();
-  private static final Set<String> KEYS = Set.of("prompt", "prompt_without_input", "target");
+  private static final Map<String, List<Template>> GROUPS =
+      Map.of("flan-cot-10", Reasoning.reasoned(), "flan-answer-10", Reasoning.direct());
+  private static final Set<String> KEYS =
+      Set.of("prompt", "prompt_without_input", "target", "exemplar");
 
   static {
     bundle("plain", "{prompt}\n", "{target}");
@@ -62,17 +65,13 @@ public final class Templates {
         "Reasoning: {rationale}\nWrite a question and an answer that this reasoning leads to.\n",
         "Q: {question}\nA: {answer}");
     bundle("flan-answer", "Q: {question}\nA:", " {answer}");
-    // Wang et al. 2022 (arXiv 2204.07705), the encoding by definition alone.
-    bundle(
-        "superni",
-        "Definition: {definition}\n\nNow complete the following example -\nInput: {input}\nOutput:",
-        " {target}");
-    // The same with two positive examples, as the paper's models were tuned.
-    bundle(
-        "superni-2pos",
-        "Definition: {definition}\n\n{examples}"
-            + "Now complete the following example -\nInput: {input}\nOutput:",
-        " {target}");
+    // Wang et al. 2022 (arXiv 2204.07705): by definition alone, with two positive examples, as the
+    // paper's models were tuned, with two negative ones too, and with what is said about each.
+    superni("superni", "");
+    superni("superni-2pos", "{examples}");
+    superni("superni-2pos-2neg", "{examples}{negatives}");
+    superni("superni-2pos-explained", "{examples_explained}");
+    superni("superni-2pos-2neg-explained", "{examples_explained}{negatives_explained}");
     for (Template chat :
         List.of(
             new Dialog(),
@@ -114,6 +113,16 @@ public final class Templates {
         "data.template: "
             + Nearest.unknown("template", nameOrFile, BUNDLED.keySet())
             + "; nor is there a file of that name");
+  }
+
+  /**
+   * The templates of a name: as {@link #of}, or several phrasings that are bundled under one name.
+   *
+   * @throws UserError for a name that is unknown, or a file that is no template
+   */
+  public static List<Template> group(String nameOrFile) {
+    List<Template> group = GROUPS.get(nameOrFile);
+    return group != null ? group : List.of(of(nameOrFile));
   }
 
   /**
@@ -170,22 +179,35 @@ public final class Templates {
     return BUNDLED.get(name);
   }
 
+  /** As {@link #pattern(String, String, Optional, String, Optional)}, exemplars as all others. */
+  public static Template pattern(
+      String name, String prompt, Optional<String> withoutInput, String target) {
+    return pattern(name, prompt, withoutInput, target, Optional.empty());
+  }
+
   /**
    * A template from its patterns.
    *
    * @param name for messages
-   * @param prompt with fields in braces
+   * @param prompt with fields in braces; exemplars stand where it says {@code {shots}}, else before
+   *     it
    * @param withoutInput the prompt of examples whose field {@code input} is blank
    * @param target with fields in braces
+   * @param exemplar the prompt of exemplars, if it is another one
    * @throws UserError for a brace that is not closed or not opened
    */
   public static Template pattern(
-      String name, String prompt, Optional<String> withoutInput, String target) {
+      String name,
+      String prompt,
+      Optional<String> withoutInput,
+      String target,
+      Optional<String> exemplar) {
     return new PatternTemplate(
         name,
         Pattern.parse(prompt, name + ": prompt"),
         withoutInput.map(text -> Pattern.parse(text, name + ": prompt_without_input")),
-        Pattern.parse(target, name + ": target"));
+        Pattern.parse(target, name + ": target"),
+        exemplar.map(text -> Pattern.parse(text, name + ": exemplar")));
   }
 
   private static Template read(Path file) {
@@ -209,12 +231,25 @@ public final class Templates {
                 throw new UserError(file + ": " + Nearest.unknown("key", key, KEYS));
               }
             });
-    JsonNode without = node.path("prompt_without_input");
     return pattern(
         file.toString(),
         node.get("prompt").asText(),
-        without.isTextual() ? Optional.of(without.asText()) : Optional.empty(),
-        node.get("target").asText());
+        optional(node, "prompt_without_input"),
+        node.get("target").asText(),
+        optional(node, "exemplar"));
+  }
+
+  private static Optional<String> optional(JsonNode node, String key) {
+    return Optional.of(node.path(key)).filter(JsonNode::isTextual).map(JsonNode::asText);
+  }
+
+  private static void superni(String name, String examples) {
+    bundle(
+        name,
+        "Definition: {definition}\n\n"
+            + examples
+            + "Now complete the following example -\nInput: {input}\nOutput:",
+        " {target}");
   }
 
   private static void bundle(String name, String prompt, String target) {
