@@ -39,11 +39,10 @@ interface Records extends Closeable {
       case "json" -> new JsonArray(file);
       case "csv" -> new CsvRecords(file);
       case "tsv" -> new TsvRecords(file);
-      case "parquet" ->
-          throw new UserError(file + ": parquet is not built yet; convert it to jsonl");
+      case "parquet" -> new ParquetRecords(file);
       default ->
           throw new UserError(
-              file + ": unknown ending '" + ending + "'; expected jsonl, json, csv, tsv or txt");
+              file + ": unknown ending '" + ending + "'; expected jsonl, json, csv, tsv, parquet or txt");
     };
   }
 

@@ -201,7 +201,7 @@ class ExampleReaderTest {
         "a.jsonl | AUTO | {\"prompt\": \"p\", \"target\": \"t\", \"messages\": []} | fit several"
             + " formats: messages, prompt",
         "a.tsv | AUTO | q<tab>a | :1: 2 tab-separated columns and no header",
-        "a.parquet | AUTO | x | parquet is not built yet",
+        "a.parquet | AUTO | x | not a Parquet file that can be read",
         "a.xml | AUTO | x | unknown ending 'xml'",
       })
   void namesFileLineAndFault(String name, String format, String text, String fault)
