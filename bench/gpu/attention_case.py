@@ -55,10 +55,11 @@ class _Attention(Case):
 
     def _heads_first(self, value):
         """[tokens, heads, width] as [documents, heads, length, width], without a copy."""
-        return value.view(-1, self.length, value.shape[1], value.shape[2]).transpose(1, 2)
+        rows = value.shape[0] * self.length // self.tokens
+        return value.view(-1, rows, value.shape[1], value.shape[2]).transpose(1, 2)
 
     def _flat(self, value):
-        return value.transpose(1, 2).reshape(self.tokens, value.shape[1], value.shape[3])
+        return value.transpose(1, 2).reshape(-1, value.shape[1], value.shape[3])
 
     def _mask(self, rows, device):
         """Which keys of a document the queries `rows` do not see."""
@@ -162,6 +163,44 @@ class AttentionForward(_Attention):
 
     def pick(self, name, value):
         return value[:, self.heads - self.heads // self.kv_heads :] if name == "out" else value
+
+
+class AttentionDecode(AttentionForward):
+    """One query for each of some documents, as generation has it: its time goes into reading keys and values."""
+
+    def __init__(self, documents, length, heads, kv_heads, width, sinks, dtype):
+        super().__init__((length,) * documents, heads, kv_heads, (width, width), False, dtype)
+        self.variant = "decode, sinks" if sinks else "decode"
+        self.documents, self.sinks = documents, sinks
+        self.q_shape = (documents, heads, width)
+        self.flops = 0  # held against the measured copy
+        self.bytes = 2 * (self.tokens * kv_heads + documents * heads) * width * bits(dtype)
+
+    def inputs(self, place, generator):
+        x = self._qkv(place, generator)
+        x["cu_q"] = place.put(torch.arange(0, self.documents + 1, dtype=torch.int32))
+        x["out"] = place.empty(self.q_shape, self.dtype)
+        x["lse"] = place.empty((self.heads, self.documents), F32)
+        if self.sinks:
+            x["sinks"] = normal(place, (self.heads,), F32, generator)
+        return x
+
+    def ways(self, device):
+        if self.sinks:
+            return {}  # no peer has them
+        if device.type == "cpu":
+            return {"torch math": lambda q, k, v, bounds: self._batched([SDPBackend.MATH], q, k, v)}
+        return super().ways(device)
+
+    def reference(self, x):
+        group = self.heads // self.kv_heads
+        q = x["q"][-1, self.heads - group :].double()
+        k, v = (x[name][-self.length :, -1].double() for name in ("k", "v"))
+        score = self.scale * q @ k.t()
+        if self.sinks:
+            score = torch.cat([score, x["sinks"][self.heads - group :, None].double()], 1)
+        weight = torch.softmax(score, -1)[:, : self.length]
+        return {"out": (torch.tensor([self.documents - 1], device=q.device), (weight @ v)[None])}
 
 
 class AttentionBackward(_Attention):
@@ -277,4 +316,7 @@ def cases(size):
             both(length, (one, one))
         for length in (longest, shortest):
             both(length, (one, one), causal=False)
+    for documents, length in ((1, longest), (16, shortest)):
+        out.append(AttentionDecode(documents, length, *heads, width, False, dtype))
+    out.append(AttentionDecode(2, shortest, *heads, width, True, dtype))
     return out

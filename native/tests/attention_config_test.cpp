@@ -19,7 +19,7 @@ constexpr int32_t F32 = CARAVAN_F32, BF16 = CARAVAN_BF16;
 
 void routes() {
     const auto problem = [](int32_t dtype, int64_t width, int64_t value_width) {
-        return AttentionProblem(test::documents({{8, 8}}, 4, 2, width, value_width), dtype, 0, 1);
+        return AttentionProblem(test::documents({{20, 20}}, 4, 2, width, value_width), dtype, 0, 1);
     };
     const auto route = [&](int32_t dtype, int64_t width, int64_t value_width) {
         AttentionProblem p = problem(dtype, width, value_width);
@@ -58,7 +58,7 @@ void routes() {
         change(args);
         return attention_config(args, 80).route == AttentionRoute::kPlain;
     };
-    AttentionProblem none(test::documents({{8, 0}}, 4, 2, 64, 64), BF16, 0, 1);
+    AttentionProblem none(test::documents({{20, 0}}, 4, 2, 64, 64), BF16, 0, 1);
     CHECK(attention_config(none.forward_args(), 90).route == AttentionRoute::kMma);
     using Args = caravan_attention_backward_args&;
     CHECK(!changed([](Args) {}));
@@ -70,10 +70,47 @@ void routes() {
     CHECK(changed([](Args args) { args.q.shape[0] = int64_t{1} << 29; }));
 }
 
+// Few queries for each document, and pages, go to the kernel that reads keys once.
+void decoding() {
+    const auto route = [](const std::vector<std::pair<int, int>>& lengths, int32_t dtype,
+                          bool paged) {
+        AttentionProblem p(test::documents(lengths, 4, 2, 64, 64), dtype, 0, 1);
+        auto args = p.forward_args();
+        if (paged) {
+            args.pages = args.cu_k;
+            args.pages.rank = 2;
+            args.pages.shape[1] = 4;
+            args.page_rows = 16;
+        }
+        CHECK(attention_config(args, 80).route == attention_config(args, 90).route || !paged);
+        return attention_config(args, 80).route;
+    };
+    CHECK(route({{1, 900}}, BF16, false) == AttentionRoute::kDecode);
+    CHECK(route({{16, 900}}, BF16, false) == AttentionRoute::kDecode);
+    CHECK(route({{17, 900}}, BF16, false) == AttentionRoute::kMma);
+    CHECK(route({{1, 900}}, F32, false) == AttentionRoute::kPlain);
+    CHECK(route(std::vector<std::pair<int, int>>(20, {2, 9}), BF16, false) ==
+          AttentionRoute::kDecode);
+    CHECK(route({{400, 900}}, BF16, true) == AttentionRoute::kDecode);
+    CHECK(route({{400, 900}}, F32, true) == AttentionRoute::kPlain);
+}
+
+// Splits follow from shapes: enough to fill a device, none below 256 keys.
+void splits() {
+    CHECK(caravan::cuda_decode_splits(1, 64, 8, 1, 16384) == 64);
+    CHECK(caravan::cuda_decode_splits(1, 64, 8, 1, 300) == 2);
+    CHECK(caravan::cuda_decode_splits(64, 64, 8, 64, 1 << 20) == 2);
+    CHECK(caravan::cuda_decode_splits(512, 64, 8, 1, 1 << 20) == 1);
+    CHECK(caravan::cuda_decode_splits(0, 4, 4, 0, 0) == 1);
+    CHECK(caravan::cuda_split_keys(16384, 64) == 256);
+    CHECK(caravan::cuda_split_keys(16385, 64) == 320);
+    CHECK(caravan::cuda_split_keys(0, 3) == 256);
+}
+
 // A bias of few buckets and without a cap goes to the matrix instructions of mma.sync.
 void biases() {
     const auto route = [](int64_t buckets, double soft_cap, int32_t capability) {
-        reference::Attention how = test::documents({{8, 8}}, 4, 2, 64, 64);
+        reference::Attention how = test::documents({{20, 20}}, 4, 2, 64, 64);
         how.buckets = buckets;
         how.max_distance = 200;
         how.soft_cap = soft_cap;
@@ -145,5 +182,7 @@ int main() {
     order();
     biases();
     borders();
+    decoding();
+    splits();
     return test::finish();
 }

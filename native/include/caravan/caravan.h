@@ -404,7 +404,12 @@ CARAVAN_API caravan_status caravan_rope_backward(caravan_stream stream,
  * Sources: Dao et al. 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691.
  *   q [Tq, H, N] . k [Tk, K, N] . v [Tk, K, M] . out [Tq, H, M] float = . lse [H, Tq] f32 = optional
  *   cu_q, cu_k [S + 1] i32, ascending from 0, last at most Tq, Tk . bias_table optional [B, H] f32
- *   sinks optional [H] f32 */
+ *   sinks optional [H] f32
+ * pages optional [S, L] i32: keys and values in pages of page_rows rows of k and v, a multiple of 16
+ * that divides Tk. Key j of document s is row pages[s][j / page_rows] * page_rows + j % page_rows; the
+ * pages of its keys lie below Tk / page_rows, what is behind them is not looked at. cu_k then says how
+ * many keys each document has, at most L * page_rows; as pages may be shared, and are in any order, its
+ * last value may exceed Tk (Kwon et al. 2023, arXiv 2309.06180, section 4.1). Forward only. */
 typedef struct caravan_attention_forward_args {
     int64_t size;
     caravan_tensor q;
@@ -424,6 +429,8 @@ typedef struct caravan_attention_forward_args {
     int32_t bias_bidirectional;
     int32_t bias_max_distance;
     caravan_tensor sinks;
+    caravan_tensor pages;
+    int32_t page_rows;
 } caravan_attention_forward_args;
 
 /* Gradients of the above. d_q, d_k, d_v have the shapes of q, k, v and are overwritten (0 outside

@@ -88,9 +88,18 @@ void check_inputs(const char* op, const Args& args) {
     if (present(args.sinks)) check.packed("sinks", args.sinks, {CARAVAN_F32}, {heads});
 }
 
+void check_pages(const Check& check, const caravan_attention_forward_args& args) {
+    check.tensor("pages", args.pages, {CARAVAN_I32}, {args.cu_q.shape[0] - 1, kAny});
+    check.that(args.page_rows >= 16 && args.page_rows % 16 == 0,
+               "page_rows: got %d, needs a multiple of 16", args.page_rows);
+    check.that(args.k.shape[0] % args.page_rows == 0, "k: got %lld rows, needs whole pages of %d",
+               static_cast<long long>(args.k.shape[0]), args.page_rows);
+}
+
 void check_forward(const caravan_attention_forward_args& args, int64_t workspace) {
     const Check check(kForward);
     check_inputs(kForward, args);
+    if (present(args.pages)) check_pages(check, args);
     check_apart(check, "out", args.out);
     if (present(args.lse)) {
         check.tensor("lse", args.lse, {CARAVAN_F32}, {args.q.shape[1], args.q.shape[0]});
@@ -153,6 +162,28 @@ void check_documents(const char* op, const char* name, const caravan_tensor& bor
                static_cast<long long>(rows));
 }
 
+// The keys of paged documents, before the CPU runs: none has more than its pages hold, and those
+// lie within the rows of k.
+void check_paged_documents(const caravan_attention_forward_args& args) {
+    const Check check(kForward);
+    const auto* border = static_cast<const int32_t*>(args.cu_k.data);
+    const int64_t listed = args.pages.shape[1], there = args.k.shape[0] / args.page_rows;
+    for (int64_t s = 0; s + 1 < args.cu_k.shape[0]; ++s) {
+        const int64_t keys = int64_t{border[s + 1]} - border[s];
+        check.that(keys <= listed * args.page_rows,
+                   "cu_k: got %lld keys of document %lld, needs at most the %lld of its pages",
+                   static_cast<long long>(keys), static_cast<long long>(s),
+                   static_cast<long long>(listed * args.page_rows));
+        const auto* page = static_cast<const int32_t*>(args.pages.data) + s * args.pages.stride[0];
+        for (int64_t i = 0; i * args.page_rows < keys; ++i) {
+            check.that(page[i] >= 0 && page[i] < there,
+                       "pages: got %d at %lld of document %lld, needs 0 to %lld", page[i],
+                       static_cast<long long>(i), static_cast<long long>(s),
+                       static_cast<long long>(there - 1));
+        }
+    }
+}
+
 // Extents that a workspace follows from; the tensors need no memory yet.
 template <typename Args>
 void check_extents(const char* op, const Args& args) {
@@ -176,9 +207,21 @@ void check_extents(const char* op, const Args& args) {
 
 int64_t workspace_bytes(const char* op, int32_t kind, const caravan_attention_forward_args& args) {
     check_extents(op, args);
-    if (kind == CARAVAN_CUDA) return 0;
-    return 4 * caravan::plan_attention_forward(args.q.shape[0], args.k.shape[0], args.q.shape[1],
-                                               args.v.shape[2]);
+    const bool paged = args.pages.rank != 0;
+    if (paged) {
+        Check(op).that(args.pages.rank == 2 && args.pages.shape[1] >= 0 && args.page_rows >= 0,
+                       "pages: got rank %d, needs 2", args.pages.rank);
+    }
+    const int64_t tq = args.q.shape[0], heads = args.q.shape[1];
+    const int64_t documents = args.cu_q.shape[0] - 1;
+    const int64_t keys = paged ? args.pages.shape[1] * args.page_rows : args.k.shape[0];
+    if (kind != CARAVAN_CUDA) {
+        return 4 * caravan::plan_attention_forward(tq, keys, heads, args.v.shape[2]);
+    }
+    if (!paged && !caravan::attention_decodes(tq, documents)) return 0;
+    const int64_t splits = caravan::cuda_decode_splits(tq, heads, args.k.shape[1], documents, keys);
+    if (splits == 1) return 0;
+    return 4 * splits * tq * heads * caravan::cuda_decode_floats(args.v.shape[2]);
 }
 
 int64_t workspace_bytes(const char* op, int32_t kind, const caravan_attention_backward_args& args) {
@@ -215,8 +258,11 @@ caravan_status caravan_attention_forward(caravan_stream stream,
         check_forward(known, workspace_bytes(kForward, on.kind, known));
         caravan::launch(kForward, on, known, &caravan::CpuKernels::attention_forward,
                         &caravan::DeviceKernels::attention_forward, [&] {
+                            const bool paged = present(known.pages);
                             check_documents(kForward, "cu_q", known.cu_q, known.q.shape[0]);
-                            check_documents(kForward, "cu_k", known.cu_k, known.k.shape[0]);
+                            check_documents(kForward, "cu_k", known.cu_k,
+                                            paged ? INT32_MAX : known.k.shape[0]);
+                            if (paged) check_paged_documents(known);
                             return true;
                         });
     });

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "caravan/caravan.h"
+#include "core/host_device.h"
 
 namespace caravan {
 
@@ -75,6 +76,38 @@ inline AttentionBackwardPlan plan_attention_backward(int64_t tq, int64_t tk, int
 }
 
 // ------------------------------------------------------------------ CUDA
+
+// Of q's rows of a key/value head and its query heads, those that a block of few queries takes.
+constexpr int64_t kCudaDecodeRows = 16;
+// Keys that a split of a document has at the least; it has a multiple of 64.
+constexpr int64_t kCudaSplitKeys = 256;
+
+// Whether a forward pass has few queries for each document, so that its time goes into reading keys
+// and values. tq: rows of q; s: documents.
+inline bool attention_decodes(int64_t tq, int64_t s) {
+    return tq <= std::max<int64_t>(kDecodeQueries, 2 * s);
+}
+
+// Splits of a document's keys. tq: rows of q; h, k: heads; s: documents; keys: most of a document.
+inline int64_t cuda_decode_splits(int64_t tq, int64_t h, int64_t k, int64_t s, int64_t keys) {
+    constexpr int64_t kBlocks = 1024;
+    if (k < 1) return 1;
+    const int64_t tiles =
+        std::max<int64_t>((tq * (h / k) + kCudaDecodeRows - 1) / kCudaDecodeRows, s);
+    const int64_t most = (keys + kCudaSplitKeys - 1) / kCudaSplitKeys;
+    return std::clamp<int64_t>(kBlocks / std::max<int64_t>(tiles * k, 1), 1,
+                               std::max<int64_t>(most, 1));
+}
+
+// Floats that a split leaves of a row and head: its sums, what was subtracted from scores, and the
+// sum of weights; a multiple of four. m: width of values.
+CARAVAN_HOST_DEVICE inline int64_t cuda_decode_floats(int64_t m) { return (m + 2 + 3) / 4 * 4; }
+
+// Keys of each split of a document of `keys` of them.
+CARAVAN_HOST_DEVICE inline int64_t cuda_split_keys(int64_t keys, int64_t splits) {
+    const int64_t share = ((keys + splits - 1) / splits + 63) / 64 * 64;
+    return share > kCudaSplitKeys ? share : kCudaSplitKeys;
+}
 
 // Rows of a tile whose block leaves a partial sum of the bias table's gradient.
 constexpr int64_t kCudaBiasRows = 64;

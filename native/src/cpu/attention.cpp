@@ -180,10 +180,12 @@ void forward_tiles(const Attention& a, const caravan_attention_forward_args& arg
     const int64_t kv_head = head / a.group;
     for (int64_t key = seen.from / kTileKeys * kTileKeys; key < seen.to; key += kTileKeys) {
         const int64_t keys = std::min(kTileKeys, document.keys - key);
-        const int64_t row = document.first_key + key;
-        copy_rows(head_row<T>(args.k, row, kv_head), args.k.stride[0], keys, a.width, k, ld);
-        copy_rows(head_row<T>(args.v, row, kv_head), args.v.stride[0], keys, a.value_width, v,
-                  value_ld);
+        a.each_run(document, key, keys, [&](int64_t row, int64_t done, int64_t count) {
+            copy_rows(head_row<T>(args.k, row, kv_head), args.k.stride[0], count, a.width,
+                      k + done * ld, ld);
+            copy_rows(head_row<T>(args.v, row, kv_head), args.v.stride[0], count, a.value_width,
+                      v + done * value_ld, value_ld);
+        });
         for (int64_t t = 0; t < count; ++t) {
             QueryTile& tile = tiles[t];
             if (key >= tile.keys.to || key + keys <= tile.keys.from) continue;
@@ -265,10 +267,17 @@ void merge_splits(const Attention& a, const caravan_attention_forward_args& args
 }  // namespace
 
 void attention_forward(Pool& pool, const caravan_attention_forward_args& args) {
-    const Attention a = attention_of(args);
+    Attention a = attention_of(args);
     if (a.heads == 0 || a.query_rows == 0) return;
+    int64_t most_keys = a.key_rows;  // of a document
+    if (args.pages.data != nullptr) {
+        a.pages = data<int32_t>(args.pages);
+        a.page_stride = args.pages.stride[0];
+        a.page_rows = args.page_rows;
+        most_keys = args.pages.shape[1] * a.page_rows;
+    }
     const int64_t kv_heads = a.heads / a.group;
-    const bool splitting = planned_splits(a.query_rows, a.key_rows) > 1;
+    const bool splitting = planned_splits(a.query_rows, most_keys) > 1;
     const auto decoded = [&](const Document& document) {
         const int64_t rows = document.queries * a.group;
         return document.queries <= kDecodeQueries &&

@@ -16,6 +16,7 @@ inline constexpr int64_t kUnlimited = int64_t{1} << 40;
 // Rows of queries and keys that belong together.
 struct Document {
     int64_t first_query, queries, first_key, keys;
+    const int32_t* pages;  // of its keys, or null
 
     // Position of query 0 minus position of key 0.
     int64_t shift() const { return keys - queries; }
@@ -34,10 +35,26 @@ struct Attention {
     const float* bias_table;
     int64_t bias_stride, bias_buckets;
     RelativeBuckets buckets;
-    const float* sinks;  // of each head, or null
+    const float* sinks;    // of each head, or null
+    const int32_t* pages;  // of all documents, or null
+    int64_t page_stride, page_rows;
 
     Document document(int64_t s) const {
-        return {cu_q[s], int64_t{cu_q[s + 1]} - cu_q[s], cu_k[s], int64_t{cu_k[s + 1]} - cu_k[s]};
+        return {cu_q[s], int64_t{cu_q[s + 1]} - cu_q[s], cu_k[s], int64_t{cu_k[s + 1]} - cu_k[s],
+                pages == nullptr ? nullptr : pages + s * page_stride};
+    }
+
+    // Calls body(row, done, count) for each run of rows of k that holds keys [key, key + keys) of a
+    // document; done: how many keys came before.
+    template <typename Body>
+    void each_run(const Document& document, int64_t key, int64_t keys, const Body& body) const {
+        if (document.pages == nullptr) return body(document.first_key + key, 0, keys);
+        for (int64_t done = 0; done < keys;) {
+            const int64_t inside = (key + done) % page_rows;
+            const int64_t count = std::min(page_rows - inside, keys - done);
+            body(document.pages[(key + done) / page_rows] * page_rows + inside, done, count);
+            done += count;
+        }
     }
 
     // The keys that some query of [first, last] sees, and the queries that see some key.
@@ -55,7 +72,7 @@ struct Attention {
     }
 };
 
-// From the arguments of either direction.
+// From the arguments of either direction, without pages.
 template <typename Args>
 Attention attention_of(const Args& args) {
     Attention a = {};

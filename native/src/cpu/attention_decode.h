@@ -78,10 +78,10 @@ void decode(const Attention& a, const Document& document, int64_t kv_head, int64
     std::fill_n(found.total, rows, 0.0f);
     for (int64_t r = 0; r < rows; ++r) std::fill_n(found.out + r * found.ld, a.value_width, 0.0f);
 
-    for (int64_t key = keys.from; key < keys.to; key += kDecodeKeys) {
-        const int64_t count = std::min(kDecodeKeys, keys.to - key);
-        const T* k_rows = head_row<T>(k, document.first_key + key, kv_head);
-        const T* v_rows = head_row<T>(v, document.first_key + key, kv_head);
+    // Keys [key, key + count) in rows of k and v from `row` on.
+    const auto pass = [&](int64_t key, int64_t row, int64_t count) {
+        const T* k_rows = head_row<T>(k, row, kv_head);
+        const T* v_rows = head_row<T>(v, row, kv_head);
         few_rows<float, T>({q, k_rows, rows, count, a.width, a.width, k.stride[0]}, true, 0, count,
                            scores);
         for (int64_t r = 0; r < rows; ++r) {
@@ -97,6 +97,10 @@ void decode(const Attention& a, const Document& document, int64_t kv_head, int64
             float* out = found.out + r * found.ld;
             for (int64_t i = 0; i < a.value_width; ++i) out[i] += part[r * a.value_width + i];
         }
+    };
+    for (int64_t key = keys.from; key < keys.to; key += kDecodeKeys) {
+        a.each_run(document, key, std::min(kDecodeKeys, keys.to - key),
+                   [&](int64_t row, int64_t done, int64_t count) { pass(key + done, row, count); });
     }
 }
 

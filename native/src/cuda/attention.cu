@@ -27,6 +27,8 @@ void attention_forward(tile::Launcher& launcher, const caravan_attention_forward
             return attention_plain_forward(launcher, args);
         case AttentionRoute::kMma:
             return attention_mma_forward(launcher, args, config.widths);
+        case AttentionRoute::kDecode:
+            return attention_decode(launcher, args, config.widths);
         case AttentionRoute::kSm90:
             return attention_forward_sm90(launcher, args, config.widths);
     }
@@ -40,6 +42,7 @@ void attention_backward(tile::Launcher& launcher, const caravan_attention_backwa
             attention_plain_backward(launcher, args);
             break;
         case AttentionRoute::kMma:
+        case AttentionRoute::kDecode:
             attention_mma_backward(launcher, args, config.widths);
             break;
         case AttentionRoute::kSm90:

@@ -16,6 +16,8 @@ void attention_plain_backward(tile::Launcher& launcher,
 // bf16. The routes by wgmma serve sm_90a, without bias; backward up to widths of 128.
 void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                            AttentionWidths widths);
+void attention_decode(tile::Launcher& launcher, const caravan_attention_forward_args& args,
+                      AttentionWidths widths);
 void attention_forward_sm90(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                             AttentionWidths widths);
 void attention_mma_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args,

@@ -16,8 +16,8 @@ namespace cuda {
 // k192: keys of 192, values of 128.
 enum class AttentionWidths { k64, k128, k192, k256 };
 
-// kSm90: wgmma and tensor copies.
-enum class AttentionRoute { kPlain, kMma, kSm90 };
+// kSm90: wgmma and tensor copies. kDecode: few queries for each document, or pages.
+enum class AttentionRoute { kPlain, kMma, kSm90, kDecode };
 
 struct AttentionConfig {
     AttentionRoute route;
@@ -108,7 +108,14 @@ bool attention_serves_sm90(const Args& args) {
 inline AttentionConfig attention_config(const caravan_attention_forward_args& args,
                                         int32_t capability) {
     AttentionConfig config = attention_common_config(args);
-    if (config.route == AttentionRoute::kMma && capability == 90 && attention_serves_sm90(args)) {
+    if (config.route != AttentionRoute::kMma) return config;
+    const bool paged = args.pages.data != nullptr;
+    if (paged || attention_decodes(args.q.shape[0], args.cu_q.shape[0] - 1)) {
+        const bool small = !paged || args.pages.shape[1] * args.page_rows < kAttentionMostRows;
+        config.route = small ? AttentionRoute::kDecode : AttentionRoute::kPlain;
+        return config;
+    }
+    if (capability == 90 && attention_serves_sm90(args)) {
         config.route = AttentionRoute::kSm90;
     }
     return config;

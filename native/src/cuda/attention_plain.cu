@@ -69,10 +69,10 @@ __global__ void __launch_bounds__(kThreads) attention_plain_fwd_kernel(Forward<T
     for (int64_t key = keys.from / kTile * kTile; key < keys.to; key += kTile) {
         const ScoreRules tile_rules = {rules, document, document.begin, key};
         tile_rules.prepare(arrays, head);
-        const int64_t key_row = document.first_key + key;
+        const int key_rows = static_cast<int>(min(document.keys - key, int64_t{kTile}));
         ScoreTile scores;
-        multiply(scores, q, rows_of(a.k, key_row, kv_head, document.keys - key), rules.width,
-                 arrays.staging);
+        multiply(scores, q, DocumentRows<T>{rules, document, a.k, kv_head, key, key_rows},
+                 rules.width, arrays.staging);
 #pragma unroll
         for (int i = 0; i < kEach; ++i) {
             float highest = most[i];
@@ -98,8 +98,9 @@ __global__ void __launch_bounds__(kThreads) attention_plain_fwd_kernel(Forward<T
 #pragma unroll
             for (int c = 0; c < kEachColumns; ++c) sums[i][c] *= shrink;
         }
-        accumulate<Weights::kRows>(sums, rows_of(a.v, key_row, kv_head, document.keys - key), first,
-                                   rules.value_width, arrays);
+        accumulate<Weights::kRows>(sums,
+                                   DocumentRows<T>{rules, document, a.v, kv_head, key, key_rows},
+                                   first, rules.value_width, arrays);
     }
     float factor[kEach], lse[kEach];
 #pragma unroll
@@ -329,7 +330,7 @@ void attention_plain_forward(tile::Launcher& launcher, const caravan_attention_f
     with_storage(args.q.dtype, [&](auto* tag) {
         using T = StorageOf<decltype(tag)>;
         Forward<T> a = {};
-        a.rules = attention_rules(args);
+        a.rules = attention_forward_rules(args);
         a.q = heads_of<const T>(args.q);
         a.k = heads_of<const T>(args.k);
         a.v = heads_of<const T>(args.v);

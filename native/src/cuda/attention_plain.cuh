@@ -71,6 +71,23 @@ struct Rows {
     const T* data;
     int64_t stride;
     int rows;
+
+    __device__ __forceinline__ const T* row(int r) const { return data + r * stride; }
+};
+
+// Keys or values of a document from `key` on, which may lie in pages; null for a page that is none.
+template <typename T>
+struct DocumentRows {
+    const AttentionRules& rules;
+    const DocumentTile& document;
+    const Heads<const T>& heads;
+    int64_t head, key;
+    int rows;
+
+    __device__ __forceinline__ const T* row(int r) const {
+        const int64_t at = row_of_key(rules, document, key + r);
+        return at < 0 ? nullptr : heads.at(at, head);
+    }
 };
 
 // Of heads: the rows from `row` on, of which `rows` or more are there.
@@ -85,21 +102,25 @@ __device__ __forceinline__ Rows<T> rows_of(const Heads<const T>& heads, int64_t 
 
 // to[r * stride + c] = element (r, first + c), for `count` rows of `width` columns, of which
 // `columns` are there.
-template <typename T>
-__device__ __forceinline__ void stage(float* to, int stride, const Rows<T>& from, int first_row,
+template <typename From>
+__device__ __forceinline__ void stage(float* to, int stride, const From& from, int first_row,
                                       int count, int64_t first, int width, int64_t columns) {
 #pragma unroll 4
     for (int i = threadIdx.x; i < count * width; i += kThreads) {
         const int r = i / width, c = i % width;
         const bool there = first_row + r < from.rows && c < columns - first;
-        to[r * stride + c] =
-            there ? tile::to_float(from.data[(first_row + r) * from.stride + first + c]) : 0.0f;
+        float value = 0;
+        if (there) {
+            const auto* const row = from.row(first_row + r);
+            value = row == nullptr ? NAN : tile::to_float(row[first + c]);
+        }
+        to[r * stride + c] = value;
     }
 }
 
 // sums = a b^T, over `width` columns of both.
-template <typename T>
-__device__ __forceinline__ void multiply(ScoreTile& sums, const Rows<T>& a, const Rows<T>& b,
+template <typename T, typename Right>
+__device__ __forceinline__ void multiply(ScoreTile& sums, const Rows<T>& a, const Right& b,
                                          int64_t width, float* staging) {
     float* const left = staging;
     float* const right = staging + kTile * kDepthStride;
@@ -143,8 +164,8 @@ __device__ __forceinline__ int output_row(int i) {
 
 // sums += the weights in arrays.scores, or their transpose, times the columns [first, columns) of
 // b, at most kColumns of them. Begins with a barrier, behind which the weights are read.
-template <Weights kWeights, typename T>
-__device__ __forceinline__ void accumulate(OutputTile& sums, const Rows<T>& b, int64_t first,
+template <Weights kWeights, typename Right>
+__device__ __forceinline__ void accumulate(OutputTile& sums, const Right& b, int64_t first,
                                            int64_t columns, const Arrays& arrays) {
     const bool both = columns - first > kColumns / 2;
 #pragma unroll 1

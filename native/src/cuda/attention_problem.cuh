@@ -39,11 +39,15 @@ struct AttentionRules {
     int64_t bias_stride;
     int32_t bias_buckets;
     RelativeBuckets buckets;
-    const float* sinks;  // of each head; null for none
+    const float* sinks;    // of each head; null for none
+    const int32_t* pages;  // [documents, pages_listed]; null for none
+    int64_t page_stride;
+    int32_t pages_listed, page_rows, pages_there;
 };
 
+// keys: most of a document.
 template <typename Args>
-AttentionRules attention_rules(const Args& args) {
+AttentionRules attention_rules(const Args& args, int64_t keys) {
     AttentionRules rules = {};
     rules.cu_q = data<int32_t>(args.cu_q);
     rules.cu_k = data<int32_t>(args.cu_k);
@@ -56,7 +60,7 @@ AttentionRules attention_rules(const Args& args) {
     rules.key_rows = args.k.shape[0];
     // Farther than any key, and with any position still 32 bits where those are enough for all
     // rows.
-    const int64_t unlimited = rules.query_rows + rules.key_rows;
+    const int64_t unlimited = rules.query_rows + keys;
     const auto limit = [&](int32_t window) {
         return window < 0 || window > unlimited ? unlimited : int64_t{window};
     };
@@ -76,6 +80,24 @@ AttentionRules attention_rules(const Args& args) {
     return rules;
 }
 
+template <typename Args>
+AttentionRules attention_rules(const Args& args) {
+    return attention_rules(args, args.k.shape[0]);
+}
+
+// The same of a forward pass, whose keys may lie in pages; documents may then share them.
+inline AttentionRules attention_forward_rules(const caravan_attention_forward_args& args) {
+    if (args.pages.data == nullptr) return attention_rules(args);
+    AttentionRules rules = attention_rules(args, args.pages.shape[1] * args.page_rows);
+    rules.key_rows = INT32_MAX;
+    rules.pages = data<int32_t>(args.pages);
+    rules.page_stride = args.pages.stride[0];
+    rules.pages_listed = static_cast<int32_t>(args.pages.shape[1]);
+    rules.page_rows = args.page_rows;
+    rules.pages_there = static_cast<int32_t>(args.k.shape[0] / args.page_rows);
+    return rules;
+}
+
 // [from, to); empty when from >= to
 struct Span {
     int64_t from, to;
@@ -86,6 +108,7 @@ struct Span {
 struct DocumentTile {
     int64_t first_query, queries, first_key, keys;
     int64_t begin;
+    int64_t number;  // of the document
 
     // Position of query 0 minus position of key 0.
     __device__ __forceinline__ int64_t shift() const { return keys - queries; }
@@ -117,16 +140,16 @@ enum class Side { kQueries, kKeys };
 // borders cu of that side, document s has the slots from cu[s] / step + s on: enough for its tiles,
 // so the number of slots follows from shapes alone (attention_slots) and the document is found by
 // halving. Rows behind the last document count as one more. `begin` may lie past the end: then the
-// slot is empty.
+// slot is empty. each: how many of the rows that are cut a query or key stands for.
 template <Side kSide>
 __device__ __forceinline__ DocumentTile find_tile(const AttentionRules& rules, int64_t slot,
-                                                  int64_t step) {
+                                                  int64_t step, int64_t each = 1) {
     const int32_t* cu = kSide == Side::kQueries ? rules.cu_q : rules.cu_k;
     const int64_t rows = kSide == Side::kQueries ? rules.query_rows : rules.key_rows;
     int64_t low = 0, high = rules.documents;  // the document is in [low, high]
     while (low < high) {
         const int64_t middle = (low + high + 1) / 2;
-        if (border(cu, middle, rows) / step + middle <= slot) {
+        if (border(cu, middle, rows) * each / step + middle <= slot) {
             low = middle;
         } else {
             high = middle - 1;
@@ -142,8 +165,33 @@ __device__ __forceinline__ DocumentTile find_tile(const AttentionRules& rules, i
         tile.queries = kSide == Side::kQueries ? rules.query_rows - tile.first_query : 0;
         tile.keys = kSide == Side::kKeys ? rules.key_rows - tile.first_key : 0;
     }
-    tile.begin = (slot - border(cu, low, rows) / step - low) * step;
+    tile.begin = (slot - border(cu, low, rows) * each / step - low) * step;
+    tile.number = low;
     return tile;
+}
+
+// The document whose query `row` is; `documents` for a row outside all.
+__device__ __forceinline__ int64_t document_of_row(const AttentionRules& rules, int64_t row) {
+    int64_t low = 0, high = rules.documents;
+    while (low < high) {
+        const int64_t middle = (low + high + 1) / 2;
+        if (border(rules.cu_q, middle, rules.query_rows) <= row) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
+// The row of k and v that holds a document's key, of those that it has; -1 where its page is none.
+__device__ __forceinline__ int64_t row_of_key(const AttentionRules& rules,
+                                              const DocumentTile& document, int64_t key) {
+    if (rules.pages == nullptr) return document.first_key + key;
+    const int64_t at = key / rules.page_rows;
+    const int32_t page = rules.pages[document.number * rules.page_stride + at];
+    if (page < 0 || page >= rules.pages_there) return -1;
+    return int64_t{page} * rules.page_rows + (key - at * rules.page_rows);
 }
 
 // Whether the offsets ascend from 0 and end within the rows; every thread of the block asks.
@@ -155,6 +203,9 @@ __device__ __forceinline__ bool documents_hold(const AttentionRules& rules) {
         holds &= q <= (last ? rules.query_rows : rules.cu_q[s + 1]);
         holds &= k <= (last ? rules.key_rows : rules.cu_k[s + 1]);
         if (s == 0) holds &= q == 0 && k == 0;
+        if (rules.pages != nullptr && !last) {
+            holds &= rules.cu_k[s + 1] - k <= int64_t{rules.pages_listed} * rules.page_rows;
+        }
     }
     return __syncthreads_and(holds) != 0;
 }

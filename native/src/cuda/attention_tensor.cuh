@@ -225,7 +225,7 @@ struct Forward {
 
 inline Forward forward_of(const caravan_attention_forward_args& args) {
     Forward a = {};
-    a.rules = attention_rules(args);
+    a.rules = attention_forward_rules(args);
     a.scores = Scores(a.rules);
     a.q = heads_of<const bf16>(args.q);
     a.k = heads_of<const bf16>(args.k);
@@ -246,6 +246,26 @@ __device__ __forceinline__ void spoil_forward(const Forward& a, int64_t slot, in
     }
 }
 
+// What makes an output of a row's sum, and its log-sum-exp.
+struct Finish {
+    float factor, lse;
+};
+
+// base: what was subtracted from scores; total: the sum of weights, 0 where no key was seen. The
+// head's sink, if there is one, joins them here.
+__device__ __forceinline__ Finish finish_row(const AttentionRules& rules, int64_t head, float base,
+                                             float total) {
+    float next = base, shrink = 1;
+    if (rules.sinks != nullptr && total != 0) {
+        const float sink = rules.sinks[head] * kLog2E;
+        next = fmaxf(base, sink);
+        shrink = tile::exp2_flushed(base - next);
+        total = total * shrink + tile::exp2_flushed(sink - next);
+    }
+    if (total == 0) return {0, -INFINITY};
+    return {shrink / total, next * kLn2 + logf(total)};
+}
+
 // Writes the results of a warp's rows, warp_row of the block's on, through `stage` (store_rows).
 // base: what was subtracted from scores; total: the sums of weights in this lane's columns.
 template <int kM, int kN, int kWidth>
@@ -253,7 +273,7 @@ __device__ __forceinline__ void store_forward(const Forward& a, const Place& pla
                                               int warp_row, const float (&sums)[kM][kN][4],
                                               const float (&base)[kM][2], float (&total)[kM][2],
                                               const Tile<kWidth>& stage) {
-    float factor[kM][2], lse[kM][2];
+    Finish finish[kM][2];
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
@@ -261,20 +281,12 @@ __device__ __forceinline__ void store_forward(const Forward& a, const Place& pla
             float& sum = total[m][half];
             sum += __shfl_xor_sync(tile::kFullMask, sum, 1);
             sum += __shfl_xor_sync(tile::kFullMask, sum, 2);
-            float next = base[m][half], shrink = 1;
-            if (a.rules.sinks != nullptr && sum != 0) {
-                const float sink = a.rules.sinks[head] * kLog2E;
-                next = fmaxf(next, sink);
-                shrink = tile::exp2_flushed(base[m][half] - next);
-                sum = sum * shrink + tile::exp2_flushed(sink - next);
-            }
-            factor[m][half] = sum == 0 ? 0.0f : shrink / sum;
-            lse[m][half] = sum == 0 ? -INFINITY : next * kLn2 + logf(sum);
+            finish[m][half] = finish_row(a.rules, head, base[m][half], sum);
         }
     }
     store_rows(sums, stage, a.out.at(place.query_row + warp_row, head), a.out.row,
                place.rows - warp_row, a.rules.value_width,
-               [&](int m, int half) { return factor[m][half]; });
+               [&](int m, int half) { return finish[m][half].factor; });
     if (a.lse == nullptr || lane() % 4 != 0) return;
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
@@ -282,7 +294,7 @@ __device__ __forceinline__ void store_forward(const Forward& a, const Place& pla
         for (int half = 0; half < 2; ++half) {
             const int row = warp_row + m * 16 + half * 8 + lane() / 4;
             if (row >= place.rows) continue;
-            a.lse[head * a.lse_stride + place.query_row + row] = lse[m][half];
+            a.lse[head * a.lse_stride + place.query_row + row] = finish[m][half].lse;
         }
     }
 }

@@ -41,7 +41,7 @@ class BenchTest {
             "1", "--op", "attention", "--dtype", "bf16", "--json");
     assertEquals(0, run.code(), run.err());
     JsonNode out = new ObjectMapper().readTree(run.out());
-    assertEquals(2, out.path("results").size());
+    assertEquals(3, out.path("results").size());
     JsonNode backward = out.path("results").get(1);
     assertEquals("attention bwd", backward.path("op").asText());
     assertEquals("bf16", backward.path("dtype").asText());

@@ -15,8 +15,6 @@ final class Heads {
   private final TensorRef q;
   private final TensorRef k;
   private final TensorRef v;
-  private final TensorRef out;
-  private final TensorRef lse;
   private final TensorRef documents;
   private final Attention.Options options;
 
@@ -28,19 +26,46 @@ final class Heads {
     q = bed.random(t, tokens, d.heads(), d.headDim());
     k = bed.random(t, tokens, d.kvHeads(), d.headDim());
     v = bed.random(t, tokens, d.kvHeads(), d.headDim());
-    out = bed.output(t, tokens, d.heads(), d.headDim());
-    lse = bed.output(F32, d.heads(), tokens);
     documents = bed.ints(2, i -> i * tokens);
     options = Attention.Options.causal((float) (1 / Math.sqrt(d.headDim())));
   }
 
   KernelCall forward() {
+    return forward(outputs(), statistics());
+  }
+
+  private KernelCall forward(TensorRef out, TensorRef lse) {
     return Attention.forward(q, k, v, out, lse, documents, documents, null, null, options);
+  }
+
+  private TensorRef outputs() {
+    return bed.output(t, d.tokens(), d.heads(), d.headDim());
+  }
+
+  private TensorRef statistics() {
+    return bed.output(F32, d.heads(), d.tokens());
+  }
+
+  /** One query behind all tokens, as generation has it. */
+  KernelCall decode() {
+    return Attention.forward(
+        bed.random(t, 1, d.heads(), d.headDim()),
+        k,
+        v,
+        bed.output(t, 1, d.heads(), d.headDim()),
+        null,
+        bed.ints(2, i -> i),
+        documents,
+        null,
+        null,
+        options);
   }
 
   /** The backward, on the output and the statistics that the forward has just made. */
   KernelCall backward() {
-    bed.run(bed.ready(forward()));
+    TensorRef out = outputs();
+    TensorRef lse = statistics();
+    bed.run(bed.ready(forward(out, lse)));
     return Attention.backward(
         bed.random(t, d.tokens(), d.heads(), d.headDim()),
         q,
@@ -52,7 +77,7 @@ final class Heads {
         documents,
         null,
         null,
-        bed.output(t, d.tokens(), d.heads(), d.headDim()),
+        outputs(),
         bed.output(t, d.tokens(), d.kvHeads(), d.headDim()),
         bed.output(t, d.tokens(), d.kvHeads(), d.headDim()),
         null,

@@ -259,7 +259,10 @@ final class KernelCases {
         });
   }
 
-  /** One document as long as the buffer, causal. Shape is tokens, query heads over key heads, elements. */
+  /**
+   * One document as long as the buffer, causal; decoding has one query behind it. Shape is tokens, query heads
+   * over key heads, elements.
+   */
   private void attention() {
     long tokens = d.tokens();
     String shape = tokens + " " + d.heads() + "/" + d.kvHeads() + "x" + d.headDim();
@@ -274,6 +277,12 @@ final class KernelCases {
         Cost.attention(tokens, d.heads(), d.kvHeads(), d.headDim(), t, true),
         bed -> new Heads(bed, d, t).backward());
     double moved = (double) tokens * d.kvHeads() * d.headDim();
+    double query = (double) d.heads() * d.headDim();
+    add(
+        "attention decode",
+        shape,
+        elements(2 * moved + query, query, 4 * tokens * query),
+        bed -> new Heads(bed, d, t).decode());
     add(
         "cache_append",
         by(tokens, d.kvHeads(), d.headDim()),

@@ -80,6 +80,31 @@ public final class Attention {
       TensorRef biasTable,
       TensorRef sinks,
       Options options) {
+    return forward(q, k, v, out, lse, cuQ, cuK, null, 0, biasTable, sinks, options);
+  }
+
+  /**
+   * The same with keys and values in pages of {@code pageRows} rows of k and v: key j of document s
+   * is row {@code pages[s][j / pageRows] * pageRows + j % pageRows}. {@code cuK} then says how many
+   * keys each document has; its last value may exceed Tk, as documents may share pages. Source: Kwon
+   * et al. 2023, arXiv 2309.06180, section 4.1.
+   *
+   * @param pages i32 [S, L], those of a document's keys below Tk / pageRows
+   * @param pageRows a multiple of 16 that divides Tk
+   */
+  public static KernelCall forward(
+      TensorRef q,
+      TensorRef k,
+      TensorRef v,
+      TensorRef out,
+      TensorRef lse,
+      TensorRef cuQ,
+      TensorRef cuK,
+      TensorRef pages,
+      int pageRows,
+      TensorRef biasTable,
+      TensorRef sinks,
+      Options options) {
     caravan_attention_forward_args args = zeroed(new caravan_attention_forward_args());
     set(args.q(), q);
     set(args.k(), k);
@@ -90,6 +115,8 @@ public final class Attention {
     set(args.cu_k(), cuK);
     set(args.bias_table(), biasTable);
     set(args.sinks(), sinks);
+    set(args.pages(), pages);
+    args.page_rows(pageRows);
     args.scale(options.scale)
         .soft_cap(options.softCap)
         .causal(options.causal ? 1 : 0)

@@ -63,6 +63,13 @@ final class Arena implements AutoCloseable {
     return tensor;
   }
 
+  /** Int32 values in {@code rows} rows. */
+  TensorRef intRows(int rows, int... values) {
+    TensorRef tensor = allocate(DType.I32, rows, values.length / rows);
+    bytes(tensor).asIntBuffer().put(values);
+    return tensor;
+  }
+
   /** Float32 values of a given shape. */
   TensorRef floats(long[] shape, double... values) {
     TensorRef tensor = allocate(DType.F32, shape);

@@ -4,6 +4,7 @@ import static dev.caravan.kernels.Arena.assertNear;
 import static dev.caravan.kernels.Arena.values;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import java.util.Arrays;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -213,6 +214,40 @@ class AttentionTest {
             dSinks,
             options));
     assertNear(new double[] {-dot(expected, dOut) / 2}, dSinks);
+  }
+
+  @Test
+  void pagesHoldKeysInAnyOrder() {
+    int keys = 40;
+    TensorRef q = arena.random(1, HEADS, WIDTH);
+    TensorRef k = arena.random(keys, 1, WIDTH);
+    TensorRef v = arena.random(keys, 1, WIDTH);
+    TensorRef cuQ = arena.ints(0, 1);
+    TensorRef cuK = arena.ints(0, keys);
+    Attention.Options options = Attention.Options.causal(0.5f);
+    TensorRef expected = arena.poisoned(1, HEADS, WIDTH);
+    arena.run(Attention.forward(q, k, v, expected, null, cuQ, cuK, null, null, options));
+
+    int[] order = {2, 0, 3}; // of four pages of 16
+    TensorRef pages = arena.intRows(1, order);
+    TensorRef pagedK = arena.floats(new long[] {64, 1, WIDTH}, paged(values(k), order));
+    TensorRef pagedV = arena.floats(new long[] {64, 1, WIDTH}, paged(values(v), order));
+    TensorRef out = arena.poisoned(1, HEADS, WIDTH);
+    arena.run(
+        Attention.forward(
+            q, pagedK, pagedV, out, null, cuQ, cuK, pages, 16, null, null, options));
+    assertNear(values(expected), out);
+  }
+
+  /** Rows in pages of 16, no numbers between them. */
+  private static double[] paged(double[] rows, int[] order) {
+    double[] all = new double[64 * WIDTH];
+    Arrays.fill(all, Double.NaN);
+    for (int i = 0; i < rows.length; i++) {
+      int row = i / WIDTH;
+      all[(order[row / 16] * 16 + row % 16) * WIDTH + i % WIDTH] = rows[i];
+    }
+    return all;
   }
 
   @Test
