@@ -79,6 +79,15 @@ final class PlanCommand implements Callable<Integer> {
     out.put("tokens_per_step", report.tokensPerStep());
     out.put("tokens_per_second_per_device", report.tokensPerSecond());
     report
+        .run()
+        .ifPresent(
+            run ->
+                out.putObject("run")
+                    .put("steps", run.steps())
+                    .put("tokens", run.tokens())
+                    .put("flops", run.flops())
+                    .put("flops_by_parameters", run.flopsByParameters()));
+    report
         .published()
         .ifPresent(
             p -> {
@@ -123,6 +132,17 @@ final class PlanCommand implements Callable<Integer> {
         report.tokensPerStep(),
         planned.machine().name());
     line("speed", "%,.0f tokens/s of a device, at the stated rates", report.tokensPerSecond());
+    report
+        .run()
+        .ifPresent(
+            run -> {
+              line("run", "%,d steps, %.4g tokens", run.steps(), run.tokens());
+              line(
+                  "FLOPs of it",
+                  "%.3g (%.3g by 6 for each parameter and token)",
+                  run.flops(),
+                  run.flopsByParameters());
+            });
     report
         .published()
         .ifPresent(

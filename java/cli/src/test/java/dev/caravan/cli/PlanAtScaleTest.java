@@ -69,6 +69,23 @@ class PlanAtScaleTest {
         1e-9);
   }
 
+  /**
+   * Touvron et al. 2023 (arXiv 2302.13971), section 2.3: 65B sees 1.4T tokens in batches of 4M, and
+   * at 380 tokens/s on each of 2,048 GPUs takes about 21 days.
+   */
+  @Test
+  void theRunOfThePaperTakesItsTokensAndDays() throws IOException {
+    JsonNode plan = planned(2048, "parallel.shard=parameters", "train.steps=333786");
+    JsonNode run = plan.get("run");
+    double tokens = run.get("tokens").asDouble();
+    close(1.4e12, tokens, 1e-5);
+    close(6 * PARAMETERS * 1.4e12, run.get("flops_by_parameters").asDouble(), 1e-5);
+    assertEquals(
+        plan.get("flops_per_token").asDouble() * tokens, run.get("flops").asDouble(), 1e12);
+    double rate = plan.get("published").get("tokens_per_second_per_device").asDouble();
+    assertEquals(21, tokens / rate / 2048 / 86_400, 0.5);
+  }
+
   @Test
   void eightGpusCannotHoldItsStateAndTheNeedIsSaid() throws IOException {
     Captured run = plan(8, "parallel.shard=parameters");

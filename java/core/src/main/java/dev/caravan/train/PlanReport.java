@@ -3,6 +3,7 @@ package dev.caravan.train;
 import dev.caravan.data.UserError;
 import dev.caravan.model.LlamaCost;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /**
  * What `plan` tells of a run.
@@ -15,9 +16,10 @@ import java.util.Optional;
  * @param tokensPerStep input tokens of one optimizer step, over all ranks
  * @param wireBytesPerStep bytes that one device sends in a step
  * @param wireSeconds how long that takes at the machine's stated rate
- * @param stepSeconds how long a step takes at the machine's stated rates: its products at the product
- *     rate, with exchanges beside them, whichever takes longer; and then the update's traffic at the
- *     memory rate
+ * @param stepSeconds how long a step takes at the machine's stated rates: its products at the
+ *     product rate, with exchanges beside them, whichever takes longer; and then the update's
+ *     traffic at the memory rate
+ * @param run what the whole run takes, if it has a number of steps
  * @param published what others have reported of such a run
  */
 public record PlanReport(
@@ -30,6 +32,7 @@ public record PlanReport(
     long wireBytesPerStep,
     double wireSeconds,
     double stepSeconds,
+    Optional<RunCost> run,
     Optional<Published> published) {
   /**
    * Reports on a plan for one device of a machine.
@@ -60,6 +63,11 @@ public record PlanReport(
     double wireSeconds = wire == 0 ? 0 : wire / rate;
     double products = (double) tokensPerStep / ranks * flops / machine.flopsPerSecond();
     double seconds = Math.max(products, wireSeconds) + traffic / machine.bytesPerSecond();
+    OptionalInt steps = config.train().steps();
+    Optional<RunCost> run =
+        steps.isPresent()
+            ? Optional.of(RunCost.of(steps.getAsInt(), tokensPerStep, flops, parameters))
+            : Optional.empty();
     return new PlanReport(
         parameters,
         parameters,
@@ -70,6 +78,7 @@ public record PlanReport(
         wire,
         wireSeconds,
         seconds,
+        run,
         Published.of(config.model(), machine));
   }
 

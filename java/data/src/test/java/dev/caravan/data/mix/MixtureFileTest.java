@@ -9,10 +9,14 @@ import dev.caravan.data.UserError;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class MixtureFileTest {
   private static final String TASKS =
@@ -104,6 +108,32 @@ class MixtureFileTest {
         1e-12);
   }
 
+  /**
+   * The rates of every preset, on tasks beyond its caps, are the published ones divided by their
+   * sum.
+   */
+  @ParameterizedTest
+  @CsvSource({
+    "flan2022-a, muffin t0_sf cot niv2, 52 15 3 30",
+    "flan2022-b, muffin t0_sf cot niv2, 46.0 27.9 1.8 24.2",
+    "flan-collection, flan2021 t0 cot niv2 dialog, .4 .32 .05 .2 .03",
+    "llama, common_crawl c4 github wikipedia books arxiv stack_exchange, 67 15 4.5 4.5 4.5 2.5 2",
+    "glam, filtered_webpages wikipedia conversations forums books news, .42 .06 .28 .02 .2 .02",
+  })
+  void presetsHaveThePublishedRates(String preset, String names, String rates) {
+    List<String> parts = List.of(names.split(" "));
+    double[] published = Arrays.stream(rates.split(" ")).mapToDouble(Double::valueOf).toArray();
+    double sum = Arrays.stream(published).sum();
+    StringBuilder tasks = new StringBuilder("tasks:\n");
+    parts.forEach(part -> tasks.append("  own_%1$s: {path: %1$s}\n".formatted(part)));
+    String meant = parts.stream().map(p -> p + ": own_" + p).collect(Collectors.joining(", "));
+    MixtureSpec spec =
+        parse(tasks + "mixtures: {m: {preset: %s, parts: {%s}}}".formatted(preset, meant));
+    long[] sizes = new Random().longs(parts.size(), 1, 1_000_000_000).toArray();
+    assertArrayEquals(
+        Arrays.stream(published).map(rate -> rate / sum).toArray(), rates(spec, sizes), 1e-12);
+  }
+
   @Test
   void presetsSumToAWhole() {
     for (Preset preset : Preset.ALL) {
@@ -124,8 +154,7 @@ class MixtureFileTest {
     MixtureSpec spec = parse("held_out: ['n*']\n" + TASKS.replace("d: {test", "nli: {path"));
     assertEquals(
         "a b c", spec.trained().stream().map(TaskSpec::name).collect(Collectors.joining(" ")));
-    refused(
-        "held_out: [a]\n" + TASKS + "mixtures: {m: {parts: [a, b]}}", "task 'a' is held out");
+    refused("held_out: [a]\n" + TASKS + "mixtures: {m: {parts: [a, b]}}", "task 'a' is held out");
     refused("held_out: [x1]\n" + TASKS, "held_out", "unknown task");
   }
 

@@ -10,6 +10,7 @@ import dev.caravan.data.Row;
 import dev.caravan.data.TestData;
 import dev.caravan.data.UserError;
 import dev.caravan.data.mixture.MixtureOrder;
+import dev.caravan.data.source.Example;
 import dev.caravan.data.task.DecodedRow;
 import dev.caravan.data.task.RowLimits;
 import dev.caravan.data.tokenize.Tokenizer;
@@ -17,10 +18,14 @@ import dev.caravan.data.tokenize.Tokenizers;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -61,11 +66,14 @@ class MixtureRowsTest {
       """;
 
   private Mixture load(String yaml, long seed) {
-    MixtureSpec spec =
-        MixtureFile.parse(yaml, "mix.yaml", path -> folder.resolve(path).toString());
+    return load(yaml, seed, 160);
+  }
+
+  private Mixture load(String yaml, long seed, int length) {
+    MixtureSpec spec = MixtureFile.parse(yaml, "mix.yaml", path -> folder.resolve(path).toString());
     Tokenizer tokenizer = Tokenizers.open(tokenizerFile);
     return Mixture.load(
-        spec, tokenizer, RowLimits.ofSequence(160, tokenizer.vocabSize()), seed, true);
+        spec, tokenizer, RowLimits.ofSequence(length, tokenizer.vocabSize()), seed, true);
   }
 
   private static String text(Mixture mixture, int k) {
@@ -114,6 +122,77 @@ class MixtureRowsTest {
   }
 
   @Test
+  void superNaturalInstructionsShowNegativeExamplesAndExplanations() throws IOException {
+    Files.writeString(
+        folder.resolve("task.json"),
+        """
+        {"Definition": "Say the last.",
+         "Positive Examples": [{"input": "a b", "output": "b", "explanation": "It is last. "}],
+         "Negative Examples": [{"input": "c d", "output": "c", "explanation": "It is first."},
+                               {"input": "e f", "output": "g", "explanation": ""}],
+         "Instances": [{"input": "x y", "output": ["y", "Y"]}]}
+        """);
+    String positive = "Definition: Say the last.\n\nPositive Example 1 -\nInput: a b\nOutput: b\n";
+    String why = "Explanation: It is last.\n";
+    String negative = "\nNegative Example 1 -\nInput: c d\nOutput: c\n";
+    String whyNot = "Explanation: It is first.\n";
+    String other = "\nNegative Example 2 -\nInput: e f\nOutput: g\n";
+    String asked = "\nNow complete the following example -\nInput: x y\nOutput:[ y]";
+    Map<String, String> expected =
+        Map.of(
+            "superni-2pos-explained",
+            positive + why + asked,
+            "superni-2pos-2neg",
+            positive + negative + other + asked,
+            "superni-2pos-2neg-explained",
+            positive + why + negative + whyNot + other + asked);
+    for (String template : expected.keySet()) {
+      String yaml = "tasks: {t: {path: task.json, format: superni, templates: %s}}";
+      try (Mixture mixture = load(yaml.formatted(template), 1, 600)) {
+        assertEquals(expected.get(template), text(mixture, 0).strip());
+      }
+    }
+  }
+
+  /** All tasks of the public data, each by itself: no field is missing, no row is bad. */
+  @Test
+  void everyPublicTaskHasItsExamples() {
+    String path = TestData.publicData("superni/tasks") + "/*.json";
+    String yaml =
+        "tasks: {s: {path: '%s', each_file: true, templates: superni-2pos-2neg-explained}}";
+    MixtureSpec spec = MixtureFile.parse(yaml.formatted(path), "mix.yaml", p -> p);
+    assertEquals(157, spec.trained().size());
+    List<Example> all = new ArrayList<>();
+    for (TaskSpec task : spec.trained()) {
+      int before = all.size();
+      new TaskReader(task, MixtureSpec.BadRows.STOP)
+          .read(task.templates(), (example, file, line) -> all.add(example));
+      String given = task.templates().get(0).exchange(all.get(before), "").orElseThrow().prompt();
+      assertTrue(given.startsWith("Definition: "), given);
+      assertTrue(given.contains("\n\nPositive Example 1 -\nInput: "), given);
+      assertTrue(given.endsWith("\nOutput:"), given);
+    }
+    assertEquals(29_969, all.size());
+  }
+
+  /** FLAN's reasoning files in all their phrasings, plain, inverted, and with exemplars. */
+  @Test
+  void everyPublicReasoningFileCanBePhrased() {
+    String path = TestData.publicData("flan_cot") + "/*.tsv";
+    String yaml =
+        "tasks: {cot: {path: '%s', each_file: true, shots: [0, 3], templates: [flan-cot-10,"
+            + " flan-answer-10, flan-cot-to-question, flan-cot-to-reasoning, flan-cot-to-both]}}";
+    try (Mixture mixture = load(yaml.formatted(path), 1, 700)) {
+      assertEquals(20_458, LongStream.of(mixture.sizes()).sum());
+      int reasoned = 0;
+      for (int k = 0; k < 200; k++) {
+        reasoned += text(mixture, k).contains("The answer is") ? 1 : 0;
+      }
+      assertTrue(reasoned > 50, reasoned + " of 200");
+    }
+  }
+
+  @Test
   void reasoningDataIsInverted() throws IOException {
     Files.writeString(folder.resolve("cot.tsv"), "1 and 1?\t2\tcount on\n");
     Set<String> seen = new HashSet<>();
@@ -151,8 +230,9 @@ class MixtureRowsTest {
     try (Mixture mixture = load(MIX, 3)) {
       for (String changed :
           new String[] {
-            MIX.replace("Add", "add"), MIX.replace("0.25", "0.26"), MIX.replace("echo:", "ecko:")
-                .replace("echo: 0.25", "ecko: 0.25")
+            MIX.replace("Add", "add"),
+            MIX.replace("0.25", "0.26"),
+            MIX.replace("echo:", "ecko:").replace("echo: 0.25", "ecko: 0.25")
           }) {
         try (Mixture other = load(changed, 3)) {
           assertNotEquals(mixture.identity(), other.identity(), changed);
@@ -177,7 +257,8 @@ class MixtureRowsTest {
 
   @Test
   void badRowsStopOrAreCounted() throws IOException {
-    write("echo.jsonl", 9, i -> i == 4 ? "{\"prompt\": 3" : "{\"prompt\": \"p\", \"target\": \"t\"}");
+    write(
+        "echo.jsonl", 9, i -> i == 4 ? "{\"prompt\": 3" : "{\"prompt\": \"p\", \"target\": \"t\"}");
     UserError stop = assertThrows(UserError.class, () -> load(MIX, 3));
     assertTrue(stop.getMessage().contains("echo.jsonl:5: not valid JSON"), stop.getMessage());
     write("sums.jsonl", 9, i -> i == 4 ? "{\"q\": 3}" : "{\"q\": 1, \"a\": 2}");
@@ -197,8 +278,10 @@ class MixtureRowsTest {
                 UserError.class,
                 () -> load("bad_rows: skip\n" + MIX.replace("Add {q}", "Add {qq}"), 3))
             .getMessage();
-    assertTrue(message.contains("sums.jsonl:1: template 'mix.yaml.tasks.sums.templates[0]'"), message);
-    assertTrue(message.contains("'qq', did you mean 'q'?") || message.contains("known: a, q"), message);
+    assertTrue(
+        message.contains("sums.jsonl:1: template 'mix.yaml.tasks.sums.templates[0]'"), message);
+    assertTrue(
+        message.contains("'qq', did you mean 'q'?") || message.contains("known: a, q"), message);
   }
 
   @Test
@@ -206,7 +289,9 @@ class MixtureRowsTest {
     write(
         "echo.jsonl",
         4,
-        i -> "{\"prompt\": \"%s\", \"target\": \"%s\"}".formatted("so ".repeat(200), i == 0 ? " " : "t"));
+        i ->
+            "{\"prompt\": \"%s\", \"target\": \"%s\"}"
+                .formatted("so ".repeat(200), i == 0 ? " " : "t"));
     try (Mixture mixture = load(MIX, 3)) {
       mixture.rows().length(0);
       mixture.rows().length(1023);

@@ -8,6 +8,8 @@ import java.util.HashSet;
 import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class MixtureOrderTest {
   private static final int WINDOW = MixtureOrder.WINDOW;
@@ -86,9 +88,20 @@ class MixtureOrderTest {
   }
 
   /** Chi-square of a million draws with 11 degrees of freedom, against the 99.9 % quantile. */
-  @Test
-  void aMillionDrawsKeepToTheRates() {
-    double[] rates = Rates.of(RatesTest.SIZES, 1, 50_000, 2);
+  @ParameterizedTest
+  @CsvSource({
+    "Infinity, 1",
+    "Infinity, 2",
+    "Infinity, 3",
+    "3000, 1",
+    "3000, 2",
+    "3000, 3",
+    "50000, 1",
+    "50000, 2",
+    "50000, 3",
+  })
+  void aMillionDrawsKeepToTheRates(double cap, double temperature) {
+    double[] rates = Rates.of(RatesTest.SIZES, 1, cap, temperature);
     MixtureOrder order = new MixtureOrder(rates, RatesTest.SIZES, 3, true);
     long[] seen = new long[rates.length];
     int draws = 1_000_000;
