@@ -9,6 +9,7 @@ import dev.caravan.data.tokenize.Tokenizer;
 import dev.caravan.data.tokenize.Tokenizers;
 import dev.caravan.eval.suite.Examiner;
 import dev.caravan.eval.suite.ExaminerOptions;
+import dev.caravan.eval.suite.NormalizedAverage;
 import dev.caravan.eval.suite.Paper;
 import dev.caravan.eval.suite.Result;
 import dev.caravan.eval.suite.Suite;
@@ -36,14 +37,23 @@ import picocli.CommandLine.Option;
 final class EvalCommand implements Callable<Integer> {
   private static final long SECONDS_BETWEEN_LINES = 10;
 
-  @Option(names = "--model", required = true, paramLabel = "DIR")
+  @Option(names = "--model", paramLabel = "DIR")
   String model;
 
-  @Option(names = "--suite", required = true, paramLabel = "NAME")
+  @Option(names = "--suite", paramLabel = "NAME")
   String suite;
 
-  @Option(names = "--data", required = true, paramLabel = "PATH")
+  @Option(names = "--data", paramLabel = "PATH")
   String data;
+
+  @Option(names = "--average", arity = "1..*", paramLabel = "FILE.json")
+  List<String> average = List.of();
+
+  @Option(names = "--tasks", split = ",", paramLabel = "NAME")
+  List<String> tasks = List.of();
+
+  @Option(names = "--categories", split = ",", paramLabel = "NAME")
+  List<String> categories = List.of();
 
   @Option(names = "--tokenizer", paramLabel = "FILE|DIR")
   String tokenizer;
@@ -94,8 +104,17 @@ final class EvalCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    if (!average.isEmpty()) {
+      return average();
+    }
+    required("--model", model);
+    required("--suite", suite);
+    required("--data", data);
     Suite chosen = Suites.named(suite);
     ExaminerOptions how = examinerOptions();
+    if (!chosen.name().equals("superni") && !(tasks.isEmpty() && categories.isEmpty())) {
+      throw new UserError("--tasks, --categories: only the suite superni has some");
+    }
     List<Paper> papers = chosen.read(Cwd.resolve(data), suiteOptions());
     papers.forEach(p -> p.notes().forEach(n -> System.err.println(p.name() + ": " + n)));
     Path folder = ModelFolders.resolve(model);
@@ -119,6 +138,44 @@ final class EvalCommand implements Callable<Integer> {
       System.out.println(report);
     } else {
       print(results);
+    }
+    return Main.DONE;
+  }
+
+  private static void required(String option, String value) {
+    if (value == null) {
+      throw new UserError(option + ": missing");
+    }
+  }
+
+  /** Of reports that are there already; asks no model. */
+  private int average() {
+    if (model != null || suite != null || data != null) {
+      throw new UserError("--average: is of reports, and takes no --model, --suite or --data");
+    }
+    NormalizedAverage mean =
+        NormalizedAverage.of(average.stream().map(Cwd::resolve).toList());
+    if (out != null) {
+      write(Cwd.resolve(out), pretty(mean.json()));
+    }
+    if (json) {
+      System.out.println(mean.json());
+      return Main.DONE;
+    }
+    for (NormalizedAverage.Part part : mean.parts()) {
+      System.out.printf(
+          Locale.ROOT,
+          "%7.2f %%  %s: %.2f %%, chance %.2f %%%n",
+          part.normalized(),
+          part.metric(),
+          part.percent(),
+          part.chance());
+    }
+    String what = mean.isFlan() ? "FLAN's normalised average" : "normalised average";
+    System.out.printf(
+        Locale.ROOT, "%7.2f %%  %s of %d%n", mean.value(), what, mean.parts().size());
+    if (!mean.missing().isEmpty()) {
+      System.out.println("  not FLAN's: without " + String.join(", ", mean.missing()));
     }
     return Main.DONE;
   }
@@ -151,7 +208,9 @@ final class EvalCommand implements Callable<Integer> {
         number("--limit", limit, 1),
         Optional.ofNullable(reasoning)
             .map(r -> oneOf("--reasoning", r, SuiteOptions.Reasoning.values())),
-        number("--max-new-tokens", maxNewTokens, 1));
+        number("--max-new-tokens", maxNewTokens, 1),
+        tasks,
+        categories);
   }
 
   private static OptionalInt number(String option, Integer value, int least) {

@@ -11,6 +11,9 @@ import dev.caravan.data.task.RowStatistics;
 import dev.caravan.data.task.TruncationReport.FileCounts;
 import dev.caravan.train.Preview;
 import dev.caravan.train.RunMixture;
+import dev.caravan.train.TaskShare;
+import java.util.Comparator;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -20,6 +23,8 @@ import picocli.CommandLine.Option;
 /** {@code caravan preview}: what training would see. */
 @Command(name = "preview")
 final class PreviewCommand implements Callable<Integer> {
+  private static final int TASKS_SHOWN = 20;
+
   @Mixin RunOptions run;
 
   @Option(names = "--json")
@@ -69,6 +74,7 @@ final class PreviewCommand implements Callable<Integer> {
         (double) packing.targetTokens() / packing.steps(),
         packing.fewestTargets());
     line("padding      %.1f %%", 100 * packing.paddingShare());
+    tasks(preview.tasks());
     line("");
     line("The first buffer begins with these; what is learnt is between [[ and ]].");
     line("Long lines are folded.");
@@ -109,6 +115,34 @@ final class PreviewCommand implements Callable<Integer> {
       }
     }
     System.out.println(text);
+  }
+
+  /** The tasks that come up most among the first examples. */
+  private static void tasks(List<TaskShare> tasks) {
+    if (tasks.isEmpty()) {
+      return;
+    }
+    line("");
+    line("The first examples by task; tokens of those that are kept.");
+    line("examples    cut  no target  target cut   half  9 in 10    max  task");
+    tasks.stream()
+        .sorted(Comparator.comparingLong(TaskShare::examples).reversed())
+        .limit(TASKS_SHOWN)
+        .forEach(
+            t ->
+                line(
+                    "%,8d %,6d %,10d %,11d %,6d %,8d %,6d  %s",
+                    t.examples(),
+                    t.truncated(),
+                    t.emptyTarget(),
+                    t.cutTarget(),
+                    t.lengths().median(),
+                    t.lengths().p90(),
+                    t.lengths().max(),
+                    t.task()));
+    if (tasks.size() > TASKS_SHOWN) {
+      line("%,d more tasks, all of them in --json", tasks.size() - TASKS_SHOWN);
+    }
   }
 
   private static void print(String what, Distribution d) {
@@ -159,6 +193,20 @@ final class PreviewCommand implements Callable<Integer> {
     for (Preview.Document document : preview.first()) {
       ObjectNode row = first.addObject().put("example", document.example());
       row.set("spans", toJson(document.row()));
+    }
+    ArrayNode tasks = out.putArray("tasks");
+    for (TaskShare t : preview.tasks()) {
+      ObjectNode node =
+          tasks
+              .addObject()
+              .put("task", t.task())
+              .put("examples", t.examples())
+              .put("truncated", t.truncated())
+              .put("tokens_cut", t.tokensCut())
+              .put("empty_target", t.emptyTarget())
+              .put("cut_target", t.cutTarget());
+      node.set("lengths", toJson(t.lengths()));
+      node.set("target_lengths", toJson(t.targetLengths()));
     }
     ArrayNode phrasings = out.putArray("phrasings");
     for (Preview.Phrasing phrasing : preview.phrasings()) {

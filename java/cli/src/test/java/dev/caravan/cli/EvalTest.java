@@ -80,6 +80,24 @@ class EvalTest {
   }
 
   @Test
+  void reportsAreAveragedOverChance() throws IOException {
+    Path out = dir.resolve("to-average.json");
+    eval("hellaswag", dir.resolve("val.txt").toString(), "--out", out.toString());
+    Captured run = Captured.run("eval", "--average", out.toString());
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().contains(" 100.00 %  normalised average of 1\n"), run.out());
+    assertTrue(run.out().contains("not FLAN's: without MMLU"), run.out());
+    Captured json = Captured.run("eval", "--average", out.toString(), "--json");
+    assertEquals(100, JSON.readTree(json.out()).get("value").asDouble(), 1e-9);
+    assertEquals(2, Captured.run("eval", "--average", out.toString(), "--suite", "arc").code());
+    assertEquals("caravan: --suite: missing\n", Captured.run("eval", "--model", model).err());
+    assertTrue(
+        eval("hellaswag", dir.resolve("val.txt").toString(), "--categories", "QA")
+            .err()
+            .contains("only the suite superni"));
+  }
+
+  @Test
   void theTableNamesTheProtocol() {
     Captured run = eval("hellaswag", dir.resolve("val.txt").toString());
     assertEquals(0, run.code(), run.err());

@@ -135,6 +135,10 @@ class PreviewTest {
     assertTrue(shown.get(1).contains("Say which: Name number 1."), shown.get(1));
     assertTrue(shown.get(2).contains("Name number 100."), shown.get(2));
     assertEquals("named", tree.get("phrasings").get(1).get("task").asText());
+    JsonNode named = tree.get("tasks").get(0);
+    assertEquals("named", named.get("task").asText());
+    assertTrue(named.get("examples").asInt() > 0);
+    assertTrue(named.get("lengths").get("median").asInt() > 8, named.toString());
     assertTrue(tree.get("findings").toString().contains("2 of 6 evaluation rows"));
     sets[1] = "data.drop_copies=near";
     JsonNode without = json(json(sets));

@@ -31,6 +31,7 @@ import java.util.stream.IntStream;
  * @param steps optimizer steps of the run
  * @param mixture what is drawn from a mixture, where the run names one
  * @param first the documents of the first buffer, as given and learnt text
+ * @param tasks of a mixture, lengths and losses of each task's first examples
  * @param phrasings of a mixture, a row in each phrasing of the tasks that are drawn most
  * @param findings what may be wrong with the data, serious ones first
  */
@@ -41,6 +42,7 @@ public record Preview(
     long steps,
     Optional<MixtureReport> mixture,
     List<Document> first,
+    List<TaskShare> tasks,
     List<Phrasing> phrasings,
     List<Finding> findings) {
   private static final int STEPS_LOOKED_AT = 64;
@@ -118,6 +120,7 @@ public record Preview(
         steps,
         mixture,
         first(config, rows, source, tokenizer),
+        data.mixture().map(drawn -> TaskShare.of(drawn, ROWS_LOOKED_AT)).orElse(List.of()),
         data.mixture().map(drawn -> phrasings(drawn, tokenizer)).orElse(List.of()),
         new Doctor(config, data, tokenizer).findings(mixture, ROWS_LOOKED_AT));
   }

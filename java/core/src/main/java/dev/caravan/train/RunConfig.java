@@ -379,11 +379,14 @@ public record RunConfig(
    *     too, with a second copy of the weights in memory; false by default
    * @param tasks {@code eval.tasks}: a held-out task's name to its file, evaluated like data, each by itself;
    *     none by default
+   * @param heldOutRows {@code eval.held_out_rows}: so many rows of every held-out task of the mixture are
+   *     evaluated likewise; 0, none, by default
    */
   public record Eval(
       Optional<Path> data,
       int everySteps,
       Map<String, Path> exactMatch,
       boolean exactMatchAtCheckpoints,
-      Map<String, Path> tasks) {}
+      Map<String, Path> tasks,
+      int heldOutRows) {}
 }

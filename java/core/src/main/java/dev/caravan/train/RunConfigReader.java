@@ -260,7 +260,8 @@ final class RunConfigReader {
 
   private static RunConfig.Eval eval(Fields top) {
     Fields f = top.map(
-            "eval", "data", "every_steps", "exact_match", "exact_match_at_checkpoints", "tasks");
+            "eval", "data", "every_steps", "exact_match", "exact_match_at_checkpoints", "tasks",
+            "held_out_rows");
     Map<String, Path> exactMatch = new LinkedHashMap<>();
     f.textMap("exact_match", "a map from a set's name to its file")
         .forEach((name, file) -> exactMatch.put(name, Cwd.resolve(file)));
@@ -272,6 +273,11 @@ final class RunConfigReader {
       throw new UserError("eval.exact_match_at_checkpoints: true, but eval.exact_match names no set");
     }
     return new RunConfig.Eval(
-        path(f, "data"), f.integer("every_steps", 1, 100), exactMatch, atCheckpoints, tasks);
+        path(f, "data"),
+        f.integer("every_steps", 1, 100),
+        exactMatch,
+        atCheckpoints,
+        tasks,
+        f.integer("held_out_rows", 0, 0));
   }
 }

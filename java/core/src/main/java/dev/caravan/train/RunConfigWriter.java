@@ -163,6 +163,9 @@ public final class RunConfigWriter {
       c.eval().exactMatch().forEach((name, file) -> sets.put(name, file.toString()));
       eval.put("exact_match_at_checkpoints", c.eval().exactMatchAtCheckpoints());
     }
+    if (c.eval().heldOutRows() > 0) {
+      eval.put("held_out_rows", c.eval().heldOutRows());
+    }
     if (!c.eval().tasks().isEmpty()) {
       ObjectNode tasks = eval.putObject("tasks");
       c.eval().tasks().forEach((name, file) -> tasks.put(name, file.toString()));

@@ -76,9 +76,13 @@ public record RunData(
       tasks.forEach((name, task) -> ofTasks.put(name, load.apply(task)));
     }
     if (trainRows.isPresent()) {
+      if (config.eval().heldOutRows() > 0) {
+        throw new UserError("eval.held_out_rows: only a mixture (data.mixture) holds tasks out");
+      }
       return new RunData(trainRows.get(), heldOutRows, ofTasks, Optional.empty());
     }
     Mixture mixture = RunMixture.load(config, vocab);
+    RunMixture.heldOut(config, mixture, vocab).forEach(ofTasks::putIfAbsent);
     LoadedRows rows = new LoadedRows(mixture.rows(), new TruncationReport(List.of()));
     return new RunData(rows, heldOutRows, ofTasks, Optional.of(mixture));
   }

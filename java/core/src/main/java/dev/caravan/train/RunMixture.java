@@ -11,11 +11,16 @@ import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.mix.MixtureFile;
 import dev.caravan.data.mix.MixtureReport;
 import dev.caravan.data.mix.MixtureSpec;
+import dev.caravan.data.task.LoadedRows;
 import dev.caravan.data.task.RowLimits;
+import dev.caravan.data.task.TruncationReport;
 import dev.caravan.data.tokenize.Tokenizer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
 
 /** The mixture of a run: how it is read, and the file of the run folder that tells of it. */
 public final class RunMixture {
@@ -50,6 +55,37 @@ public final class RunMixture {
       }
       throw e;
     }
+  }
+
+  /**
+   * The rows of the mixture's held-out tasks that the run evaluates on, by the task's name.
+   *
+   * @throws UserError if there are none, though the run wants some
+   */
+  static Map<String, LoadedRows> heldOut(RunConfig config, Mixture mixture, int vocab) {
+    Map<String, LoadedRows> all = new LinkedHashMap<>();
+    if (config.eval().heldOutRows() == 0) {
+      return all;
+    }
+    boolean own = mixture.tokenizer() == null && config.tokenizer().isPresent();
+    try (Tokenizer opened = own ? RunData.tokenizer(config) : null) {
+      Mixture.heldOut(
+              mixture.spec(),
+              own ? opened : mixture.tokenizer(),
+              limits(config, vocab),
+              config.train().seed(),
+              config.eval().heldOutRows())
+          .forEach(
+              (name, rows) ->
+                  all.put(name, new LoadedRows(rows, new TruncationReport(List.of()))));
+    }
+    if (all.isEmpty()) {
+      throw new UserError(
+          "eval.held_out_rows: "
+              + mixture.spec().file()
+              + " holds no task out; name some in held_out or held_out_categories");
+    }
+    return all;
   }
 
   private static RowLimits limits(RunConfig config, int vocab) {

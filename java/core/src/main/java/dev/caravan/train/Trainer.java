@@ -30,6 +30,9 @@ import java.util.function.UnaryOperator;
  * checkpoints on the way. It computes and saves; what is shown or logged is the listener's.
  */
 public final class Trainer implements AutoCloseable {
+  /** As whose loss the unweighted mean over the tasks' is told. */
+  static final String MEAN_OVER_TASKS = "mean over tasks";
+
   /** Hears what happens. All calls come from the training thread. */
   public interface Listener {
     /** A step is done. */
@@ -209,6 +212,9 @@ public final class Trainer implements AutoCloseable {
   }
 
   private void evaluate(boolean last, boolean first, Listener listener) {
+    double sum = 0;
+    long targets = 0;
+    int tasks = 0;
     for (Map.Entry<HeldOut, Evaluation> entry : evaluations.entrySet()) {
       if (last || due(entry.getKey().everySteps())) {
         Evaluation.Result held = entry.getValue().run();
@@ -216,7 +222,15 @@ public final class Trainer implements AutoCloseable {
           listener.evaluated(
               new EvalMetrics(entry.getKey().task(), done, held.loss(), held.targets()));
         }
+        if (!entry.getKey().task().isEmpty()) {
+          sum += held.loss();
+          targets += held.targets();
+          tasks++;
+        }
       }
+    }
+    if (first && tasks > 1) {
+      listener.evaluated(new EvalMetrics(MEAN_OVER_TASKS, done, sum / tasks, targets));
     }
   }
 

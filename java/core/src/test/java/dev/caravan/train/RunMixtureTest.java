@@ -15,7 +15,10 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
@@ -129,6 +132,44 @@ class RunMixtureTest {
     assertTrue(other.getMessage().contains("the files of data.mixture have changed"), other.getMessage());
     assertEquals(
         TinyRun.STEPS, train(config("run", "checkpoint.resume=never"), -1, new ArrayList<>()).size());
+  }
+
+  @Test
+  void heldOutTasksAreEvaluatedEachByItself() throws IOException {
+    write("other.jsonl", 9, 7);
+    write("third.jsonl", 3, 11);
+    Files.writeString(
+        folder.resolve("mix.yaml"),
+        """
+        tasks:
+          up: {path: %1$s/up.jsonl}
+          down: {path: %1$s/down.jsonl}
+          other: {path: %1$s/other.jsonl}
+          third: {path: %1$s/third.jsonl, categories: [kept away]}
+        held_out: [oth*]
+        held_out_categories: [kept away]
+        """
+            .formatted(folder));
+    train(config("run", "eval={held_out_rows: 5}"), -1, new ArrayList<>());
+    Map<String, Double> losses = new HashMap<>();
+    for (String line : Files.readAllLines(folder.resolve("run/metrics.jsonl"))) {
+      JsonNode json = new ObjectMapper().readTree(line);
+      if (json.has("task")) {
+        losses.put(json.get("task").asText(), json.get("task_loss").asDouble());
+      }
+    }
+    assertEquals(Set.of("other", "third", "mean over tasks"), losses.keySet());
+    assertEquals(
+        (losses.get("other") + losses.get("third")) / 2, losses.get("mean over tasks"), 1e-9);
+    UserError none =
+        assertThrows(
+            UserError.class,
+            () -> {
+              Files.writeString(
+                  folder.resolve("mix.yaml"), "tasks: {up: {path: %s/up.jsonl}}".formatted(folder));
+              train(config("none", "eval={held_out_rows: 5}"), 1, new ArrayList<>());
+            });
+    assertTrue(none.getMessage().contains("holds no task out"), none.getMessage());
   }
 
   @Test

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.regex.Pattern;
 
 /**
  * BIG-Bench Hard (Suzgun et al. 2022): tasks/TASK.json with the three exemplars of
@@ -20,6 +21,7 @@ final class BigBenchHard implements Suite {
   private static final int SHOTS = 3;
   private static final int DIRECT_TOKENS = 64;
   private static final int COT_TOKENS = 512;
+  private static final Pattern OPTION = Pattern.compile("(?m)^(\\([A-Z]\\)|-) ");
   private static final String THINK = "A: Let's think step by step.";
 
   @Override
@@ -42,14 +44,16 @@ final class BigBenchHard implements Suite {
     for (Path file : Rows.files(tasks, n -> n.endsWith(".json"), "TASK.json of BIG-Bench Hard")) {
       String task = file.getFileName().toString().replaceFirst("\\.json$", "");
       Exemplars exemplars = exemplars(root.resolve("cot-prompts").resolve(task + ".txt"), shots);
-      Row whole = Rows.of(file).get(0);
-      for (Row row : Rows.first(whole.rows("examples"), options.limit())) {
+      List<Row> examples = Rows.of(file).get(0).rows("examples");
+      long answers = examples.stream().map(row -> row.text("target").strip()).distinct().count();
+      for (Row row : Rows.first(examples, options.limit())) {
         String ask = "Q: " + row.text("input") + "\n";
         List<String> target = List.of(row.text("target").strip());
         Prompt plain = new Prompt(exemplars.instruction, exemplars.direct, ask + "A:");
         Prompt think = new Prompt(exemplars.instruction, exemplars.cot, ask + THINK);
-        direct.add(new Question.Open(row.where(), task, plain, target));
-        cot.add(new Question.Open(row.where(), task, think, target));
+        double chance = chance(row.text("input"), answers);
+        direct.add(new Question.Open(row.where(), task, plain, target, chance));
+        cot.add(new Question.Open(row.where(), task, think, target, chance));
       }
     }
     List<Paper> papers = new ArrayList<>();
@@ -85,6 +89,18 @@ final class BigBenchHard implements Suite {
               cot));
     }
     return papers;
+  }
+
+  /**
+   * What guessing scores: among the options that a question lists, else between the two answers of a
+   * task that has no others; answers in words are not guessed.
+   */
+  static double chance(String input, long answersOfTask) {
+    long options = OPTION.matcher(input).results().count();
+    if (options >= 2) {
+      return 1.0 / options;
+    }
+    return answersOfTask == 2 ? 0.5 : 0;
   }
 
   private static int tokens(OptionalInt wanted, int usual) {

@@ -172,7 +172,7 @@ public final class Examiner implements AutoCloseable {
           Averages.majority(written.stream().map(w -> metric.extraction().of(w.text())).toList());
       double score =
           found.map(text -> metric.comparison().of(question.references(), text)).orElse(0.0);
-      marks.get(m).add(put, score, 0);
+      marks.get(m).add(put, score, question.chance());
       answer.put("answer_" + metric.name(), found.orElse(null));
       answer.put(metric.name(), score);
     }

@@ -47,9 +47,16 @@ public sealed interface Question {
    * The model writes its answer.
    *
    * @param references acceptable answers, at least one
+   * @param chance what guessing scores, 0 to 1
    */
-  record Open(String where, String group, Prompt prompt, List<String> references)
+  record Open(
+      String where, String group, Prompt prompt, List<String> references, double chance)
       implements Question {
+    /** A question whose answer cannot be guessed. */
+    public Open(String where, String group, Prompt prompt, List<String> references) {
+      this(where, group, prompt, references, 0);
+    }
+
     public Open {
       references = List.copyOf(references);
       if (references.isEmpty()) {

@@ -15,7 +15,7 @@ import java.util.List;
  * @param scoring how an answer was scored, and how questions were averaged
  * @param promptSha256 SHA-256 of all prompts (and options) as they were put, each ended by a zero
  *     byte
- * @param chance what guessing would score, percent; 0 where answers are written
+ * @param chance what guessing would score, percent; 0 where answers are not to be guessed
  * @param counts questions that were not put as the protocol says
  * @param notes what a reader has to know
  */

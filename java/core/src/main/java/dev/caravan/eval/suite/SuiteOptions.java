@@ -1,5 +1,6 @@
 package dev.caravan.eval.suite;
 
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -11,13 +12,31 @@ import java.util.OptionalInt;
  * @param limit most questions of each group; empty: all
  * @param reasoning with or without, where a suite has both; empty: both
  * @param maxNewTokens longest answer; empty: the suite's own
+ * @param tasks names of tasks, or globs of them, that alone are asked; empty: the split's
+ * @param categories of tasks that alone are asked; empty: all
  */
 public record SuiteOptions(
     Optional<String> split,
     OptionalInt shots,
     OptionalInt limit,
     Optional<Reasoning> reasoning,
-    OptionalInt maxNewTokens) {
+    OptionalInt maxNewTokens,
+    List<String> tasks,
+    List<String> categories) {
+  public SuiteOptions {
+    tasks = List.copyOf(tasks);
+    categories = List.copyOf(categories);
+  }
+
+  /** Of all tasks. */
+  public SuiteOptions(
+      Optional<String> split,
+      OptionalInt shots,
+      OptionalInt limit,
+      Optional<Reasoning> reasoning,
+      OptionalInt maxNewTokens) {
+    this(split, shots, limit, reasoning, maxNewTokens, List.of(), List.of());
+  }
 
   /** Whether a model is to think aloud before it answers. */
   public enum Reasoning {

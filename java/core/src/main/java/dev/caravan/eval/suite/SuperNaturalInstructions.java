@@ -37,7 +37,8 @@ final class SuperNaturalInstructions implements Suite {
   public List<Paper> read(Path data, SuiteOptions options) {
     Path root = Rows.folder(data, "superni");
     Path tasks = Rows.folder(root, "tasks");
-    String split = options.split().orElse("test");
+    boolean chosen = !options.tasks().isEmpty() || !options.categories().isEmpty();
+    String split = options.split().orElse(chosen ? "all" : "test");
     if (!split.equals("test") && !split.equals("all")) {
       throw new UserError("--split: got '" + split + "', needs test (the official list) or all");
     }
@@ -45,12 +46,18 @@ final class SuperNaturalInstructions implements Suite {
     Set<String> official = split.equals("test") ? official(root, notes) : Set.of();
     int shots = options.shots().orElse(SHOTS);
     List<Question> questions = new ArrayList<>();
+    TaskChoice choice = new TaskChoice(options);
     for (Path file : Rows.files(tasks, n -> n.endsWith(".json"), "task file (.json)")) {
       String task = file.getFileName().toString().replaceFirst("\\.json$", "");
-      if (official.isEmpty() || official.contains(task)) {
-        questions.addAll(task(file, task, shots, options));
+      if ((official.isEmpty() || official.contains(task)) && choice.mayBe(task)) {
+        Row whole = Rows.of(file).get(0);
+        if (choice.has(task, whole.fields().path("Categories"))) {
+          questions.addAll(task(whole, task, shots, options));
+        }
       }
     }
+    choice.requireAll();
+    notes.addAll(choice.notes());
     if (questions.isEmpty()) {
       throw new UserError(
           tasks + ": no task of the official test split in it; --split all takes all");
@@ -70,7 +77,7 @@ final class SuperNaturalInstructions implements Suite {
                     SquadMatch::exact)));
     return List.of(
         new Paper(
-            "superni_" + split,
+            "superni_" + (chosen ? "chosen_" : "") + split,
             split,
             shots,
             Paper.Mean.OF_QUESTIONS,
@@ -97,8 +104,7 @@ final class SuperNaturalInstructions implements Suite {
     return Set.of();
   }
 
-  private static List<Question> task(Path file, String task, int shots, SuiteOptions options) {
-    Row whole = Rows.of(file).get(0);
+  private static List<Question> task(Row whole, String task, int shots, SuiteOptions options) {
     String definition = definition(whole);
     List<String> examples = new ArrayList<>();
     JsonNode positive = whole.fields().path("Positive Examples");

@@ -265,4 +265,27 @@ class SuitesTest {
     assertEquals(List.of("n", "m"), first.references());
     assertEquals(101, read("superni", split("all")).get(0).questions().size());
   }
+
+  private static SuiteOptions tasks(List<String> names, List<String> categories) {
+    return new SuiteOptions(
+        Optional.empty(),
+        OptionalInt.empty(),
+        OptionalInt.empty(),
+        Optional.empty(),
+        OptionalInt.empty(),
+        names,
+        categories);
+  }
+
+  @Test
+  void superniHoldsTasksOutByListAndByCategory() {
+    Paper byName = read("superni", tasks(List.of("task2*"), List.of())).get(0);
+    assertEquals("superni_chosen_all", byName.name());
+    assertEquals(1, byName.questions().size());
+    assertEquals(List.of("only tasks task2*", "1 tasks"), byName.notes());
+    assertEquals(101, read("superni", tasks(List.of(), List.of("c"))).get(0).questions().size());
+    refused(
+        "--categories: unknown category 'D'", () -> read("superni", tasks(List.of(), List.of("D"))));
+    refused("--tasks: unknown task 'task3'", () -> read("superni", tasks(List.of("task3"), List.of())));
+  }
 }

@@ -1,6 +1,7 @@
 package dev.caravan.data.mix;
 
 import dev.caravan.data.Row;
+import dev.caravan.data.RowStore;
 import dev.caravan.data.UserError;
 import dev.caravan.data.mixture.MixtureOrder;
 import dev.caravan.data.mixture.Rates;
@@ -19,6 +20,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -99,6 +101,36 @@ public record Mixture(
             Estimate.of(tasks, rates)),
         Identity.of(spec, specs, sizes, seed, shuffle),
         tokenizer);
+  }
+
+  /**
+   * The first rows of every task that is held out, in its first phrasing, by the task's name.
+   *
+   * @param tokenizer null is enough where all rows are tokens already
+   * @param most rows of a task
+   * @throws UserError for bad data; see {@link MixtureSpec.BadRows}
+   */
+  public static Map<String, RowStore> heldOut(
+      MixtureSpec spec, Tokenizer tokenizer, RowLimits limits, long seed, int most) {
+    Map<String, RowStore> all = new LinkedHashMap<>();
+    for (TaskSpec task : spec.tasks().values()) {
+      if (!task.heldOut() || task.paths().isEmpty()) {
+        continue;
+      }
+      TaskRows rows = rows(task, 0, spec.badRows(), tokenizer, limits, seed, example -> false);
+      RowStore.Builder kept = new RowStore.Builder();
+      kept.file("task " + task.name());
+      for (long row = 0; row < rows.size() && kept.size() < most; row++) {
+        Block.Encoded encoded = rows.encode(row, -row);
+        if (encoded.targetTokens() > 0) {
+          kept.add(encoded.ids(), encoded.labels(), encoded.length(), row + 1);
+        }
+      }
+      if (kept.size() > 0) {
+        all.put(task.name(), kept.build());
+      }
+    }
+    return all;
   }
 
   /** Whether some task of the mixture holds words, which need a tokenizer. */

@@ -68,12 +68,23 @@ public final class MixtureFile {
   }
 
   private MixtureSpec read(JsonNode tree) {
-    Keys top = Keys.of(tree, file, "tasks", "mixtures", "mixture", "held_out", "bad_rows", "stop");
+    Keys top =
+        Keys.of(
+            tree,
+            file,
+            "tasks",
+            "mixtures",
+            "mixture",
+            "held_out",
+            "held_out_categories",
+            "bad_rows",
+            "stop");
     top.each("tasks", this::task);
     if (tasks.isEmpty()) {
       throw new UserError(file + ": tasks: missing, needs a map from a task's name to the task");
     }
     holdOut(top.texts("held_out"));
+    holdOutCategories(top.texts("held_out_categories"), top.path("held_out_categories"));
     top.each("mixtures", this::mix);
     String root = root(top);
     checkParts();
@@ -110,6 +121,7 @@ public final class MixtureFile {
             "options",
             "phrases",
             "held_out",
+            "categories",
             "metrics",
             "licence",
             "source",
@@ -140,6 +152,7 @@ public final class MixtureFile {
             keys.bool("held_out", false),
             splits,
             new TaskSpec.About(
+                keys.texts("categories"),
                 keys.texts("metrics"),
                 keys.text("licence"),
                 keys.text("source"),
@@ -233,6 +246,13 @@ public final class MixtureFile {
       if (held == 0) {
         throw new UserError(file + ".held_out: " + Nearest.unknown("task", glob, tasks.keySet()));
       }
+    }
+  }
+
+  private void holdOutCategories(List<String> categories, String where) {
+    if (!categories.isEmpty()) {
+      Categories.tasks(tasks.values(), categories, where)
+          .forEach(name -> tasks.computeIfPresent(name, (same, task) -> task.asHeldOut()));
     }
   }
 

@@ -53,17 +53,20 @@ public record TaskSpec(
   /**
    * What is known of a task.
    *
+   * @param categories what kind of task it is; empty where its file says
    * @param metrics by which its answers are scored
    * @param licence of the data
    * @param source where the data comes from
    * @param version of the data
    */
   public record About(
+      List<String> categories,
       List<String> metrics,
       Optional<String> licence,
       Optional<String> source,
       Optional<String> version) {
     public About {
+      categories = List.copyOf(categories);
       metrics = List.copyOf(metrics);
     }
   }

@@ -196,4 +196,29 @@ class MixtureFileTest {
     refused(TASKS + "mixtures: {m: {parts: [m]}}", "contains itself: m > m");
     refused(TASKS + "mixtures: {m: {parts: [a, d]}}", "'d' has no training split");
   }
+
+  @Test
+  void tasksAreHeldOutByCategory() throws IOException {
+    String file = "{\"Contributors\": [{\"a\": [1]}], \"Categories\": %s, \"Instances\": []}";
+    Files.writeString(folder.resolve("t1.json"), file.formatted("[\"Question Answering\"]"));
+    Files.writeString(folder.resolve("t2.json"), file.formatted("\"Summarization\""));
+    Files.writeString(folder.resolve("t3.json"), "[{\"Categories\": [\"Summarization\"]}]");
+    String tasks =
+        """
+        tasks:
+          ni: {path: '%s/t*.json', each_file: true}
+          own: {path: own.jsonl, categories: [Summarization, Other]}
+        """
+            .formatted(folder);
+    MixtureSpec spec = parse(tasks + "held_out_categories: [summarization]\n");
+    assertEquals(
+        List.of("ni/t1", "ni/t3"), spec.trained().stream().map(TaskSpec::name).toList());
+    assertTrue(spec.tasks().get("ni/t2").heldOut());
+    assertTrue(spec.tasks().get("own").heldOut());
+    refused(
+        tasks + "held_out_categories: [Sumarization]\n",
+        "mix.yaml.held_out_categories",
+        "unknown category 'Sumarization'",
+        "Summarization");
+  }
 }
