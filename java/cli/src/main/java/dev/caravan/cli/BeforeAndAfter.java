@@ -52,7 +52,7 @@ final class BeforeAndAfter {
    * @return empty where the run has none
    */
   static Optional<BeforeAndAfter> of(RunConfig config, DeviceChoice choice) {
-    if (config.eval().exactMatch().isEmpty()) {
+    if (!config.eval().asks()) {
       return Optional.empty();
     }
     PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);

@@ -197,6 +197,52 @@ class StudyTest {
     assertTrue(e.getMessage().contains("remove "), e.getMessage());
   }
 
+  private String mixture() throws IOException {
+    Path file = dir.resolve("mix.yaml");
+    Files.writeString(
+        file,
+        """
+        tasks:
+          one: {path: %s, templates: [qa, plain]}
+          two: {path: %s}
+          steps: {path: %s}
+          apart: {path: %s, templates: qa}
+        held_out: [apart]
+        """
+            .formatted(file("one"), file("two"), file("steps"), file("apart")));
+    String yaml = tasks().replaceAll("(?m)^(tasks|held_out|also): .*\n", "");
+    return yaml.replaceAll("(?m)^reasoning_tasks: .*", "reasoning_tasks: [steps]")
+        .replace("counts: [0, 1, 2]", "counts: [0, 1, 2]\nmixture: " + file + "\nheld_out_rows: 4")
+        .replace("  data: {format: prompt}\n", "");
+  }
+
+  @Test
+  void theTasksMayBeThoseOfAMixture() throws IOException {
+    String yaml = mixture().replace("seeds: [1, 2]", "seeds: [1]");
+    assertTrue(run(yaml, new ArrayList<>(), () -> false));
+    List<String> table = table();
+    assertEquals(
+        "model,parameters,tasks,trained_on,reasoning,seed,last_loss,exact_match apart,held_out_mean",
+        table.get(0));
+    assertEquals(1 + 2 * 6, table.size());
+    assertTrue(table.stream().anyMatch(l -> l.matches("tiny,\\d+,2,one; two; steps,true,1,.*")));
+    String drawn =
+        Files.readString(dir.resolve("out/cells/tiny-1-tasks-reasoning-seed-1/run/mixture.json"));
+    assertTrue(drawn.contains("\"one\"") && drawn.contains("\"steps\""), drawn);
+    assertFalse(drawn.contains("\"two\""), drawn);
+    assertTrue(drawn.contains("\"rate\" : 0.5"), drawn);
+    UserError unknown =
+        assertThrows(
+            UserError.class,
+            () -> run(yaml.replace("[steps]", "[step]"), new ArrayList<>(), () -> false));
+    assertTrue(unknown.getMessage().contains("unknown task of the mixture 'step'"));
+    UserError both =
+        assertThrows(
+            UserError.class,
+            () -> run(yaml + "tasks: {a: b}\n", new ArrayList<>(), () -> false));
+    assertTrue(both.getMessage().contains("unknown key 'tasks'"), both.getMessage());
+  }
+
   @Test
   void filteredAndUnfilteredTextGetTheSameSteps() throws IOException {
     List<String> said = new ArrayList<>();

@@ -58,7 +58,8 @@ public final class ExactMatch {
   private final int maxNewTokens;
 
   /**
-   * Reads the sets of {@code eval.exact_match}, in the run's format and template.
+   * Reads the sets of {@code eval.exact_match}, in the run's format and template, and the mixture's
+   * held-out tasks, in their own, where {@code eval.exact_match_held_out} wants them.
    *
    * @param model of the tokenizer and vocabulary
    * @throws UserError if a file is missing, malformed or empty, if a row has no answer, or one that
@@ -69,8 +70,16 @@ public final class ExactMatch {
     int prompts = 0;
     int answers = 0;
     try (Tokenizer tokenizer = RunData.tokenizer(config)) {
-      for (var set : config.eval().exactMatch().entrySet()) {
-        RowSet rows = RunData.forAnswers(config, set.getValue(), model);
+      Map<String, RowSet> asked = new LinkedHashMap<>();
+      config
+          .eval()
+          .exactMatch()
+          .forEach((name, file) -> asked.put(name, RunData.forAnswers(config, file, model)));
+      if (config.eval().exactMatchHeldOut()) {
+        RunData.heldOutAnswers(config, model, tokenizer).forEach(asked::putIfAbsent);
+      }
+      for (var set : asked.entrySet()) {
+        RowSet rows = set.getValue();
         List<Item> items = new ArrayList<>();
         for (int row = 0; row < rows.size(); row++) {
           Item item = item(rows.row(row), rows.where(row), tokenizer);

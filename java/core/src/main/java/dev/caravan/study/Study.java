@@ -40,20 +40,24 @@ public record Study(
    * Number of tasks, with or without reasoning data; scored by exact match on whole tasks that are
    * never trained on.
    *
+   * @param mixture whose tasks these are, with their own words and rates; empty for files
    * @param tasks files by name, in the order in which they are added
    * @param counts numbers of tasks; 0 is the model as it is
    * @param reasoning files with worked answers, added in the cells with reasoning
    * @param withReasoning false, true or both
    * @param heldOut files of tasks that no cell trains on; their unweighted mean is the score
    * @param also files that are scored too but do not count
+   * @param heldOutRows so many rows of a held-out task of the mixture are asked
    */
   public record Tasks(
-      Map<String, Path> tasks,
+      Optional<Path> mixture,
+      Map<String, List<Path>> tasks,
       List<Integer> counts,
-      Map<String, Path> reasoning,
+      Map<String, List<Path>> reasoning,
       List<Boolean> withReasoning,
-      Map<String, Path> heldOut,
-      Map<String, Path> also)
+      Map<String, List<Path>> heldOut,
+      Map<String, Path> also,
+      int heldOutRows)
       implements Axes {}
 
   /**

@@ -10,8 +10,12 @@ import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
+import dev.caravan.data.mix.MixtureFile;
+import dev.caravan.data.mix.MixtureSpec;
+import dev.caravan.data.mix.TaskSpec;
 import dev.caravan.data.quality.ParetoDraw;
 import dev.caravan.data.quality.QualityClassifier;
+import dev.caravan.data.source.DataFiles;
 import dev.caravan.train.Cwd;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -34,6 +38,9 @@ public final class StudyFile {
       List.of("study", "run", "models", "seeds", "keep_models", "output");
   private static final List<String> TASKS =
       List.of("tasks", "counts", "reasoning_tasks", "reasoning", "held_out", "also");
+  private static final List<String> MIXTURE =
+      List.of("mixture", "counts", "reasoning_tasks", "reasoning", "held_out_rows");
+  private static final int HELD_OUT_ROWS = 100;
   private static final List<String> QUALITY = List.of("filter");
 
   private StudyFile() {}
@@ -63,7 +70,7 @@ public final class StudyFile {
       throw new UserError(where + ": study: got '" + kind + "', needs tasks or quality");
     }
     List<String> known = new ArrayList<>(SHARED);
-    known.addAll(kind.equals("tasks") ? TASKS : QUALITY);
+    known.addAll(kind.equals("quality") ? QUALITY : top.has("mixture") ? MIXTURE : TASKS);
     refuseUnknown(top, "", known);
     List<Long> seeds =
         list(top, "seeds", JsonNode::isIntegralNumber, "whole numbers", JsonNode::asLong);
@@ -73,7 +80,45 @@ public final class StudyFile {
         models(top),
         seeds.isEmpty() ? List.of(17L) : seeds,
         flag(top, "keep_models"),
-        kind.equals("tasks") ? tasks(top) : quality(top));
+        kind.equals("quality") ? quality(top) : top.has("mixture") ? mixture(top) : tasks(top));
+  }
+
+  /** The tasks of a mixture file: those that it draws from, in its order, and those that it holds out. */
+  private static Study.Tasks mixture(ObjectNode top) {
+    Path file = existing("mixture", top.get("mixture").asText());
+    MixtureSpec spec = MixtureFile.read(file, Cwd::resolvePattern);
+    List<String> names =
+        list(top, "reasoning_tasks", JsonNode::isTextual, "names of tasks", JsonNode::asText);
+    Map<String, List<Path>> tasks = new LinkedHashMap<>();
+    Map<String, List<Path>> reasoning = new LinkedHashMap<>();
+    Map<String, List<Path>> heldOut = new LinkedHashMap<>();
+    spec.trained()
+        .forEach(
+            task ->
+                (names.contains(task.name()) ? reasoning : tasks)
+                    .put(task.name(), DataFiles.resolve(task.paths())));
+    for (String name : names) {
+      if (!reasoning.containsKey(name)) {
+        throw new UserError(
+            "reasoning_tasks: "
+                + Nearest.unknown("task of the mixture", name, spec.tasks().keySet()));
+      }
+    }
+    for (TaskSpec task : spec.tasks().values()) {
+      if (task.heldOut() && !task.paths().isEmpty()) {
+        heldOut.put(task.name(), DataFiles.resolve(task.paths()));
+      }
+    }
+    if (heldOut.isEmpty()) {
+      throw new UserError("mixture: " + file + " holds no task out, by which models are scored");
+    }
+    List<Integer> given =
+        list(top, "held_out_rows", JsonNode::canConvertToInt, "a whole number", JsonNode::asInt);
+    int rows = given.isEmpty() ? HELD_OUT_ROWS : given.get(0);
+    if (rows < 1) {
+      throw new UserError("held_out_rows: got " + rows + ", needs at least 1");
+    }
+    return axes(top, Optional.of(file), tasks, reasoning, heldOut, Map.of(), rows);
   }
 
   private static Map<String, Study.Size> models(ObjectNode top) {
@@ -112,6 +157,24 @@ public final class StudyFile {
         throw new UserError("held_out." + name + ": trained on too, in tasks or reasoning_tasks");
       }
     }
+    return axes(
+        top, Optional.empty(), each(tasks), each(reasoning), each(heldOut), files(top, "also"), 0);
+  }
+
+  private static Map<String, List<Path>> each(Map<String, Path> files) {
+    Map<String, List<Path>> lists = new LinkedHashMap<>();
+    files.forEach((name, file) -> lists.put(name, List.of(file)));
+    return lists;
+  }
+
+  private static Study.Tasks axes(
+      ObjectNode top,
+      Optional<Path> mixture,
+      Map<String, List<Path>> tasks,
+      Map<String, List<Path>> reasoning,
+      Map<String, List<Path>> heldOut,
+      Map<String, Path> also,
+      int heldOutRows) {
     List<Integer> counts =
         list(top, "counts", JsonNode::isIntegralNumber, "whole numbers", JsonNode::asInt);
     for (int count : counts) {
@@ -125,12 +188,14 @@ public final class StudyFile {
       throw new UserError("reasoning_tasks: missing, but reasoning has true");
     }
     return new Study.Tasks(
+        mixture,
         tasks,
         counts.isEmpty() ? List.of(tasks.size()) : counts,
         reasoning,
         with.isEmpty() ? List.of(false) : with,
         heldOut,
-        files(top, "also"));
+        also,
+        heldOutRows);
   }
 
   private static Study.Quality quality(ObjectNode top) {

@@ -83,8 +83,8 @@ final class TaskCells {
     return all;
   }
 
-  private List<Map.Entry<String, Path>> trainedOn(Cell cell) {
-    List<Map.Entry<String, Path>> tasks =
+  private List<Map.Entry<String, List<Path>>> trainedOn(Cell cell) {
+    List<Map.Entry<String, List<Path>>> tasks =
         new ArrayList<>(List.copyOf(axes.tasks().entrySet()).subList(0, cell.count));
     if (cell.reasoning) {
       tasks.addAll(axes.reasoning().entrySet());
@@ -93,18 +93,29 @@ final class TaskCells {
   }
 
   private Optional<ObjectNode> result(Cell cell) {
-    List<Map.Entry<String, Path>> tasks = trainedOn(cell);
+    List<Map.Entry<String, List<Path>>> tasks = trainedOn(cell);
     Path folder = run.cells().folder(cell.name());
     ObjectNode keys = run.keys(cell.model).put("output", folder.resolve("run").toString());
-    tasks.forEach(
-        task -> keys.withObjectProperty("data").withArray("path").add(task.getValue().toString()));
+    ObjectNode data = keys.withObjectProperty("data");
+    ObjectNode eval = keys.withObjectProperty("eval");
+    List<Path> files = new ArrayList<>();
+    if (axes.mixture().isPresent()) {
+      data.put("mixture", axes.mixture().get().toString());
+      tasks.forEach(task -> data.withArray("tasks").add(task.getKey()));
+      eval.put("held_out_rows", axes.heldOutRows()).put("exact_match_held_out", true);
+      files.add(axes.mixture().get());
+    } else {
+      tasks.forEach(task -> data.withArray("path").add(task.getValue().get(0).toString()));
+    }
     keys.withObjectProperty("train").put("seed", cell.seed);
-    ObjectNode sets = keys.withObjectProperty("eval").putObject("exact_match");
-    axes.heldOut().forEach((name, file) -> sets.put(name, file.toString()));
+    ObjectNode sets = eval.putObject("exact_match");
+    if (axes.mixture().isEmpty()) {
+      axes.heldOut().forEach((name, of) -> sets.put(name, of.get(0).toString()));
+    }
     axes.also().forEach((name, file) -> sets.put(name, file.toString()));
     RunConfig config = Cells.config(keys, cell.name());
-    List<Path> files = new ArrayList<>(tasks.stream().map(Map.Entry::getValue).toList());
-    files.addAll(axes.heldOut().values());
+    tasks.forEach(task -> files.addAll(task.getValue()));
+    axes.heldOut().values().forEach(files::addAll);
     files.addAll(axes.also().values());
     String key = run.cells().key(config, files);
     Optional<ObjectNode> before = run.cells().result(cell.name(), key);
@@ -112,7 +123,7 @@ final class TaskCells {
   }
 
   private Optional<ObjectNode> measure(
-      Cell cell, List<Map.Entry<String, Path>> tasks, RunConfig config, String key) {
+      Cell cell, List<Map.Entry<String, List<Path>>> tasks, RunConfig config, String key) {
     long began = System.nanoTime();
     ModelSource model = ModelSource.of(config.model());
     double loss = Double.NaN;

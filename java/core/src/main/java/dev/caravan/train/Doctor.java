@@ -12,7 +12,6 @@ import dev.caravan.data.doctor.RowCheck;
 import dev.caravan.data.doctor.Source;
 import dev.caravan.data.mix.Losses;
 import dev.caravan.data.mix.Mixture;
-import dev.caravan.data.mix.MixtureFile;
 import dev.caravan.data.mix.MixtureReport;
 import dev.caravan.data.mix.MixtureSpec;
 import dev.caravan.data.mix.TaskSpec;
@@ -172,7 +171,7 @@ final class Doctor {
   }
 
   private static MixtureSpec mixture(RunConfig config) {
-    return MixtureFile.read(config.data().mixture().orElseThrow(), Cwd::resolvePattern);
+    return RunMixture.spec(config);
   }
 
   private static Source file(RunConfig config, String key, Path file) {

@@ -164,6 +164,8 @@ public record RunConfig(
    * @param mixture {@code data.mixture}: a mixture file instead of paths
    * @param dropCopies {@code data.drop_copies}: which rows that are evaluated on are left out of
    *     training; none by default
+   * @param tasks {@code data.tasks}: the mixture's tasks that alone are drawn from, or mixtures of them;
+   *     all by default
    */
   public record Data(
       List<String> paths,
@@ -171,7 +173,8 @@ public record RunConfig(
       Map<String, String> fields,
       Optional<String> template,
       Optional<Path> mixture,
-      DropCopies dropCopies) {}
+      DropCopies dropCopies,
+      List<String> tasks) {}
 
   /** Which rows that are evaluated on are left out of training. */
   public enum DropCopies {
@@ -381,6 +384,8 @@ public record RunConfig(
    *     none by default
    * @param heldOutRows {@code eval.held_out_rows}: so many rows of every held-out task of the mixture are
    *     evaluated likewise; 0, none, by default
+   * @param exactMatchHeldOut {@code eval.exact_match_held_out}: these rows are answered too, like
+   *     exact_match's; false by default
    */
   public record Eval(
       Optional<Path> data,
@@ -388,5 +393,11 @@ public record RunConfig(
       Map<String, Path> exactMatch,
       boolean exactMatchAtCheckpoints,
       Map<String, Path> tasks,
-      int heldOutRows) {}
+      int heldOutRows,
+      boolean exactMatchHeldOut) {
+    /** Whether the model has instructions to answer. */
+    public boolean asks() {
+      return !exactMatch.isEmpty() || exactMatchHeldOut;
+    }
+  }
 }

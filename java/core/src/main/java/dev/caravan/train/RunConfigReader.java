@@ -102,7 +102,7 @@ final class RunConfigReader {
   }
 
   private static RunConfig.Data data(Fields top) {
-    Fields f = top.map("data", "path", "format", "fields", "template", "mixture", "drop_copies");
+    Fields f = top.map("data", "path", "format", "fields", "template", "mixture", "drop_copies", "tasks");
     f.atMostOneOf("path", "mixture");
     Map<String, String> fields = f.textMap("fields", "a map from the format's field to the file's");
     boolean ownWords = f.has("template") || !fields.isEmpty();
@@ -110,13 +110,17 @@ final class RunConfigReader {
       throw new UserError(
           "data.format, fields, template: given with data.mixture, whose tasks have their own");
     }
+    if (f.has("tasks") && !f.has("mixture")) {
+      throw new UserError("data.tasks: given without data.mixture, whose tasks it names");
+    }
     return new RunConfig.Data(
         f.texts("path").stream().map(Cwd::resolvePattern).toList(),
         f.oneOf("format", Format.AUTO),
         Map.copyOf(fields),
         f.has("template") ? Optional.of(f.text("template", "")) : Optional.empty(),
         path(f, "mixture"),
-        f.oneOf("drop_copies", RunConfig.DropCopies.NONE));
+        f.oneOf("drop_copies", RunConfig.DropCopies.NONE),
+        f.texts("tasks"));
   }
 
   private static RunConfig.Sequence sequence(Fields top) {
@@ -261,7 +265,7 @@ final class RunConfigReader {
   private static RunConfig.Eval eval(Fields top) {
     Fields f = top.map(
             "eval", "data", "every_steps", "exact_match", "exact_match_at_checkpoints", "tasks",
-            "held_out_rows");
+            "held_out_rows", "exact_match_held_out");
     Map<String, Path> exactMatch = new LinkedHashMap<>();
     f.textMap("exact_match", "a map from a set's name to its file")
         .forEach((name, file) -> exactMatch.put(name, Cwd.resolve(file)));
@@ -269,7 +273,12 @@ final class RunConfigReader {
     f.textMap("tasks", "a map from a task's name to its file")
         .forEach((name, file) -> tasks.put(name, Cwd.resolve(file)));
     boolean atCheckpoints = f.bool("exact_match_at_checkpoints", false);
-    if (atCheckpoints && exactMatch.isEmpty()) {
+    int heldOutRows = f.integer("held_out_rows", 0, 0);
+    boolean heldOutAsked = f.bool("exact_match_held_out", false);
+    if (heldOutAsked && heldOutRows == 0) {
+      throw new UserError("eval.exact_match_held_out: true, but eval.held_out_rows is 0");
+    }
+    if (atCheckpoints && exactMatch.isEmpty() && !heldOutAsked) {
       throw new UserError("eval.exact_match_at_checkpoints: true, but eval.exact_match names no set");
     }
     return new RunConfig.Eval(
@@ -278,6 +287,7 @@ final class RunConfigReader {
         exactMatch,
         atCheckpoints,
         tasks,
-        f.integer("held_out_rows", 0, 0));
+        heldOutRows,
+        heldOutAsked);
   }
 }

@@ -161,10 +161,13 @@ public final class RunConfigWriter {
     if (!c.eval().exactMatch().isEmpty()) {
       ObjectNode sets = eval.putObject("exact_match");
       c.eval().exactMatch().forEach((name, file) -> sets.put(name, file.toString()));
+    }
+    if (c.eval().asks()) {
       eval.put("exact_match_at_checkpoints", c.eval().exactMatchAtCheckpoints());
     }
     if (c.eval().heldOutRows() > 0) {
       eval.put("held_out_rows", c.eval().heldOutRows());
+      eval.put("exact_match_held_out", c.eval().exactMatchHeldOut());
     }
     if (!c.eval().tasks().isEmpty()) {
       ObjectNode tasks = eval.putObject("tasks");
@@ -196,6 +199,10 @@ public final class RunConfigWriter {
     new TreeMap<>(data.fields()).forEach(fields::put);
     data.template().ifPresent(template -> out.put("template", template));
     data.mixture().ifPresent(path -> out.put("mixture", path.toString()));
+    if (!data.tasks().isEmpty()) {
+      ArrayNode tasks = out.putArray("tasks");
+      data.tasks().forEach(tasks::add);
+    }
     out.put("drop_copies", Fields.name(data.dropCopies()));
   }
 

@@ -111,6 +111,20 @@ public record RunData(
     return whole(config, List.of(file.toString()), model);
   }
 
+  /**
+   * Rows of held-out tasks that are to be answered, by name: those that fit the model's context.
+   *
+   * @throws UserError if the run's mixture holds none out
+   */
+  public static Map<String, RowSet> heldOutAnswers(
+      RunConfig config, LlamaConfig model, Tokenizer tokenizer) {
+    if (config.data().mixture().isEmpty()) {
+      throw new UserError("eval.exact_match_held_out: only a mixture (data.mixture) holds tasks out");
+    }
+    RowLimits limits = new RowLimits(model.maxPosition(), "the model's context", model.vocab());
+    return RunMixture.answers(config, limits, tokenizer);
+  }
+
   private static RowSet whole(RunConfig config, List<String> paths, LlamaConfig model) {
     RowLimits limits = new RowLimits(model.maxPosition(), "the model's context", model.vocab());
     Task task = task(config, paths);

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.checkpoint.DurableFiles;
+import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
 import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.mix.MixtureFile;
@@ -35,7 +36,7 @@ public final class RunMixture {
    * @throws UserError for anything that is wrong with it
    */
   static Mixture load(RunConfig config, int vocab) {
-    MixtureSpec spec = MixtureFile.read(config.data().mixture().orElseThrow(), Cwd::resolvePattern);
+    MixtureSpec spec = spec(config);
     if (spec.stop() == MixtureSpec.Stop.STEPS && config.train().steps().isEmpty()) {
       throw new UserError(
           spec.file() + ".stop: steps, but the run counts epochs; set train.steps");
@@ -55,6 +56,23 @@ public final class RunMixture {
       }
       throw e;
     }
+  }
+
+  /** What the run's mixture file says, without the tasks that the run leaves out. */
+  static MixtureSpec spec(RunConfig config) {
+    MixtureSpec spec = MixtureFile.read(config.data().mixture().orElseThrow(), Cwd::resolvePattern);
+    return config.data().tasks().isEmpty() ? spec : spec.only(config.data().tasks(), "data.tasks");
+  }
+
+  /**
+   * Rows of the mixture's held-out tasks that are to be answered, by the task's name.
+   *
+   * @param limits of a row
+   */
+  static Map<String, RowSet> answers(RunConfig config, RowLimits limits, Tokenizer tokenizer) {
+    return new LinkedHashMap<>(
+        Mixture.heldOut(
+            spec(config), tokenizer, limits, config.train().seed(), config.eval().heldOutRows()));
   }
 
   /**

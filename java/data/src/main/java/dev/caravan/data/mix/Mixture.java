@@ -104,7 +104,8 @@ public record Mixture(
   }
 
   /**
-   * The first rows of every task that is held out, in its first phrasing, by the task's name.
+   * The first rows of every task that is held out, in its first phrasing, by the task's name; rows
+   * that do not fit whole are left out.
    *
    * @param tokenizer null is enough where all rows are tokens already
    * @param most rows of a task
@@ -122,7 +123,7 @@ public record Mixture(
       kept.file("task " + task.name());
       for (long row = 0; row < rows.size() && kept.size() < most; row++) {
         Block.Encoded encoded = rows.encode(row, -row);
-        if (encoded.targetTokens() > 0) {
+        if (encoded.fate() == Block.Fate.KEPT) {
           kept.add(encoded.ids(), encoded.labels(), encoded.length(), row + 1);
         }
       }

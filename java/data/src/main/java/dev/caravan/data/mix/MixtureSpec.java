@@ -1,10 +1,13 @@
 package dev.caravan.data.mix;
 
+import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 
 /**
  * A mixture file, read and checked as far as that goes without its data.
@@ -51,6 +54,38 @@ public record MixtureSpec(
     return tasks.values().stream()
         .filter(task -> reached.contains(task.name()) && !task.heldOut())
         .toList();
+  }
+
+  /**
+   * The same mixture, drawing from some of its tasks alone, at the rates that these have among each
+   * other. What is held out stays.
+   *
+   * @param names of tasks, or of mixtures of them
+   * @param where for errors
+   * @throws UserError for a name that is not there, or if nothing is left to draw from
+   */
+  public MixtureSpec only(List<String> names, String where) {
+    Set<String> kept = new LinkedHashSet<>();
+    for (String name : names) {
+      if (!tasks.containsKey(name) && !mixes.containsKey(name)) {
+        Set<String> known = new TreeSet<>(tasks.keySet());
+        known.addAll(mixes.keySet());
+        throw new UserError(where + ": " + Nearest.unknown("task or mixture", name, known));
+      }
+      reach(name, kept);
+    }
+    Map<String, TaskSpec> left = new LinkedHashMap<>();
+    tasks.forEach(
+        (name, task) -> {
+          if (task.heldOut() || kept.contains(name)) {
+            left.put(name, task);
+          }
+        });
+    MixtureSpec part = new MixtureSpec(file, left, mixes, root, badRows, stop);
+    if (part.trained().isEmpty()) {
+      throw new UserError(where + ": mixture '" + root + "' of " + file + " draws from none of them");
+    }
+    return part;
   }
 
   private void reach(String name, Set<String> reached) {
