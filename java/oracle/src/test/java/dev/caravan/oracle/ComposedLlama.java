@@ -59,7 +59,7 @@ record ComposedLlama(
     Tensor noBias = torch.zeros_like(q.select(2, 0)).narrow(0, 0, 1);
     Tensor a =
         new ComposedAttention(documents, options, config.headDim())
-            .out(rotate(q), rotate(k), v, noBias);
+            .out(rotate(q), rotate(k), v, noBias, noBias.select(0, 0));
     x = x.add(w.linear(a.reshape(x.size(0), config.qDim()), LlamaWeights.O));
     Tensor g = norm(x, w.gain(LlamaWeights.FFN_NORM));
     Tensor gated = torch.silu(w.linear(g, LlamaWeights.GATE)).mul(w.linear(g, LlamaWeights.UP));
