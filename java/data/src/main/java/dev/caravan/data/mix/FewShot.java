@@ -88,11 +88,7 @@ final class FewShot {
                   return new Exchange(before + own.prompt(), own.target());
                 })
             .orElseGet(() -> template.exchange(example, before).orElseThrow());
-    return List.of(
-        new Segment.Bos(false),
-        Segment.given(words.prompt()),
-        Segment.learnt(words.target()),
-        new Segment.Eos(true));
+    return template.segments(words);
   }
 
   private List<Exchange> exemplars(Template template, Example example, long row, long key) {

@@ -117,6 +117,7 @@ public final class MixtureFile {
             "rows",
             "templates",
             "choose",
+            "chat",
             "shots",
             "options",
             "phrases",
@@ -195,17 +196,27 @@ public final class MixtureFile {
     List<Template> all = new ArrayList<>();
     JsonNode node = keys.raw("templates");
     if (node == null || node.isNull()) {
+      if (keys.has("chat")) {
+        throw new UserError(keys.path("chat") + ": needs templates, whose words the chat has");
+      }
       return all;
     }
     String path = keys.path("templates");
     if (!node.isArray()) {
       all.addAll(template(path, node));
-      return all;
     }
-    for (int i = 0; i < node.size(); i++) {
+    for (int i = 0; node.isArray() && i < node.size(); i++) {
       all.addAll(template(path + "[" + i + "]", node.get(i)));
     }
-    return all;
+    return keys.text("chat").map(chat -> inChat(keys.path("chat"), all, chat)).orElse(all);
+  }
+
+  private static List<Template> inChat(String path, List<Template> templates, String chat) {
+    try {
+      return templates.stream().map(words -> Templates.inChat(words, chat)).toList();
+    } catch (UserError e) {
+      throw new UserError(path + ": " + e.getMessage().replaceFirst("^data.template: ", ""), e);
+    }
   }
 
   private List<Template> template(String path, JsonNode node) {

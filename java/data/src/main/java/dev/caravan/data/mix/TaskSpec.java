@@ -76,14 +76,6 @@ public record TaskSpec(
     return templates.stream().map(Template::words).toList() + " " + choose + " " + wording;
   }
 
-  /**
-   * Whether a row's words are those of one of the templates, so that there are no more of them than
-   * templates; else they also depend on the seed, the visit and other rows.
-   */
-  boolean hasPlainWords() {
-    return wording.equals(Wording.NONE);
-  }
-
   /** The same task under another name, of one file. */
   TaskSpec ofFile(String other, String file) {
     return new TaskSpec(

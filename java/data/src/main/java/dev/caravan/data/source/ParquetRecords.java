@@ -25,6 +25,7 @@ final class ParquetRecords implements Records {
   private final PreparedStatement query;
   private final ResultSet rows;
   private long line;
+  private boolean failed;
 
   ParquetRecords(Path file) {
     this.file = file;
@@ -62,7 +63,9 @@ final class ParquetRecords implements Records {
       line++;
       return (ObjectNode) JSON.readTree(rows.getString(1));
     } catch (SQLException e) {
-      line++;
+      // What is behind a row that DuckDB cannot read is lost: it stays the current one.
+      line += failed ? 0 : 1;
+      failed = true;
       throw error("cannot be read: " + first(e));
     } catch (JsonProcessingException e) {
       throw error("has a value that JSON does not have: " + JsonErrors.describe(e));

@@ -53,6 +53,9 @@ public final class TokensReader implements Closeable {
     if (vocabSize < 1) {
       throw new IllegalArgumentException("vocabSize must be at least 1, got " + vocabSize);
     }
+    if (DataFiles.ending(file).equals("parquet")) {
+      throw new UserError(file + ": tokens are read from JSON lines alone; needs a .jsonl file");
+    }
     lines = new LineReader(file);
     this.vocabSize = vocabSize;
   }

@@ -68,12 +68,7 @@ final class PatternTemplate implements Template {
 
   @Override
   public List<Segment> render(Example example) {
-    Exchange words = exchange(example, "").orElseThrow();
-    return List.of(
-        new Segment.Bos(false),
-        Segment.given(words.prompt()),
-        Segment.learnt(words.target()),
-        new Segment.Eos(true));
+    return segments(exchange(example, "").orElseThrow());
   }
 
   @Override

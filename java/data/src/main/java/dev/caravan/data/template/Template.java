@@ -57,6 +57,15 @@ public interface Template {
     return Optional.empty();
   }
 
+  /** The segments of words that {@link #exchange} made, perhaps with other delimiters. */
+  default List<Segment> segments(Exchange words) {
+    return List.of(
+        new Segment.Bos(false),
+        Segment.given(words.prompt()),
+        Segment.learnt(words.target()),
+        new Segment.Eos(true));
+  }
+
   /** The segments of an example up to its first target: what a model is given to answer. */
   default List<Segment> prompt(Example example) {
     List<Segment> given = new ArrayList<>();

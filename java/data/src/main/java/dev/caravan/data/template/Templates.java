@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /** The templates that come with Caravan, and those that users write. */
 public final class Templates {
@@ -123,6 +124,33 @@ public final class Templates {
   public static List<Template> group(String nameOrFile) {
     List<Template> group = GROUPS.get(nameOrFile);
     return group != null ? group : List.of(of(nameOrFile));
+  }
+
+  /**
+   * A template's words as a conversation of one question and one answer.
+   *
+   * @param words a template of prompt and target
+   * @param chat the name of a bundled chat template
+   * @throws UserError if either is something else
+   */
+  public static Template inChat(Template words, String chat) {
+    Template bundled = of(chat);
+    if (!(bundled instanceof ChatTemplate conversation)) {
+      throw new UserError(
+          "template '" + chat + "' is not one for conversations; those are: " + chats());
+    }
+    if (words instanceof ChatTemplate) {
+      throw new UserError(
+          "template '" + words.name() + "' is one for conversations already; leave chat out");
+    }
+    return new InChat(words, conversation);
+  }
+
+  private static String chats() {
+    return BUNDLED.values().stream()
+        .filter(template -> template instanceof ChatTemplate)
+        .map(Template::name)
+        .collect(Collectors.joining(", "));
   }
 
   /**

@@ -225,6 +225,23 @@ class MixtureWordsTest {
     }
   }
 
+  @Test
+  void patternsCanBeSpokenInChat() {
+    String yaml = shots("{count: 1, share: 1}").replace("shots:", "chat: dialog\n    shots:");
+    for (String text : texts(yaml)) {
+      assertTrue(
+          text.strip().matches("User: Q q\\d+\nA t\\d+\n\n\n?Q q\\d+\nA\nAssistant:<< t\\d+>>"),
+          text);
+    }
+    refused(
+        yaml.replace("dialog", "qa"),
+        "tasks.t.chat",
+        "'qa' is not one for conversations",
+        "chatml");
+    refused(yaml.replace("dialog", "dialogue"), "tasks.t.chat", "did you mean 'dialog'?");
+    refused(yaml.replaceAll("templates: .*", ""), "tasks.t.chat: needs templates");
+  }
+
   private static String choice(String options) {
     return """
         tasks:

@@ -100,6 +100,8 @@ class ParquetRecordsTest {
     message = assertThrows(UserError.class, () -> RecordReader.open(none)).getMessage();
     assertTrue(message.contains("none.parquet: cannot be read"), message);
     Path rows = folder.resolve("rows.parquet");
+    message = assertThrows(UserError.class, () -> new TokensReader(rows, 100)).getMessage();
+    assertTrue(message.contains("tokens are read from JSON lines alone"), message);
     Map<String, String> fields = Map.of("prompt", "question");
     try (ExampleReader reader = ExampleReader.open(rows, Format.PROMPT, fields)) {
       message = assertThrows(UserError.class, reader::next).getMessage();
