@@ -100,6 +100,16 @@ final class PlanCommand implements Callable<Integer> {
     out.put("micro_batch_tokens", planned.plan().buffers().tokens());
     out.put("recompute", planned.recompute());
     out.put("bytes_per_parameter", report.bytesPerParameter());
+    planned
+        .data()
+        .ifPresent(
+            data ->
+                out.putObject("data")
+                    .put("rows", data.rows())
+                    .put("tokens_per_row", data.meanTokens())
+                    .put("steps_looked_at", data.packing().steps())
+                    .put("padding_share", data.packing().paddingShare())
+                    .put("target_share", data.packing().targetShare()));
     return out;
   }
 
@@ -109,6 +119,16 @@ final class PlanCommand implements Callable<Integer> {
     line("parameters", "%,d", report.paramsTotal());
     line("FLOPs per token", "%.4g", report.flopsPerToken());
     line("micro-batch", "%,d tokens", planned.plan().buffers().tokens());
+    planned
+        .data()
+        .ifPresent(
+            data ->
+                line(
+                    "data",
+                    "%,d rows, mean %.1f tokens; buffers %.1f %% padding",
+                    data.rows(),
+                    data.meanTokens(),
+                    100 * data.packing().paddingShare()));
     line("recompute", "%s", planned.recompute());
     line("weights", "%,d bytes", bytes.weights());
     line("gradients", "%,d bytes", bytes.gradients());

@@ -24,6 +24,7 @@ import picocli.CommandLine.Option;
 @Command(name = "preview")
 final class PreviewCommand implements Callable<Integer> {
   private static final int TASKS_SHOWN = 20;
+  private static final int FINDINGS_SHOWN = 20;
 
   @Mixin RunOptions run;
 
@@ -94,8 +95,9 @@ final class PreviewCommand implements Callable<Integer> {
     }
     line("");
     line("findings     %d", preview.findings().size());
-    for (Finding finding : preview.findings()) {
-      folded(finding.toString());
+    preview.findings().stream().limit(FINDINGS_SHOWN).forEach(f -> folded(f.toString()));
+    if (preview.findings().size() > FINDINGS_SHOWN) {
+      line("%,d more, all of them in --json", preview.findings().size() - FINDINGS_SHOWN);
     }
   }
 

@@ -226,6 +226,9 @@ class ModelVerbsTest {
     assertEquals(sum, bytes.get("total").asLong());
     assertEquals(0, plan.get("wire_bytes_per_step").asLong());
     assertTrue(plan.get("step_seconds").asDouble() > 0);
+    assertEquals(74, plan.get("data").get("rows").asInt());
+    double padding = plan.get("data").get("padding_share").asDouble();
+    assertTrue(padding >= 0 && padding < 1, "" + padding);
     assertTrue(Captured.run("plan", "first-run").out().contains("parameters       125,248"));
   }
 

@@ -1,10 +1,14 @@
 package dev.caravan.train;
 
+import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.pack.PackStatistics;
+import dev.caravan.data.pack.StepSource;
 import dev.caravan.graph.Recompute;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
+import java.util.Optional;
 import java.util.function.Consumer;
 
 /** Plans a run without training it. */
@@ -15,8 +19,10 @@ public final class Planning {
    * @param machine that it is planned for
    * @param plan of one device
    * @param report what it costs
+   * @param data what fills its buffers, where the data could be read
    */
-  public record Planned(Machine machine, RunPlan plan, PlanReport report) {
+  public record Planned(
+      Machine machine, RunPlan plan, PlanReport report, Optional<DataPlan> data) {
     /** The policy of recomputation, in the run file's words. */
     public String recompute() {
       Recompute.Policy policy = plan.recompute();
@@ -27,6 +33,17 @@ public final class Planning {
       return policy.blocks() == 0 ? cheap : cheap + ", full in " + policy.blocks() + " blocks";
     }
   }
+
+  /**
+   * What fills the buffers of a plan.
+   *
+   * @param rows of an epoch
+   * @param meanTokens of a row; of a mixture, about
+   * @param packing how the first steps fill their buffers
+   */
+  public record DataPlan(int rows, double meanTokens, PackStatistics packing) {}
+
+  private static final int STEPS_LOOKED_AT = 16;
 
   private Planning() {}
 
@@ -43,18 +60,38 @@ public final class Planning {
       RunConfig config, String machine, DeviceChoice choice, Consumer<String> notes) {
     ModelSource model = ModelSource.of(config.model());
     Machine target = machine(machine, config, choice);
-    RunData.Lengths rows = lengths(config, model, notes);
-    RunPlan plan =
-        machine.equals(Machine.THIS)
-            ? TrainingRun.plan(config, model.config(), rows, choice)
-            : TrainingRun.plan(
-                config,
-                model.config(),
-                rows,
-                target.kind(),
-                choice.threads(),
-                target.memoryBytes());
-    return new Planned(target, plan, PlanReport.of(config, model, plan, tokensPerStep(config), target));
+    Optional<RunData> data = data(config, model, notes);
+    try {
+      RunData.Lengths rows =
+          data.map(RunData::lengths).orElseGet(() -> RunData.Lengths.unknown(config));
+      RunPlan plan =
+          machine.equals(Machine.THIS)
+              ? TrainingRun.plan(config, model.config(), rows, choice)
+              : TrainingRun.plan(
+                  config,
+                  model.config(),
+                  rows,
+                  target.kind(),
+                  choice.threads(),
+                  target.memoryBytes());
+      PlanReport report = PlanReport.of(config, model, plan, tokensPerStep(config), target);
+      return new Planned(target, plan, report, data.map(read -> filled(config, read, plan)));
+    } finally {
+      data.ifPresent(RunData::close);
+    }
+  }
+
+  private static DataPlan filled(RunConfig config, RunData data, RunPlan plan) {
+    RowSet rows = data.train().rows();
+    StepSource source = TrainingRun.source(config, rows, plan.buffers());
+    long steps =
+        config.train().steps().isPresent()
+            ? config.train().steps().getAsInt()
+            : source.stepsOf(config.train().epochs().orElseThrow());
+    return new DataPlan(
+        rows.size(),
+        data.lengths().mean(),
+        PackStatistics.of(source, (int) Math.max(1, Math.min(STEPS_LOOKED_AT, steps))));
   }
 
   private static Machine machine(String name, RunConfig config, DeviceChoice choice) {
@@ -71,17 +108,17 @@ public final class Planning {
     }
   }
 
-  private static RunData.Lengths lengths(
+  private static Optional<RunData> data(
       RunConfig config, ModelSource model, Consumer<String> notes) {
     if (config.data().paths().isEmpty() && config.data().mixture().isEmpty()) {
-      return RunData.Lengths.unknown(config);
+      return Optional.empty();
     }
-    try (RunData data = RunData.load(config, model.config().vocab())) {
-      return data.lengths();
+    try {
+      return Optional.of(RunData.load(config, model.config().vocab()));
     } catch (UserError e) {
       notes.accept(
           "the data was not read, so the most documents are planned for: " + e.getMessage());
-      return RunData.Lengths.unknown(config);
+      return Optional.empty();
     }
   }
 

@@ -6,7 +6,10 @@ import java.util.Locale;
 
 /** Rows that teach nothing, and rows that lost their end to truncation. */
 public final class LossCheck {
-  private static final double MANY_LOST = 0.05;
+  /** From this share of all rows on, or the next of a file or task, losing them is serious. */
+  private static final double MANY = 0.05;
+
+  private static final double MOST = 0.5;
 
   private LossCheck() {}
 
@@ -26,13 +29,16 @@ public final class LossCheck {
   /** Looks at the counts of every file or task. */
   public static List<Finding> of(List<Counts> all) {
     List<Finding> findings = new ArrayList<>();
+    double enough = MANY * all.stream().mapToLong(Counts::read).sum();
+    boolean manyEmpty = all.stream().mapToLong(Counts::emptyTarget).sum() > enough;
+    boolean manyCut = all.stream().mapToLong(Counts::cutTarget).sum() > enough;
     for (Counts c : all) {
       add(
           findings,
           "no-target",
           c,
           c.emptyTarget(),
-          MANY_LOST,
+          manyEmpty,
           "have no target and teach nothing",
           "fill the target field, map it with fields, or remove the rows");
       add(
@@ -40,13 +46,13 @@ public final class LossCheck {
           "cut-target",
           c,
           c.cutTarget(),
-          MANY_LOST,
+          manyCut,
           "lose their whole target to truncation and teach nothing",
           "raise sequence.length, or shorten the prompts");
       if (c.truncated() > 0) {
         findings.add(
             finding(
-                c.truncated() == c.read(),
+                false,
                 "truncated",
                 c,
                 c.truncated(),
@@ -63,11 +69,11 @@ public final class LossCheck {
       String check,
       Counts c,
       long rows,
-      double many,
+      boolean many,
       String what,
       String advice) {
     if (rows > 0) {
-      findings.add(finding(rows > many * c.read(), check, c, rows, what, advice));
+      findings.add(finding(many || rows > MOST * c.read(), check, c, rows, what, advice));
     }
   }
 

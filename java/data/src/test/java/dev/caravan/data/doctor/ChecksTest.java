@@ -129,18 +129,21 @@ class ChecksTest {
             List.of(
                 new LossCheck.Counts("a.jsonl", 100, 4, 40, 3, 6),
                 new LossCheck.Counts("b.jsonl", 100, 0, 0, 0, 0),
-                new LossCheck.Counts("c.jsonl", 10, 10, 50, 0, 0)));
-    assertEquals(4, findings.size());
+                new LossCheck.Counts("c.jsonl", 10, 10, 50, 6, 0)));
+    assertEquals(5, findings.size());
     assertEquals("no-target", findings.get(0).check());
     assertFalse(findings.get(0).isSerious());
     assertTrue(findings.get(0).what().startsWith("3 of 100 rows (3.0 %)"));
     assertEquals("cut-target", findings.get(1).check());
-    assertTrue(findings.get(1).isSerious());
+    // 6 of 210 rows are few, 6 of a file's 10 are not.
+    assertFalse(findings.get(1).isSerious());
     assertTrue(findings.get(1).advice().contains("sequence.length"));
     assertTrue(findings.get(2).what().endsWith("are cut, by 10 tokens each"));
-    assertFalse(findings.get(2).isSerious());
     assertEquals("c.jsonl", findings.get(3).where());
     assertTrue(findings.get(3).isSerious());
+    assertFalse(findings.get(4).isSerious());
+    assertTrue(
+        LossCheck.of(List.of(new LossCheck.Counts("a.jsonl", 100, 0, 0, 0, 6))).get(0).isSerious());
   }
 
   @Test
