@@ -174,7 +174,9 @@ public final class RunMixture {
           .put("repeats", line.repeats())
           .put("tokens_per_row", line.tokensPerRow())
           .put("token_share", line.tokenShare())
-          .put("target_share", line.targetShare());
+          .put("target_share", line.targetShare())
+          .put("exemplars", line.exemplars())
+          .put("exemplars_left_out", line.exemplarsLeftOut());
     }
     return out;
   }

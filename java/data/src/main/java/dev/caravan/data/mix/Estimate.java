@@ -8,6 +8,8 @@ import java.util.stream.IntStream;
  *
  * @param tokens mean tokens of a row, by task
  * @param targets mean target tokens of a row, by task
+ * @param exemplars mean number before a row, by task
+ * @param exemplarsLeftOut share of the exemplars for which there was no room, by task
  * @param shortest half of the shortest row, at least 2
  * @param tokensPerExample mean over the mixture
  * @param targetsPerExample mean over the mixture
@@ -15,6 +17,8 @@ import java.util.stream.IntStream;
 record Estimate(
     double[] tokens,
     double[] targets,
+    double[] exemplars,
+    double[] exemplarsLeftOut,
     int shortest,
     double tokensPerExample,
     double targetsPerExample) {
@@ -26,6 +30,8 @@ record Estimate(
     int each = Math.max(FEWEST, Math.min(MOST, ROWS / tasks.length));
     double[] tokens = new double[tasks.length];
     double[] targets = new double[tasks.length];
+    double[] exemplars = new double[tasks.length];
+    double[] leftOut = new double[tasks.length];
     int[] shortest = new int[tasks.length];
     IntStream.range(0, tasks.length)
         .parallel()
@@ -41,6 +47,14 @@ record Estimate(
                   shortest[t] = Math.min(shortest[t], row.length());
                 }
               }
+              tasks[t]
+                  .fewShot()
+                  .ifPresent(
+                      shots -> {
+                        exemplars[t] = (double) shots.kept() / rows;
+                        leftOut[t] =
+                            (double) shots.leftOut() / Math.max(1, shots.kept() + shots.leftOut());
+                      });
             });
     double perExample = 0;
     double targetsPerExample = 0;
@@ -51,6 +65,6 @@ record Estimate(
       least = rates[t] > 0 ? Math.min(least, shortest[t]) : least;
     }
     int half = least == Integer.MAX_VALUE ? 2 : Math.max(2, least / 2);
-    return new Estimate(tokens, targets, half, perExample, targetsPerExample);
+    return new Estimate(tokens, targets, exemplars, leftOut, half, perExample, targetsPerExample);
   }
 }

@@ -12,6 +12,7 @@ import dev.caravan.data.template.Template;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.atomic.LongAdder;
 
 /**
  * Rows with exemplars: other rows of the same task's training split, in the words of the same
@@ -29,6 +30,8 @@ final class FewShot {
   private final RowEncoder encoder;
   private final int maxTokens;
   private final int promptTokens;
+  private final LongAdder found = new LongAdder();
+  private final LongAdder kept = new LongAdder();
 
   /**
    * @param examples of the task
@@ -57,6 +60,7 @@ final class FewShot {
     if (exemplars.isEmpty()) {
       return Optional.empty();
     }
+    found.add(exemplars.size());
     Optional<Delimiters> delimiters = shots.delimiters(key);
     String separator = delimiters.map(Delimiters::separator).orElse(Delimiters.separator(key));
     List<String> texts = new ArrayList<>();
@@ -68,6 +72,7 @@ final class FewShot {
       EncodedRow encoded = encoder.row(segments(template, example, texts, delimiters));
       int excess = Math.max(encoded.length() - maxTokens, encoded.promptTokens() - promptTokens);
       if (excess <= 0) {
+        kept.add(texts.size());
         return Optional.of(encoded);
       }
       while (excess > 0 && !texts.isEmpty()) {
@@ -75,6 +80,16 @@ final class FewShot {
       }
     }
     return Optional.empty();
+  }
+
+  /** Exemplars that the rows so far had. */
+  long kept() {
+    return kept.sum();
+  }
+
+  /** Exemplars that the rows so far did not have room for. */
+  long leftOut() {
+    return found.sum() - kept.sum();
   }
 
   private static List<Segment> segments(
@@ -92,22 +107,22 @@ final class FewShot {
   }
 
   private List<Exchange> exemplars(Template template, Example example, long row, long key) {
-    List<Exchange> found = new ArrayList<>();
+    List<Exchange> chosen = new ArrayList<>();
     long others = examples.size() - 1;
     int wanted = shots.count(key);
     if (wanted == 0 || others < 1) {
-      return found;
+      return chosen;
     }
     String asked = exemplar(template, example).prompt();
     long most = Math.min(others, 2L * wanted + SPARE);
-    for (long at = 0; at < most && found.size() < wanted; at++) {
+    for (long at = 0; at < most && chosen.size() < wanted; at++) {
       long other = Shots.exemplar(examples.size(), row, key, at);
       Exchange words = exemplar(template, wording.apply(examples.example(other), template, key));
       if (!words.target().isBlank() && !words.prompt().equals(asked)) {
-        found.add(words);
+        chosen.add(words);
       }
     }
-    return found;
+    return chosen;
   }
 
   private static Exchange exemplar(Template template, Example example) {

@@ -27,6 +27,8 @@ public record MixtureReport(String mixture, String identity, long examples, List
    * @param tokensPerRow mean over some of its rows
    * @param tokenShare its share of the tokens, about
    * @param targetShare its share of the target tokens, about
+   * @param exemplars before one of its rows, on average
+   * @param exemplarsLeftOut share of its exemplars for which there is no room
    */
   public record Line(
       String task,
@@ -36,7 +38,9 @@ public record MixtureReport(String mixture, String identity, long examples, List
       double repeats,
       double tokensPerRow,
       double tokenShare,
-      double targetShare) {}
+      double targetShare,
+      double exemplars,
+      double exemplarsLeftOut) {}
 
   public MixtureReport {
     lines = List.copyOf(lines);
@@ -57,7 +61,9 @@ public record MixtureReport(String mixture, String identity, long examples, List
               rate * examples / mixture.sizes()[t],
               estimate.tokens()[t],
               rate * estimate.tokens()[t] / Math.max(1e-9, estimate.tokensPerExample()),
-              rate * estimate.targets()[t] / Math.max(1e-9, estimate.targetsPerExample())));
+              rate * estimate.targets()[t] / Math.max(1e-9, estimate.targetsPerExample()),
+              estimate.exemplars()[t],
+              estimate.exemplarsLeftOut()[t]));
     }
     return new MixtureReport(mixture.spec().root(), mixture.identity(), examples, lines);
   }
@@ -72,7 +78,9 @@ public record MixtureReport(String mixture, String identity, long examples, List
     List<String> text = new ArrayList<>();
     long rows = lines.stream().mapToLong(Line::rows).sum();
     text.add(
-        say("mixture %s: %,d tasks, %,d rows, %,d examples", mixture, lines.size(), rows, examples));
+        say(
+            "mixture %s: %,d tasks, %,d rows, %,d examples",
+            mixture, lines.size(), rows, examples));
     text.add("   rate  repeats  tokens  targets        rows  task");
     List<Line> byRate =
         lines.stream().sorted(Comparator.comparingDouble(Line::rate).reversed()).toList();
@@ -94,6 +102,12 @@ public record MixtureReport(String mixture, String identity, long examples, List
     for (Line line : lines) {
       if (line.skipped() > 0) {
         text.add(say("task %s: %,d bad rows left out", line.task(), line.skipped()));
+      }
+      if (line.exemplarsLeftOut() > 0) {
+        text.add(
+            say(
+                "task %s: %.1f exemplars a row; %.0f %% of them left out to fit",
+                line.task(), line.exemplars(), 100 * line.exemplarsLeftOut()));
       }
     }
     return text;

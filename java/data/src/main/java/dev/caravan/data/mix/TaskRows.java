@@ -1,6 +1,7 @@
 package dev.caravan.data.mix;
 
 import dev.caravan.data.RowSet;
+import java.util.Optional;
 
 /** A task's rows as tokens. Safe for several threads. */
 interface TaskRows {
@@ -20,6 +21,11 @@ interface TaskRows {
 
   /** Rows that were left out as bad. */
   long skipped();
+
+  /** Counts exemplars of the rows that were encoded; empty for a task that has none. */
+  default Optional<FewShot> fewShot() {
+    return Optional.empty();
+  }
 
   /** Rows that are tokens already. */
   static TaskRows of(RowSet rows) {

@@ -65,6 +65,11 @@ final class WordedRows implements TaskRows {
   }
 
   @Override
+  public Optional<FewShot> fewShot() {
+    return fewShot;
+  }
+
+  @Override
   public String where(long row) {
     return examples.where(row);
   }

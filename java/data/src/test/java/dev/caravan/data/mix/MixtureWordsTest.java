@@ -164,6 +164,9 @@ class MixtureWordsTest {
         most = Math.max(most, prompt);
       }
       assertEquals(0, mixture.rows().losses().truncated(0));
+      MixtureReport.Line line = MixtureReport.of(mixture, 100).lines().get(0);
+      assertTrue(line.exemplars() > 3 && line.exemplars() < 9, line.toString());
+      assertEquals(1 - line.exemplars() / 12, line.exemplarsLeftOut(), 1e-9);
       // The room is used: one more exemplar would not have fitted.
       assertTrue(most > 50, most + " tokens");
       assertTrue(found("Q q(\\d+)\n", texts(mixture, 1).get(0)).size() > 3);
