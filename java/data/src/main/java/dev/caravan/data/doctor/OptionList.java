@@ -8,14 +8,18 @@ import java.util.regex.Pattern;
 
 /**
  * The answer options that a prompt lists: its last block of lines with marks, as {@code - a},
- * {@code (A) a}, {@code A. a} or {@code 1) a}.
+ * {@code (A) a}, {@code A. a}, {@code 1) a} or {@code - A: a}, all or none of them with an empty line
+ * behind.
  *
  * @param labels the marks' letters or numbers; "" for a dash
  * @param texts the options
  */
 record OptionList(List<String> labels, List<String> texts) {
+  private static final String DASH = "[-*\u2022]";
+  private static final String LABEL = "(?:\\(([A-Za-z0-9]{1,2})\\)|([A-Za-z0-9]{1,2})[.):])";
   private static final Pattern LINE =
-      Pattern.compile("\\s*(?:[-*\u2022]|\\(([A-Za-z0-9]{1,2})\\)|([A-Za-z0-9]{1,2})[.):])\\s+(\\S.*)");
+      Pattern.compile(
+          "\\s*(?:(?:" + DASH + "\\s+)?" + LABEL + "|" + DASH + ")\\s+(\\S.*)");
 
   private static final int NONE = -1;
 
@@ -25,12 +29,17 @@ record OptionList(List<String> labels, List<String> texts) {
     List<String> texts = new ArrayList<>();
     List<String> lastLabels = List.of();
     List<String> lastTexts = List.of();
-    for (String line : (prompt + "\n\n").split("\n", -1)) {
+    boolean spaced = false;
+    for (String line : (prompt + "\n.\n").split("\n", -1)) {
       Matcher matcher = LINE.matcher(line);
       if (matcher.matches()) {
         String label = matcher.group(1) != null ? matcher.group(1) : matcher.group(2);
         labels.add(label == null ? "" : label);
         texts.add(matcher.group(3).strip());
+        continue;
+      }
+      spaced = line.isBlank() && (texts.size() == 1 || spaced && !texts.isEmpty());
+      if (spaced) {
         continue;
       }
       if (texts.size() >= 2) {

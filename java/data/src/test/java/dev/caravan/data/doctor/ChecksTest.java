@@ -207,6 +207,9 @@ class ChecksTest {
     assertEquals(-1, list.indexOf("four"));
     assertTrue(OptionList.of("1. alone").isEmpty());
     assertTrue(OptionList.of("no options\nat all").isEmpty());
+    OptionList spaced = OptionList.of("Which?\nOptions:\n\n- A: one\n\n- B: two\n\n- C: three\n\n");
+    assertEquals(List.of("A", "B", "C"), spaced.labels());
+    assertEquals(List.of("one", "two", "three"), spaced.texts());
     // The last list counts: earlier ones are those of examples.
     assertEquals(List.of("c", "d"), OptionList.of("- a\n- b\n\n- c\n- d\n").texts());
   }
