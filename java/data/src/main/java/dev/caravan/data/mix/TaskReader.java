@@ -83,18 +83,18 @@ final class TaskReader {
 
   private void read(Path file, Format format, List<Template> templates, Sink into) {
     try (ExampleReader reader = ExampleReader.open(file, format, task.fields())) {
-      long badLine = -1;
+      String badBefore = "";
       boolean first = true;
       while (!isFull()) {
         Example example;
         try {
           example = reader.next();
         } catch (UserError e) {
-          // A reader that does not get past an error would report the same line for ever.
-          if (reader.line() == badLine) {
+          // A reader that does not get past an error would report the same one for ever.
+          if (badBefore.equals(e.getMessage())) {
             throw e;
           }
-          badLine = reader.line();
+          badBefore = e.getMessage();
           bad(e);
           continue;
         }

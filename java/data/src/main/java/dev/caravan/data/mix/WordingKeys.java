@@ -131,6 +131,12 @@ final class WordingKeys {
       throw new UserError(
           task.path("options") + ": needs either fields, which hold the options, or their list");
     }
+    for (JsonNode option : keys.has("list") ? keys.raw("list") : List.<JsonNode>of()) {
+      if (option.isBoolean()) {
+        throw keys.wrong(
+            "list", "texts; YAML takes yes, no, on and off for true and false: quote them");
+      }
+    }
     if (list.size() == 1) {
       throw keys.wrong("list", "at least 2 options");
     }

@@ -372,6 +372,7 @@ class MixtureWordsTest {
         shots("2").replace("{prompt: \"Q {q}\\nA\", target: \" {a}\"}", "chatml"),
         "template 'chatml'");
     refused(choice("fields: c, list: [a, b], answer: a"), "either fields");
+    refused(choice("list: [yes, no], answer: a"), "options.list: got [true,false]", "quote them");
     refused(choice("fields: c"), "options.answer: missing");
     refused(choice("fields: c, answer: a").replace("{options}", ""), "no template", "{options}");
     refused(choice("fields: c, answer: a, styles: [x]"), "options.styles");

@@ -1,0 +1,118 @@
+package dev.caravan.data.mix;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.caravan.data.UserError;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Malformed rows of every format stop with file, line and field, or are left out and counted. */
+class BadRowsTest {
+  private static final String PATTERN = "{prompt: '{q}', target: '{a}'}";
+
+  @TempDir Path folder;
+
+  private static List<String> read(MixtureSpec spec, TaskReader reader) {
+    List<String> lines = new ArrayList<>();
+    TaskSpec task = spec.trained().get(0);
+    reader.read(
+        task.templates(), (example, file, line) -> lines.add(file.getFileName() + ":" + line));
+    return lines;
+  }
+
+  private void check(String name, String content, String task, String message, int bad)
+      throws IOException {
+    Path file = Files.writeString(folder.resolve(name), content);
+    MixtureSpec spec =
+        MixtureFile.parse(
+            "tasks: {t: {path: '%s', %s}}".formatted(file, task), "mix.yaml", path -> path);
+    TaskSpec only = spec.trained().get(0);
+    UserError stop =
+        assertThrows(
+            UserError.class, () -> read(spec, new TaskReader(only, MixtureSpec.BadRows.STOP)));
+    assertTrue(stop.getMessage().contains(message), stop.getMessage());
+    assertEquals(1, stop.getMessage().lines().count(), stop.getMessage());
+    TaskReader skip = new TaskReader(only, MixtureSpec.BadRows.SKIP);
+    assertEquals(2, read(spec, skip).size());
+    assertEquals(bad, skip.skipped());
+  }
+
+  /** The second and the fourth row are the bad one. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "{\"prompt\": 1, \"target\": 2} | {\"prompt\": 3 | format: prompt | x.jsonl:2: not valid JSON",
+        "{\"prompt\": 1, \"target\": 2} | {\"prompt\": 1} | format: prompt"
+            + " | x.jsonl:2: no field 'target'",
+        "{\"prompt\": 1, \"target\": 2} | {\"prompt\": [1], \"target\": 2} | format: prompt"
+            + " | x.jsonl:2: field 'prompt' is not text but a list",
+        "{\"prompt\": 1, \"target\": 2} | [1] | format: prompt | x.jsonl:2: not a JSON object",
+        "{\"instruction\": 1, \"output\": 2} | {\"instruction\": 1} | format: alpaca"
+            + " | x.jsonl:2: no field 'output'",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}"
+            + " | {\"messages\": [{\"role\": \"usher\", \"content\": \"a\"}]} | format: messages"
+            + " | x.jsonl:2: message 1: unknown role 'usher'",
+        "{\"q\": 1, \"a\": 2} | {\"q\": 1} | `format: record, templates: "
+            + PATTERN
+            + "` | needs the field 'a'",
+        "{\"q\": 1, \"a\": \"no\"} | {\"q\": 1, \"a\": \"may be\"} | `format: record, templates:"
+            + " {prompt: '{q}{options}', target: '{a}'}, options: {list: ['no', 'yes'], answer: a}`"
+            + " | x.jsonl:2: field 'a' is 'may be'",
+      })
+  void linesOfJson(String good, String bad, String task, String message) throws IOException {
+    check("x.jsonl", String.join("\n", good, bad, good, bad), task, message, 2);
+  }
+
+  @Test
+  void tabsAndCommas() throws IOException {
+    check(
+        "x.tsv",
+        "q\ta\tr\nq\ta\nq\ta\tr\nq\ta\tr\tmore\n",
+        "format: flan",
+        "x.tsv:2: 2 tab-separated fields, expected 3: question, answer, rationale",
+        2);
+    check(
+        "x.csv",
+        "prompt,target\nq,a\nq\nq,a\nq,a,more\n",
+        "format: prompt",
+        "x.csv:3: 1 fields, but the header has 2",
+        2);
+  }
+
+  @Test
+  void instancesOfSuperNaturalInstructions() throws IOException {
+    check(
+        "x.json",
+        """
+        {"Definition": ["d"],
+         "Instances": [{"input": "i", "output": ["o"]}, {"input": "i"}, {"output": ["o"]},
+                       {"input": "i", "output": ["o"]}, {"input": "i", "output": []}]}
+        """,
+        "format: superni",
+        "x.json:1: instance 2: expected {\"input\": text, \"output\":",
+        3);
+  }
+
+  @Test
+  void whatCannotBeGotPastStopsEvenThen() throws IOException {
+    Path file =
+        Files.writeString(folder.resolve("x.json"), "[{\"prompt\": 1, \"target\": 2}, {\"pro");
+    MixtureSpec spec =
+        MixtureFile.parse(
+            "tasks: {t: {path: '%s', format: prompt}}".formatted(file), "mix.yaml", path -> path);
+    TaskReader skip = new TaskReader(spec.trained().get(0), MixtureSpec.BadRows.SKIP);
+    UserError stop = assertThrows(UserError.class, () -> read(spec, skip));
+    assertTrue(stop.getMessage().contains("x.json:1: not valid JSON"), stop.getMessage());
+  }
+}
