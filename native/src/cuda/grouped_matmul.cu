@@ -1,8 +1,9 @@
-// Products of each expert's rows with its weights, bf16 by mma.sync, with rows gathered as they are
-// copied and the activation, or its gradient, applied to the sums in registers; and a plain kernel
-// for float32. Which rows a block has follows from the offsets in device memory: nothing is read
-// back, and blocks without rows end at once.
-#include "cuda/experts.cuh"
+// Products of each expert's rows with its weights: bf16 by warpgroups where device and shape are
+// for them (grouped_matmul_sm90.cu), else by mma.sync, with rows gathered as they are copied and
+// the activation, or its gradient, applied to the sums; and a plain kernel for float32. Which rows
+// a block has follows from the offsets in device memory: nothing is read back, and blocks without
+// rows end at once.
+#include "cuda/grouped_matmul.cuh"
 #include "cuda/kernels.h"
 #include "cuda/matmul_mma.cuh"
 #include "cuda/tile/reduce.cuh"
@@ -18,18 +19,6 @@ constexpr int kHalf = T::kColumns / 2;
 constexpr int kHalfBytes = kHalf * kLine;  // of half of b's tile, in either order
 constexpr int kDown = T::kWarpRows / 16;
 constexpr int kSums = T::kWarpColumns / 8;
-
-// What both directions have.
-struct Grouped {
-    const void* x;  // rows that are gathered
-    int64_t x_stride;
-    const int32_t *assignments, *offsets;
-    const void* w;
-    int32_t experts, rows, x_rows, choices;
-    int32_t depth, width, units;  // of a row: of x, of the product, of the activation
-    int32_t activation;
-    bool gated;
-};
 
 // The product of a tile of rows with half the columns of b's tile from `column` on and half from
 // `second` on. kAlongK: w is [N, K].
@@ -101,12 +90,6 @@ struct Staged {
 static_assert(T::kRows * Staged::kPitch * 4 <= kStages * T::kStageBytes,
               "the sums fit where the ring was");
 
-template <typename O>
-struct ForwardOut {
-    O *out, *act;
-    int64_t out_stride, act_stride;
-};
-
 template <typename O, bool kAlongK, bool kWide>
 __global__ void __launch_bounds__(T::kThreads)
     grouped_matmul_fwd_kernel(const Grouped g, const ForwardOut<O> to) {
@@ -138,16 +121,6 @@ __global__ void __launch_bounds__(T::kThreads)
     });
 }
 
-template <typename O>
-struct BackwardOut {
-    const float* weights;  // by assignment
-    const O* h;
-    O *d_h, *act;
-    float* d_weights;
-    int64_t h_stride, d_h_stride, act_stride;
-    int32_t assignments;
-};
-
 // What a row's element of g, the gradient of act before its weight, makes of h: writes d_h and the
 // weighted act, and returns the element's part of <g, act>.
 template <typename O>
@@ -168,14 +141,6 @@ __device__ __forceinline__ float go_back(const Grouped& g, const BackwardOut<O>&
     d_h[at] = tile::from_float<O>(to_gate);
     to.act[row * to.act_stride + at] = tile::from_float<O>(value * weight);
     return slope * value;
-}
-
-// The weight of a row's assignment; NaN for one out of range.
-template <typename O>
-__device__ __forceinline__ float weight_of(const Grouped& g, const BackwardOut<O>& to,
-                                           int64_t row) {
-    const int32_t assignment = g.assignments[row];
-    return assignment < 0 || assignment >= to.assignments ? NAN : to.weights[assignment];
 }
 
 // A block has all columns of its rows, one tile after the other: so their sums need no workspace.
@@ -334,6 +299,9 @@ void grouped_matmul_forward(tile::Launcher& launcher,
         using O = StorageOf<decltype(tag)>;
         const ForwardOut<O> to = {data<O>(args.out), data<O>(args.act), row_stride(args.out),
                                   row_stride(args.act)};
+        if constexpr (std::is_same_v<O, bf16>) {
+            if (start_grouped_forward_sm90(launcher, g, !transposed, to)) return;
+        }
         if (transposed) {
             launcher.run(wide ? grouped_matmul_fwd_kernel<O, false, true>
                               : grouped_matmul_fwd_kernel<O, false, false>,
@@ -377,6 +345,9 @@ void grouped_matmul_backward(tile::Launcher& launcher,
                                    tile::SharedLayout().take<float>(tile::kReduceScratch).bytes()),
                          g, any_matrix(args.d_y), plain_weights(args.w, true), to);
             return;
+        }
+        if constexpr (std::is_same_v<O, bf16>) {
+            if (start_grouped_backward_sm90(launcher, g, to)) return;
         }
         const bool wide = wide_rows(args.d_y) && wide_weights(args.w);
         launcher.run(

@@ -14,6 +14,7 @@
 #include "cuda/tile/shared.cuh"
 #include "cuda/tile/tma.cuh"
 #include "cuda/tile/wgmma.cuh"
+#include "cuda/wgmma_ring.cuh"
 
 namespace caravan {
 namespace cuda {
@@ -25,20 +26,6 @@ using tile::TensorMap;
 using tile::bf16;
 using tile::Major;
 using tile::Mbarrier;
-
-// Where in the ring a thread is.
-template <int kStages>
-struct Turn {
-    int stage = 0;
-    uint32_t parity = 0;
-
-    __device__ __forceinline__ void next() {
-        if (++stage == kStages) {
-            stage = 0;
-            parity ^= 1;
-        }
-    }
-};
 
 // The tiles of c that a cluster takes: calls body(place of the cluster's first tile, steps along k)
 // for each. Steps are none where the limit on rows leaves nothing to multiply.
@@ -52,12 +39,6 @@ __device__ __forceinline__ void each_unit(const Product& product, const Used& us
         body(place, place.row < used.m ? (used.k + kWgmmaDepth - 1) / kWgmmaDepth : 0);
     }
 }
-
-struct Ring {
-    unsigned char* stages;
-    Mbarrier* full;  // a stage's bytes have arrived in this block
-    Mbarrier* free;  // the consumer warps of all blocks of the cluster have read it
-};
 
 // One thread: fetches this block's rows of a, and its share of b for every block of the cluster.
 template <int kColumns, bool kTransposeA, bool kTransposeB>
