@@ -77,6 +77,16 @@ class Case:
     def ours(self, library, x):
         raise NotImplementedError
 
+    def prepare(self, library, place, x):
+        """Our call on these inputs, with a workspace where the op wants one."""
+        block = self.ours(library, x)
+        if self.workspace:
+            size = library.workspace_bytes(self.workspace, place.kind, block)
+            if size:
+                x["workspace"] = place.empty((size,), torch.uint8)
+                block = self.ours(library, x)
+        return place.prepare(self.op, block)
+
     def peers(self, place):
         return {}
 
@@ -107,6 +117,7 @@ class Size:
     attention_tokens: int
     attention_lengths: tuple
     products: tuple
+    experts: tuple  # tokens, width, units, experts, choices
 
     @staticmethod
     def of(name):
@@ -117,8 +128,11 @@ _SIZES = {
     # LLaMA-3-8B's widths; attention at 64 query and 8 key heads.
     "full": Size(
         16384, 4096, 14336, 128256, 4096, 32, 8, 128, (128, 64), 1 << 28, 16384, (16384, 8192, 4096, 2048),
-        ((8192, 8192, 8192), (16384, 4096, 4096), (16384, 14336, 4096), (16384, 4096, 14336), (4096, 128256, 4096))),
+        ((8192, 8192, 8192), (16384, 4096, 4096), (16384, 14336, 4096), (16384, 4096, 14336), (4096, 128256, 4096)),
+        # Those of SonicMoE's figures (Guo et al. 2025, arXiv 2512.14080), the first Qwen3-30B-A3B's.
+        ((32768, 2048, 768, 128, 8), (32768, 4096, 1024, 64, 4), (24576, 1536, 256, 128, 8), (24576, 1536, 1024, 32, 2))),
     # For a CPU: proves the drivers, measures nothing.
     "smoke": Size(
-        64, 96, 160, 500, 12, 4, 2, 16, (16, 32), 5000, 96, (96, 48), ((33, 40, 24), (17, 64, 48))),
+        64, 96, 160, 500, 12, 4, 2, 16, (16, 32), 5000, 96, (96, 48), ((33, 40, 24), (17, 64, 48)),
+        ((40, 16, 24, 5, 2), (9, 32, 8, 3, 3))),
 }

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import attention_case
+import expert_case
 import optimizer_case
 from case_base import Case, Size, bits, compiled, gradient, normal, sample_rows
 
@@ -530,7 +531,8 @@ def all_cases(size):
         optimizer_case.Adamw(s.parameters, "split bf16 moments"),
     ]
     attention = attention_case.cases(s)
-    cases += attention[:4]
+    experts = expert_case.cases(s)
+    cases += attention[:4] + experts[:8]
     cases += [Matmul(m, n, k, BF16) for m, n, k in s.products]
     cases += [
         Matmul(s.products[0][0], s.products[0][1], s.products[0][2], BF16, 1, 0),
@@ -558,4 +560,4 @@ def all_cases(size):
         BiasForward(r, d, BF16),
         BiasBackward(r, d, BF16),
     ]
-    return cases + attention[4:]
+    return cases + attention[4:] + experts[8:]

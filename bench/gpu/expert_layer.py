@@ -34,12 +34,21 @@ class Ops:
         for _, call in self.calls:
             call()
 
+    def only(self, *parts):
+        """Those calls alone whose names have one of these in them."""
+        chosen = Ops(self.library, self.place)
+        chosen.calls = [(name, call) for name, call in self.calls if any(part in name for part in parts)]
+        return chosen
+
 
 class SparseLayer:
     """x [T, D]; router [E, D]; gate_up [E, 2F, D], gates first; down [E, D, F]; d_y [T, D]. Weights of the chosen are
-    renormalised, as Mixtral's are. Results: y, d_x, d_router, d_gate_up, d_down; the last three are added to."""
+    renormalised, as Mixtral's are. Results, given or made here: y, d_x, d_router, d_gate_up, d_down; the last three are
+    float32 and added to."""
 
-    def __init__(self, library, place, x, router, gate_up, down, d_y, choices):
+    RESULTS = ("y", "d_x", "d_router", "d_gate_up", "d_down")
+
+    def __init__(self, library, place, x, router, gate_up, down, d_y, choices, results=None):
         tokens, width = x.shape
         experts, twice, _ = gate_up.shape
         rows = tokens * choices
@@ -54,10 +63,8 @@ class SparseLayer:
         self.offsets, assignments = empty(experts + 1, dtype=I32), empty(rows, dtype=I32)
         h, act, out = empty(rows, twice), empty(rows, twice // 2), empty(rows, width)
         d_weights = empty(rows, dtype=F32)
-        self.y, self.d_x = empty(tokens, width), empty(tokens, width)
-        self.gradients = [
-            place.put(torch.zeros(value.shape, dtype=F32)) for value in (router, gate_up, down)
-        ]
+        results = results or self.results(place, x, router, gate_up, down)
+        self.y, self.d_x, *self.gradients = (results[name] for name in self.RESULTS)
         self.d_router, self.d_gate_up, self.d_down = self.gradients
         sorted_rows = {"assignments": assignments, "offsets": self.offsets}
 
@@ -86,8 +93,18 @@ class SparseLayer:
         add("combine_forward", "combine backward", args="combine_args", x=out, slots=slots, y=self.d_x)
         add("router_backward", logits=logits, weights=weights, experts=chosen, d_weights=d_weights,
             slots=slots, d_logits=d_logits, renormalise=1)
-        self.backward.matmul("d_router", d_logits, x, self.d_router, transpose_a=1, beta=1.0)
-        self.backward.matmul("router product backward", d_logits, router, self.d_x, beta=1.0)
+        slope = d_logits
+        if x.dtype != F32:  # so that both products have one storage
+            slope = empty(tokens, experts)
+            add("cast_forward", "router cast", args="cast_args", x=d_logits, out=slope)
+        self.backward.matmul("router gradient", slope, x, self.d_router, transpose_a=1, beta=1.0)
+        self.backward.matmul("router product backward", slope, router, self.d_x, beta=1.0)
+
+    @classmethod
+    def results(cls, place, x, *weights):
+        """Memory for the results."""
+        made = [place.empty(x.shape, x.dtype) for _ in range(2)] + [place.empty(value.shape, F32) for value in weights]
+        return dict(zip(cls.RESULTS, made))
 
     def counts(self):
         """Rows of each expert in the last forward."""

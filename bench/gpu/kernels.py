@@ -97,13 +97,7 @@ class Bench:
         return max(2, min(12, -(-3 * self.l2 // max(case.bytes, 1))))
 
     def prepare(self, case, x):
-        block = case.ours(self.library, x)
-        if case.workspace:
-            size = self.library.workspace_bytes(case.workspace, self.place.kind, block)
-            if size:
-                x["workspace"] = self.place.empty((size,), torch.uint8)
-                block = case.ours(self.library, x)
-        return self.place.prepare(case.op, block)
+        return case.prepare(self.library, self.place, x)
 
     def settle(self):
         self.place.synchronize()

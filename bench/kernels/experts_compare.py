@@ -35,7 +35,7 @@ TOKENS, WIDTH, UNITS, EXPERTS, CHOICES = 4096, 256, 512, 16, 2
 SKEWS = ("uniform", "zipf", "one")
 PEERS = ("eager", "grouped_mm")
 SAMPLES = 5
-RESULTS = ("y", "d_x", "d_router", "d_gate_up", "d_down")
+RESULTS = ("y", "d_x", "d_router", "d_gate_up", "d_down")  # expert_layer.SparseLayer.RESULTS
 BLAS = "~/.javacpp/cache/openblas-*/org/bytedeco/openblas/linux-x86_64/libopenblas_nolapack.so.0"
 WITHIN = 1e-4  # of a result's norm, between the sides
 
