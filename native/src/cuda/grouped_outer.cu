@@ -1,7 +1,8 @@
 // Gradients of grouped weights: for each expert the product of its rows, transposed, with its rows,
 // added to what is there. A block has a tile of one expert's gradient and goes over all of its
-// rows; bf16 by mma.sync, with rows gathered as they are copied, and a plain kernel for float32.
-#include "cuda/experts.cuh"
+// rows, gathered as they are copied: bf16 by warpgroups where device and shape are for them
+// (grouped_outer_sm90.cu), else by mma.sync; and a plain kernel for float32.
+#include "cuda/grouped_outer.cuh"
 #include "cuda/kernels.h"
 #include "cuda/matmul_mma.cuh"
 
@@ -12,21 +13,6 @@ namespace {
 using namespace mma_product;
 
 using T = Tiling<128, 128, 64, 32>;
-
-struct Outer {
-    const int32_t *assignments, *offsets;
-    float* c;
-    int32_t experts, rows, choices, m, n;
-    int32_t a_rows, b_rows;
-    bool gather_a, gather_b;
-
-    __device__ __forceinline__ Gather a_index(int32_t first) const {
-        return {gather_a ? assignments : nullptr, first, choices, a_rows};
-    }
-    __device__ __forceinline__ Gather b_index(int32_t first) const {
-        return {gather_b ? assignments : nullptr, first, choices, b_rows};
-    }
-};
 
 template <bool kWide>
 __global__ void __launch_bounds__(T::kThreads)
@@ -121,6 +107,7 @@ void grouped_outer_forward(tile::Launcher& launcher, const caravan_grouped_outer
             o, any_matrix(args.a), any_matrix(args.b));
         return;
     }
+    if (start_grouped_outer_sm90(launcher, o, args.a, args.b)) return;
     const bool wide = wide_rows(args.a) && wide_rows(args.b);
     launcher.run(
         wide ? grouped_outer_kernel<true> : grouped_outer_kernel<false>,

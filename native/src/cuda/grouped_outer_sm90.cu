@@ -1,0 +1,251 @@
+// Gradients of grouped weights on sm_90a. A producer warpgroup keeps a ring of tiles of rows full
+// by cp.async, whatever is gathered; rows behind an expert's last become 0. Two consumer warpgroups
+// multiply by wgmma with both operands along M and N, and add their sums to the gradient. A block
+// has 128 x 256 of an expert's gradient over all of its rows, and stays for one such tile after the
+// other; experts without rows are passed over.
+#include "cuda/grouped_outer.cuh"
+#include "cuda/matmul_config.h"
+#include "cuda/tile/copy_async.cuh"
+#include "cuda/tile/fence.cuh"
+#include "cuda/tile/mbarrier.cuh"
+#include "cuda/tile/registers.cuh"
+#include "cuda/tile/shared.cuh"
+#include "cuda/tile/swizzle.cuh"
+#include "cuda/tile/wgmma.cuh"
+#include "cuda/wgmma_ring.cuh"
+
+namespace caravan {
+namespace cuda {
+namespace {
+
+using tile::bf16;
+
+constexpr int kColumns = 256;
+constexpr int kStages = kWgmmaStages<kColumns>;
+
+// The two matrices of rows.
+struct Sides {
+    const bf16 *a, *b;
+    int64_t a_stride, b_stride;
+};
+
+#if CARAVAN_SM90A
+using tile::Major;
+using tile::Mbarrier;
+
+constexpr int kStageBytes = kWgmmaStageBytes<kColumns>;
+
+// Calls body(rows, first row and column of the gradient) for each tile that the block takes.
+template <typename Body>
+__device__ __forceinline__ void each_tile(const Outer& o, Body&& body) {
+    constexpr int32_t kGroup = 8;  // rows of tiles that are walked together, for the L2
+    const int32_t down = (o.m + kWgmmaRows - 1) / kWgmmaRows;
+    const int32_t across = (o.n + kColumns - 1) / kColumns;
+    const int32_t tiles = down * across;
+    const int32_t all = o.experts * tiles, blocks = static_cast<int32_t>(gridDim.x);
+    for (auto unit = static_cast<int32_t>(blockIdx.x); unit < all; unit += blocks) {
+        const ExpertRows rows = rows_of(o.offsets, unit / tiles, o.rows);
+        if (rows.rows <= 0) continue;
+        const int32_t tile = unit % tiles;
+        const int32_t group = tile / (kGroup * across) * kGroup;
+        const int32_t height = min(kGroup, down - group), place = tile % (kGroup * across);
+        body(rows, (group + place % height) * kWgmmaRows, place / height * kColumns);
+    }
+}
+
+// A producer thread copies the same 16 bytes of a line of every panel, of rows sixteen apart.
+struct Copies {
+    static constexpr int kRows = kWgmmaDepth * (kWgmmaLine / 16) / kWgmmaGroup;
+    static constexpr int kStep = kWgmmaDepth / kRows;
+    int line, part;
+
+    __device__ __forceinline__ Copies()
+        : line(static_cast<int>(threadIdx.x) / 8), part(static_cast<int>(threadIdx.x) % 8) {}
+
+    // `panels` of 64 columns from `column` on, of a matrix of `columns`.
+    template <int kPanels>
+    __device__ __forceinline__ void fetch(unsigned char* to, const bf16* from, int64_t stride,
+                                          const int32_t (&source)[kRows], int32_t column,
+                                          int32_t columns) const {
+        unsigned char* const place =
+            to + tile::swizzle_128(static_cast<uint32_t>(line * kWgmmaLine + part * 16));
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+            const bf16* const row = from + max(source[i], 0) * stride;
+#pragma unroll
+            for (int panel = 0; panel < kPanels; ++panel) {
+                const int32_t at = column + panel * 64 + part * 8;
+                const bool some = source[i] >= 0 && at < columns;
+                tile::copy_async_filled<16>(
+                    place + panel * kWgmmaPanelBytes + i * kStep * kWgmmaLine,
+                    some ? row + at : from, some ? 16 : 0);
+            }
+        }
+    }
+};
+static_assert(Copies::kStep % 8 == 0, "the swizzle is the same for all rows of a thread");
+
+__device__ __forceinline__ void produce(const Outer& o, const Sides& sides, const Ring& ring) {
+    constexpr int kLag = 2;  // stages whose copies are still on their way
+    const Copies copies;
+    Turn<kStages> turn;
+    int pending = 0;
+    // The copies of `ago` stages before the next one have landed.
+    const auto landed = [&](int ago) {
+        tile::fence_async_shared();
+        tile::mbarrier_arrive(ring.full + (turn.stage + kStages - ago) % kStages);
+    };
+    each_tile(o, [&](const ExpertRows& rows, int32_t row, int32_t column) {
+        const Gather a_index = o.a_index(rows.first), b_index = o.b_index(rows.first);
+        for (int32_t first = 0; first < rows.rows; first += kWgmmaDepth) {
+            int32_t from_a[Copies::kRows], from_b[Copies::kRows];
+#pragma unroll
+            for (int i = 0; i < Copies::kRows; ++i) {
+                const int32_t r = first + copies.line + i * Copies::kStep;
+                from_a[i] = r < rows.rows ? static_cast<int32_t>(a_index(r)) : -1;
+                from_b[i] = r < rows.rows ? static_cast<int32_t>(b_index(r)) : -1;
+            }
+            unsigned char* const stage = ring.stages + turn.stage * kStageBytes;
+            tile::mbarrier_wait(ring.free + turn.stage, turn.parity ^ 1);
+            copies.fetch<kWgmmaRows / 64>(stage, sides.a, sides.a_stride, from_a, row, o.m);
+            copies.fetch<kColumns / 64>(stage + kWgmmaRows * kWgmmaLine, sides.b, sides.b_stride,
+                                        from_b, column, o.n);
+            tile::copy_async_commit();
+            turn.next();
+            if (pending == kLag) {
+                tile::copy_async_wait<kLag>();
+                landed(kLag + 1);
+            } else {
+                ++pending;
+            }
+        }
+    });
+    if (pending == 2) {
+        tile::copy_async_wait<1>();
+        landed(2);
+    }
+    tile::copy_async_wait<0>();
+    if (pending > 0) landed(1);
+}
+
+// Adds a warp's 16 rows from `row` on.
+__device__ __forceinline__ void add_rows(const Outer& o, float* c, int32_t row, int32_t column,
+                                         const float (&sums)[kColumns / 2]) {
+    constexpr int kBatch = 4;  // parts of 8 columns whose loads are under way together
+    const int lane = threadIdx.x % tile::kWarp;
+    const int32_t left = o.n - column - tile::Wgmma64::sum_column(lane, 0);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        const int32_t at = row + tile::Wgmma64::sum_row(lane, half * 2);
+        if (at >= o.m) continue;
+        float* const to = c + int64_t{at} * o.n + (o.n - left);
+#pragma unroll
+        for (int batch = 0; batch < kColumns / 8; batch += kBatch) {
+            tile::Vector<float, 2> values[kBatch] = {};
+#pragma unroll
+            for (int q = 0; q < kBatch; ++q) {
+                if ((batch + q) * 8 < left) values[q] = tile::load<2>(to + (batch + q) * 8);
+            }
+#pragma unroll
+            for (int q = 0; q < kBatch; ++q) {
+                const int i = (batch + q) * 4 + half * 2;
+                values[q][0] += sums[i];
+                values[q][1] += sums[i + 1];
+                if ((batch + q) * 8 < left) tile::store(to + (batch + q) * 8, values[q]);
+            }
+        }
+    }
+}
+
+__device__ __forceinline__ void consume(const Outer& o, const Ring& ring) {
+    const int lane = threadIdx.x % tile::kWarp;
+    const int group = static_cast<int>(threadIdx.x) / kWgmmaGroup - 1;
+    const int warp_row =
+        (static_cast<int>(threadIdx.x) - kWgmmaGroup) / tile::kWarp * kWgmmaWarpRows;
+    const uint64_t a_tile =
+        tile::wgmma_mn_major(ring.stages + group * kWgmmaPanelBytes, kWgmmaPanelBytes);
+    const uint64_t b_tile =
+        tile::wgmma_mn_major(ring.stages + kWgmmaRows * kWgmmaLine, kWgmmaPanelBytes);
+    const auto release = [&](int stage) {
+        if (lane == 0) tile::mbarrier_arrive(ring.free + stage);
+    };
+    Turn<kStages> turn;
+    each_tile(o, [&](const ExpertRows& rows, int32_t row, int32_t column) {
+        float sums[kColumns / 2] = {};
+        int last = 0;
+        for (int32_t first = 0; first < rows.rows; first += kWgmmaDepth) {
+            tile::mbarrier_wait(ring.full + turn.stage, turn.parity);
+            const auto at = static_cast<uint32_t>(turn.stage * kStageBytes);
+            tile::wgmma_fence();
+#pragma unroll
+            for (int k = 0; k < kWgmmaDepth; k += 16) {
+                tile::wgmma<kColumns, Major::kMN, Major::kMN>(
+                    sums, tile::wgmma_advance(a_tile, at + k * kWgmmaLine),
+                    tile::wgmma_advance(b_tile, at + k * kWgmmaLine), true);
+            }
+            tile::wgmma_commit();
+            // The products before this step's are done: their stage may be filled again.
+            tile::wgmma_wait<1>();
+            if (first > 0) release(last);
+            last = turn.stage;
+            turn.next();
+        }
+        tile::wgmma_wait<0>(sums);
+        release(last);
+        add_rows(o, o.c + int64_t{rows.expert} * o.m * o.n, row + warp_row, column, sums);
+    });
+}
+
+#endif  // CARAVAN_SM90A
+
+__global__ void __launch_bounds__(kWgmmaThreads, 1)
+    grouped_outer_sm90_kernel(const Outer o, const Sides sides) {
+#if CARAVAN_SM90A
+    tile::Shared shared;
+    Ring ring;
+    ring.stages = shared.take<unsigned char>(kStages * kStageBytes, 1024);
+    ring.full = shared.take<Mbarrier>(kStages);
+    ring.free = shared.take<Mbarrier>(kStages);
+    if (threadIdx.x == 0) {
+        for (int stage = 0; stage < kStages; ++stage) {
+            tile::mbarrier_init(ring.full + stage, kWgmmaGroup);
+            tile::mbarrier_init(ring.free + stage, kWgmmaConsumerWarps);
+        }
+        tile::mbarrier_init_fence();
+    }
+    __syncthreads();
+    if (threadIdx.x < kWgmmaGroup) {
+        tile::registers_release<72>();
+        produce(o, sides, ring);
+    } else {
+        tile::registers_claim<216>();
+        consume(o, ring);
+    }
+#endif
+}
+
+}  // namespace
+
+bool start_grouped_outer_sm90(tile::Launcher& launcher, const Outer& o, const caravan_tensor& a,
+                              const caravan_tensor& b) {
+    constexpr int64_t kSharedBytes = kWgmmaRingBytes + 2 * kStages * 8;
+    constexpr int64_t kFewestRows = 256;
+    const int64_t down = (o.m + kWgmmaRows - 1) / kWgmmaRows;
+    const int64_t across = (o.n + kColumns - 1) / kColumns;
+    // Where a wide tile would be mostly empty, narrower ones by mma.sync have less to do.
+    const bool filled =
+        down * across * kWgmmaRows * kColumns <= int64_t{2} * o.m * o.n && o.rows >= kFewestRows;
+    if (launcher.target().capability != 90 || kSharedBytes > launcher.target().shared_bytes ||
+        !filled || !wide_rows(a) || !wide_rows(b) || !tile::wide(o.c, o.n, 4)) {
+        return false;
+    }
+    const int64_t tiles = down * across * o.experts;
+    if (tiles > INT32_MAX / 2) return false;  // numbers of tiles are 32 bits wide
+    const int64_t blocks = std::min<int64_t>(tiles, launcher.target().multiprocessors);
+    launcher.run(grouped_outer_sm90_kernel, tile::config(blocks, kWgmmaThreads, kSharedBytes), o,
+                 Sides{data<bf16>(a), data<bf16>(b), row_stride(a), row_stride(b)});
+    return true;
+}
+
+}  // namespace cuda
+}  // namespace caravan
