@@ -2,6 +2,7 @@
 // exactly what they were; refusals.
 #include "tests/harness.h"
 #include "tests/reference/experts.h"
+#include "tests/reference/sgemm.h"
 
 namespace {
 
@@ -67,52 +68,100 @@ void check(int32_t dtype, int64_t tokens, int64_t choices, int64_t width, bool w
     test::context().clear();
 }
 
-// Tokens to experts, each by the identity as its weights, and back.
-void identity() {
-    Random random(5);
-    Stream stream;
-    for (int64_t choices : {1, 3}) {
-        const int64_t tokens = 50, experts = 4, width = 16, rows = tokens * choices;
-        Numbers chosen;
-        for (int64_t t = 0; t < tokens; ++t) {
-            const int64_t first = random.below(experts - 1);  // the last expert gets none alone
-            for (int64_t c = 0; c < choices; ++c) {
-                chosen.push_back(static_cast<double>((first + c) % experts));
-            }
+struct Dispatch {
+    int32_t dtype;
+    int64_t tokens, experts, choices, used, capacity;
+    int64_t spread;  // first choices lie in so many experts
+};
+
+// Tokens to experts, whose weights are the identity, and back: rows are gathered by the product,
+// and what returns with weights that add up to one, all equal, is exactly what was sent. Padding,
+// and tokens whose choices were all dropped, get 0.
+void identity(const Dispatch& d, Random& random) {
+    test::context() = std::string("identity ") + test::name(d.dtype) +
+                      test::shape_name({d.tokens, d.experts, d.choices, d.used, d.capacity});
+    const int64_t width = 24, rows = d.tokens * d.choices;
+    const auto x = test::rounded(random.normals(d.tokens * width), d.dtype);
+    Numbers chosen, unit, weights;
+    for (int64_t t = 0; t < d.tokens; ++t) {
+        const int64_t first = random.below(d.spread);
+        for (int64_t c = 0; c < d.choices; ++c) {
+            chosen.push_back(t < d.used ? static_cast<double>((first + c) % d.experts) : -1);
+            weights.push_back(1.0 / static_cast<double>(d.choices));
         }
-        Tensor experts_of = Tensor::of(I32, {tokens, choices}, chosen);
-        Tensor offsets(I32, {experts + 1}), assignments(I32, {rows}), slots(I32, {tokens, choices});
+    }
+    for (int64_t i = 0; i < d.experts * width * width; ++i) {
+        unit.push_back(i / width % width == i % width);
+    }
+    test::same_bits_for_threads([&](caravan_stream stream) {
+        Tensor experts_of = Tensor::of(I32, {d.tokens, d.choices}, chosen);
+        Tensor offsets(I32, {d.experts + 1}), assignments(I32, {rows});
+        Tensor slots(I32, {d.tokens, d.choices});
         caravan_expert_sort_args sort = {};
         sort.size = sizeof sort;
         sort.experts = experts_of.view();
         sort.offsets = offsets.view();
         sort.assignments = assignments.view();
         sort.slots = slots.view();
+        sort.capacity = d.capacity;
         int64_t bytes = 0;
         CHECK_OK(caravan_expert_sort_workspace(test::kind(), &sort, &bytes));
         Tensor workspace(CARAVAN_U8, {std::max<int64_t>(bytes, 1)});
         sort.workspace = workspace.view();
         CHECK_OK(caravan_expert_sort_forward(stream, &sort));
 
-        const auto x = test::rounded(random.normals(tokens * width), F32);
-        Tensor sent(F32, {rows, width}), back(F32, {tokens, width});
-        for (int64_t r = 0; r < rows; ++r) {
-            const auto t = static_cast<int64_t>(assignments.get(r)) / choices;
-            for (int64_t i = 0; i < width; ++i) {
-                sent.set(r * width + i, x[at(t * width + i)]);
-            }
-        }
+        Tensor in = Tensor::of(d.dtype, {d.tokens, width}, x);
+        Tensor w = Tensor::of(d.dtype, {d.experts, width, width}, unit);
+        Tensor sent(d.dtype, {rows, width}), back(d.dtype, {d.tokens, width});
+        caravan_grouped_matmul_forward_args product = {};
+        product.size = sizeof product;
+        product.x = in.view();
+        product.assignments = assignments.view();
+        product.choices = static_cast<int32_t>(d.choices);
+        product.offsets = offsets.view();
+        product.w = w.view();
+        product.out = sent.view();
+        CHECK_OK(caravan_grouped_matmul_forward(stream, &product));
+        Tensor gates = Tensor::of(F32, {d.tokens, d.choices}, weights);
         caravan_combine_args args = {};
         args.size = sizeof args;
         args.x = sent.view();
         args.slots = slots.view();
+        if (d.choices > 1) args.weights = gates.view();
         args.y = back.view();
         CHECK_OK(caravan_combine_forward(stream, &args));
-        for (int64_t i = 0; i < tokens * width; ++i) {
-            float sum = static_cast<float>(x[at(i)]);
-            for (int64_t c = 1; c < choices; ++c) sum += static_cast<float>(x[at(i)]);
-            CHECK_EQUAL(back.get(i), static_cast<double>(sum));
+        int64_t whole = 0;
+        for (int64_t t = 0; t < d.tokens; ++t) {
+            double kept = 0;
+            for (int64_t c = 0; c < d.choices; ++c) {
+                if (slots.get(t * d.choices + c) >= 0) kept += weights[at(t * d.choices + c)];
+            }
+            whole += kept == 1;
+            for (int64_t i = 0; i < width; ++i) {
+                CHECK_EQUAL(back.get(t * width + i),
+                            test::rounded(kept * x[at(t * width + i)], d.dtype));
+            }
         }
+        if (d.capacity == 0) CHECK_EQUAL(whole, d.used);
+        if (d.capacity > 0) CHECK(whole < d.used);
+        return back.bits() + sent.bits();
+    });
+    test::context().clear();
+}
+
+void identities() {
+    Random random(5);
+    for (int32_t dtype : {F32, BF16}) {
+        const Dispatch cases[] = {
+            {dtype, 1, 1, 1, 1, 0, 1},      // one token, one expert
+            {dtype, 1, 4, 4, 1, 0, 4},      // k = E
+            {dtype, 50, 4, 1, 50, 0, 3},    // an expert without rows
+            {dtype, 70, 8, 2, 61, 0, 1},    // all to the same two; padding
+            {dtype, 131, 6, 4, 131, 0, 6},  // counts that no tile divides
+            {dtype, 90, 5, 1, 80, 9, 5},    // a capacity that drops
+            {dtype, 40, 3, 2, 40, 11, 1},
+        };
+        for (const Dispatch& d : cases) identity(d, random);
     }
 }
 
@@ -136,6 +185,7 @@ void refusals() {
 }  // namespace
 
 int main() {
+    reference::set_sgemm();
     for (int32_t dtype : {F32, BF16}) {
         for (bool weighted : {false, true}) {
             check(dtype, 1, 1, 1, weighted);
@@ -144,7 +194,7 @@ int main() {
             check(dtype, 0, 2, 8, weighted);
         }
     }
-    identity();
+    identities();
     refusals();
     return test::finish();
 }

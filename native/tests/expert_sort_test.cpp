@@ -1,4 +1,5 @@
 // The sort by expert and its capacity against a plain loop over the definition; refusals.
+#include "core/random.h"
 #include "tests/harness.h"
 #include "tests/reference/experts.h"
 
@@ -20,6 +21,19 @@ struct Case {
     int32_t policy;
 };
 
+constexpr float kThreshold = 0.5f;
+constexpr int64_t kSeed = 11, kStep = 3;
+constexpr int32_t kSalt = 5;
+
+// Whether a policy wants a choice after the first, by the header's definition.
+bool wants(int32_t policy, int64_t assignment, double weight) {
+    if (policy == CARAVAN_SECOND_ALL) return true;
+    if (policy == CARAVAN_SECOND_THRESHOLD) return weight > static_cast<double>(kThreshold);
+    const uint64_t index = (uint64_t{kSalt} << 32) + static_cast<uint64_t>(assignment);
+    const uint32_t bits = caravan::element_random(kSeed, kStep, index);
+    return (bits >> 8) * 0x1p-24 * static_cast<double>(kThreshold) < weight;
+}
+
 // Choices of a token are distinct; `skew` sends them to few experts; some tokens are padding.
 Ints choices_of(const Case& c, int skew, Random& random) {
     Ints chosen;
@@ -40,8 +54,7 @@ void check(const Case& c, int skew, Random& random) {
     std::vector<bool> wanted;
     for (int64_t i = 0; i < c.tokens * c.choices; ++i) {
         weights.push_back(test::rounded(random.uniform(0, 1), F32));
-        wanted.push_back(c.policy == CARAVAN_SECOND_ALL || i % c.choices == 0 ||
-                         weights.back() > 0.5);
+        wanted.push_back(i % c.choices == 0 || wants(c.policy, i, weights.back()));
     }
     const auto expected =
         reference::sort_experts(c.experts, c.choices, chosen, c.capacity,
@@ -52,6 +65,9 @@ void check(const Case& c, int skew, Random& random) {
         Tensor gates = Tensor::of(F32, {c.tokens, c.choices}, weights);
         Tensor offsets(I32, {c.experts + 1}), assignments(I32, {c.tokens * c.choices});
         Tensor slots(I32, {c.tokens, c.choices});
+        test::Box<caravan_step_state> state;
+        state->seed = kSeed;
+        state->step = kStep;
         caravan_expert_sort_args args = {};
         args.size = sizeof args;
         args.experts = experts.view();
@@ -59,10 +75,12 @@ void check(const Case& c, int skew, Random& random) {
         args.offsets = offsets.view();
         args.assignments = assignments.view();
         args.slots = slots.view();
+        args.state = state.view();
+        args.salt = kSalt;
         args.capacity = c.capacity;
         args.group = c.group;
         args.policy = c.policy;
-        args.threshold = 0.5f;
+        args.threshold = kThreshold;
         int64_t bytes = 0;
         CHECK_OK(caravan_expert_sort_workspace(test::kind(), &args, &bytes));
         Tensor workspace(CARAVAN_U8, {std::max<int64_t>(bytes, 1)});
@@ -81,7 +99,9 @@ void values() {
     const Case cases[] = {{0, 4, 2, 0, 0, 0},   {1, 1, 1, 0, 0, 0},    {1, 8, 8, 0, 0, 0},
                           {9, 3, 2, 0, 0, 0},   {130, 17, 3, 0, 0, 0}, {64, 4, 2, 5, 16, 0},
                           {70, 4, 2, 1, 16, 0}, {40, 8, 1, 3, 0, 0},   {33, 5, 3, 4, 10, 0},
-                          {48, 6, 2, 0, 0, 1},  {48, 6, 2, 3, 12, 1},  {600, 9, 2, 70, 600, 1}};
+                          {48, 6, 2, 0, 0, 1},  {48, 6, 2, 3, 12, 1},  {600, 9, 2, 70, 600, 1},
+                          {48, 6, 3, 0, 0, 2},  {48, 6, 2, 3, 12, 2},  {600, 9, 2, 70, 250, 2},
+                          {50, 3, 3, 7, 20, 0}, {129, 4, 1, 9, 64, 0}};
     for (const Case& c : cases) {
         for (int skew = 0; skew < 3; ++skew) check(c, skew, random);
     }
