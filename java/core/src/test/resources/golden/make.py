@@ -39,8 +39,10 @@ from transformers import (
     AutoModelForCausalLM,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 from reference import (
@@ -52,6 +54,7 @@ from reference import (
     load,
     mean_loss,
     score,
+    sparse,
     train_golden,
 )
 
@@ -173,6 +176,34 @@ FOLDERS = {
         config=LlamaConfig(**TINY, attention_bias=True, mlp_bias=True, **rope()),
         schedule="linear",
     ),
+    # Sparse experts. Their runs take a step's rows as one padded batch, with the balance loss on.
+    "mixtral": dict(
+        config=MixtralConfig(
+            **TINY | dict(num_hidden_layers=2, intermediate_size=40),
+            num_local_experts=4,
+            num_experts_per_tok=2,
+            output_router_logits=True,
+            router_aux_loss_coef=0.02,
+            **rope(),
+        ),
+        schedule="constant",
+    ),
+    # The first layer dense; chosen weights divided by their sum.
+    "qwen3-moe": dict(
+        config=Qwen3MoeConfig(
+            **TINY,
+            head_dim=16,
+            num_experts=6,
+            num_experts_per_tok=3,
+            moe_intermediate_size=24,
+            mlp_only_layers=[0],
+            norm_topk_prob=True,
+            output_router_logits=True,
+            router_aux_loss_coef=0.05,
+            **rope(theta=1e6),
+        ),
+        schedule="linear",
+    ),
 }
 
 
@@ -186,7 +217,7 @@ def build(spec, generator):
             elif p.dim() == 1:
                 p.normal_(0.0, 0.3, generator=generator)
             else:
-                p.normal_(0.0, p.shape[1] ** -0.5, generator=generator)
+                p.normal_(0.0, p.shape[-1] ** -0.5, generator=generator)
         model.model.embed_tokens.weight.mul_(spec.get("embedding_scale", 1.0))
     return model.to(spec.get("storage", torch.float32))
 
@@ -312,6 +343,13 @@ def without_features(name, folder):
     if name == "llama-bias":
         for part in ("gate", "up", "down"):
             yield f"{part} bias", filled(folder, f"{part}_proj.bias", 0.0)
+    if sparse(load(folder)):
+        yield "router", filled(folder, "gate.weight", 0.0)
+        yield "up projections", filled(folder, "experts.gate_up_proj", 0.1)
+        more = load(folder).config.num_experts_per_tok + 1
+        yield "number of choices", load(folder, num_experts_per_tok=more)
+    if name == "qwen3-moe":
+        yield "weights that sum to 1", load(folder, norm_topk_prob=False)
     if name == "qwen3":
         yield "q norm", filled(folder, "q_norm.weight", 1.0)
         yield "k norm", filled(folder, "k_norm.weight", 1.0)

@@ -1,6 +1,6 @@
 """What Hugging Face makes of a model folder: scores, training steps, greedy continuations.
 
-Everything runs in float32 with attention 'eager', no dropout and no cache. See make.py.
+Everything runs in float32 with attention and experts 'eager', no dropout and no cache. See make.py.
 """
 
 import math
@@ -17,10 +17,19 @@ STEPS, EXAMPLES_PER_STEP = 20, 8
 def load(folder, dtype=torch.float32, **overrides):
     """The model as a reader of the folder finds it; overrides are config values."""
     model = AutoModelForCausalLM.from_pretrained(
-        folder, attn_implementation="eager", dtype=dtype, **overrides
+        folder,
+        attn_implementation="eager",
+        experts_implementation="eager",
+        dtype=dtype,
+        **overrides,
     )
     model.config.use_cache = False
     return model.eval()
+
+
+def sparse(model):
+    """Whether it has sparse experts."""
+    return hasattr(model.config, "num_experts_per_tok")
 
 
 def logits_of(model, ids):
@@ -170,8 +179,8 @@ def train(model, rows, s):
         k += len(batch)
         targets = sum(label != IGNORE for row in batch for label in row["labels"][1:])
         optimizer.zero_grad(set_to_none=True)
-        loss = 0.0
-        for row in batch:
+        loss = padded_step(model, batch, targets) if sparse(model) else 0.0
+        for row in batch if not sparse(model) else []:
             labels = torch.tensor(row["labels"])[1:]
             logits = logits_of(model, row["input_ids"])[:-1]
             nll_sum = torch.nn.functional.cross_entropy(
@@ -196,10 +205,53 @@ def train(model, rows, s):
     return records
 
 
+def padded_step(model, batch, targets):
+    """Gradients of a step whose rows are one padded batch, the model's own balance loss included:
+    its tokens are all of them but the padding. Returns the likelihood alone."""
+    longest = max(len(row["input_ids"]) for row in batch)
+    ids = torch.full((len(batch), longest), EOS)
+    labels = torch.full((len(batch), longest), IGNORE)
+    mask = torch.zeros((len(batch), longest), dtype=torch.long)
+    for i, row in enumerate(batch):
+        n = len(row["input_ids"])
+        ids[i, :n] = torch.tensor(row["input_ids"])
+        labels[i, 1:n] = torch.tensor(row["labels"][1:])
+        mask[i, :n] = 1
+    out = model(input_ids=ids, attention_mask=mask, output_router_logits=True)
+    nll_sum = torch.nn.functional.cross_entropy(
+        out.logits[:, :-1].flatten(0, 1),
+        labels[:, 1:].flatten(),
+        ignore_index=IGNORE,
+        reduction="sum",
+    )
+    (nll_sum / targets + model.config.router_aux_loss_coef * out.aux_loss).backward()
+    return nll_sum.item() / targets
+
+
+def file_tensors(model):
+    """The parameters under the names of files, where each expert has its own matrices."""
+    mixtral = model.config.model_type == "mixtral"
+    gate, up, down = ("w1", "w3", "w2") if mixtral else ("gate_proj", "up_proj", "down_proj")
+    for name, p in model.named_parameters():
+        if mixtral:
+            name = name.replace(".mlp.", ".block_sparse_moe.")
+        prefix, _, part = name.rpartition(".")
+        if part == "gate_up_proj":
+            for e, w in enumerate(p):
+                first, second = w.chunk(2)
+                yield f"{prefix}.{e}.{gate}.weight", first
+                yield f"{prefix}.{e}.{up}.weight", second
+        elif part == "down_proj":
+            for e, w in enumerate(p):
+                yield f"{prefix}.{e}.{down}.weight", w
+        else:
+            yield name, p
+
+
 def weight_records(model):
     """Of each tensor its shape, L2 norm, probe and first values; see make.py."""
     records = {}
-    for name, p in model.named_parameters():
+    for name, p in file_tensors(model):
         w = p.detach().double().flatten()
         probe = (w * torch.sin(torch.arange(1, len(w) + 1, dtype=torch.float64))).sum().item()
         records[name] = {

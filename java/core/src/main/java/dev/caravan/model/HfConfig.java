@@ -34,7 +34,9 @@ public final class HfConfig {
               "llama", "LlamaForCausalLM",
               "mistral", "MistralForCausalLM",
               "qwen2", "Qwen2ForCausalLM",
-              "qwen3", "Qwen3ForCausalLM"));
+              "qwen3", "Qwen3ForCausalLM",
+              "mixtral", "MixtralForCausalLM",
+              "qwen3_moe", "Qwen3MoeForCausalLM"));
 
   private static final Set<String> NOT_BUILT_YET =
       Set.of(
@@ -43,10 +45,8 @@ public final class HfConfig {
           "umt5",
           "palm",
           "glam",
-          "mixtral",
           "olmoe",
           "qwen2_moe",
-          "qwen3_moe",
           "switch_transformers",
           "deepseek_v3");
 
@@ -150,7 +150,7 @@ public final class HfConfig {
     int dModel = f.integer("hidden_size", 1);
     int heads = f.integer("num_attention_heads", 1);
     int layers = f.integer("num_hidden_layers", 1);
-    int kvHeads = f.integer("num_key_value_heads", 1, type.equals("mistral") ? 8 : heads);
+    int kvHeads = f.integer("num_key_value_heads", 1, defaultKvHeads(type, heads));
     if (heads % kvHeads != 0) {
       throw f.wrong("num_key_value_heads", "a divisor of num_attention_heads " + heads);
     }
@@ -166,7 +166,8 @@ public final class HfConfig {
     int maxPosition = f.integer("max_position_embeddings", 1, defaultMaxPosition(type));
     RopeParameters rope = RopeParameters.read(json, maxPosition, where);
     boolean attentionBias =
-        (type.equals("llama") || type.equals("qwen3")) && f.bool("attention_bias", false);
+        Set.of("llama", "qwen3", "qwen3_moe", "olmoe").contains(type)
+            && f.bool("attention_bias", false);
     return new LlamaConfig(
         type,
         f.integer("vocab_size", 1),
@@ -176,19 +177,21 @@ public final class HfConfig {
         kvHeads,
         headDim,
         f.integer("intermediate_size", 1),
-        f.positive("rms_norm_eps", 1e-6),
+        f.positive("rms_norm_eps", type.equals("mixtral") || type.equals("olmoe") ? 1e-5 : 1e-6),
         f.bool("tie_word_embeddings", false),
         attentionBias || type.equals("qwen2"),
         attentionBias,
         type.equals("llama") && f.bool("mlp_bias", false),
-        type.equals("qwen3"),
+        Set.of("qwen3", "qwen3_moe", "olmoe").contains(type),
         slidingWindows(f, type, layers),
         rope.theta(),
         rope.scaling(),
         maxPosition,
         f.positive("initializer_range", 0.02),
         f.has("bos_token_id") ? OptionalInt.of(f.integer("bos_token_id", 0)) : OptionalInt.empty(),
-        eosIds(f));
+        eosIds(f),
+        type.equals("olmoe"),
+        new ExpertFields(json, f).read(type, layers));
   }
 
   private String modelType(JsonFields f) {
@@ -234,6 +237,12 @@ public final class HfConfig {
     if (f.has("attention_dropout") && json.get("attention_dropout").asDouble() != 0) {
       throw f.wrong("attention_dropout", "0, dropout is not built yet");
     }
+    if (f.has("clip_qkv")) {
+      throw f.wrong("clip_qkv", "null, clipping of q, k and v is not built yet");
+    }
+    if (f.has("router_jitter_noise") && json.get("router_jitter_noise").asDouble() != 0) {
+      throw f.wrong("router_jitter_noise", "0, jitter is not built yet");
+    }
     if (f.bool("use_mrope", false)) {
       throw f.wrong("use_mrope", "false, multimodal rotary embedding is not built yet");
     }
@@ -243,7 +252,8 @@ public final class HfConfig {
   }
 
   private List<Integer> slidingWindows(JsonFields f, String type, int layers) {
-    if (type.equals("llama")) {
+    boolean unstated = type.equals("mixtral") && !f.has("sliding_window");
+    if (type.equals("llama") || type.equals("olmoe") || unstated) {
       return Collections.nCopies(layers, 0);
     }
     // An absent key means the class default of transformers (4096); an explicit null means none.
@@ -309,10 +319,19 @@ public final class HfConfig {
     return ids;
   }
 
+  private static int defaultKvHeads(String type, int heads) {
+    return switch (type) {
+      case "mistral", "mixtral" -> 8;
+      case "qwen3_moe" -> 4;
+      default -> heads;
+    };
+  }
+
   private static int defaultMaxPosition(String type) {
     return switch (type) {
       case "llama" -> 2048;
-      case "mistral" -> 131_072;
+      case "mistral", "mixtral" -> 131_072;
+      case "olmoe" -> 4096;
       default -> 32_768;
     };
   }

@@ -3,18 +3,27 @@ package dev.caravan.model;
 import dev.caravan.nn.Attend;
 import dev.caravan.nn.Layers;
 import dev.caravan.nn.Rotary;
+import dev.caravan.nn.SparseExperts;
 import dev.caravan.tensor.Tensor;
 
 /**
- * The LLaMA family: LLaMA 1 to 3, Mistral, Qwen2, Qwen3. Pre-norm blocks of grouped-query attention with
+ * The LLaMA family: LLaMA 1 to 3, Mistral, Qwen2, Qwen3, and the same blocks with sparse experts in place
+ * of the feed-forward layer: Mixtral, Qwen3-MoE, OLMoE. Pre-norm blocks of grouped-query attention with
  * rotary positions and a SwiGLU feed-forward layer. Sources: Touvron et al. 2023, arXiv 2302.13971,
  * section 2.2; grouped queries: Ainslie et al. 2023, arXiv 2305.13245; per-head norms of q and k:
- * Qwen3 technical report, arXiv 2505.09388.
+ * Qwen3 technical report, arXiv 2505.09388; experts: Jiang et al. 2024, arXiv 2401.04088, and
+ * Muennighoff et al. 2024, arXiv 2409.02060.
  *
  * <p>Names carry their shapes: T tokens, D model width, H query heads, K key/value heads, N head width,
  * F feed-forward width.
  */
-public record Llama(LlamaConfig config, Layers nn, Rotary rope, Attend attention) {
+public record Llama(
+    LlamaConfig config, Layers nn, Rotary rope, Attend attention, SparseExperts experts) {
+  /** A dense model. */
+  public Llama(LlamaConfig config, Layers nn, Rotary rope, Attend attention) {
+    this(config, nn, rope, attention, null);
+  }
+
   /** Token ids [T] to what the output projection reads, [T, D]. */
   public Tensor hidden(Tensor ids_T) {
     Tensor[] x_TD = {nn.embedding(ids_T, embedding())};
@@ -39,23 +48,42 @@ public record Llama(LlamaConfig config, Layers nn, Rotary rope, Attend attention
 
   private Tensor block(Tensor x_TD, int layer) {
     Weights w = new Weights(layer);
-    Tensor h_TD = nn.rmsNorm(x_TD, w.norm(LlamaWeights.ATTENTION_NORM), config.eps());
-    Tensor q_THN = nn.heads(w.linear(h_TD, LlamaWeights.Q, config.qDim()), config.heads());
-    Tensor k_TKN = nn.heads(w.linear(h_TD, LlamaWeights.K, config.kvDim()), config.kvHeads());
+    Tensor h_TD = nn.rmsNorm(x_TD, w.norm(LlamaWeights.ATTENTION_NORM, config.dModel()), config.eps());
+    Tensor q_TX = w.linear(h_TD, LlamaWeights.Q, config.qDim());
+    Tensor k_TX = w.linear(h_TD, LlamaWeights.K, config.kvDim());
+    if (config.wideQkNorm()) {
+      q_TX = nn.rmsNorm(q_TX, w.norm(LlamaWeights.Q_NORM, config.qDim()), config.eps());
+      k_TX = nn.rmsNorm(k_TX, w.norm(LlamaWeights.K_NORM, config.kvDim()), config.eps());
+    }
+    Tensor q_THN = nn.heads(q_TX, config.heads());
+    Tensor k_TKN = nn.heads(k_TX, config.kvHeads());
     Tensor v_TKN = nn.heads(w.linear(h_TD, LlamaWeights.V, config.kvDim()), config.kvHeads());
-    if (config.qkNorm()) {
-      q_THN = nn.rmsNorm(q_THN, w.norm(LlamaWeights.Q_NORM), config.eps());
-      k_TKN = nn.rmsNorm(k_TKN, w.norm(LlamaWeights.K_NORM), config.eps());
+    if (config.qkNorm() && !config.wideQkNorm()) {
+      q_THN = nn.rmsNorm(q_THN, w.norm(LlamaWeights.Q_NORM, config.headDim()), config.eps());
+      k_TKN = nn.rmsNorm(k_TKN, w.norm(LlamaWeights.K_NORM, config.headDim()), config.eps());
     }
     Tensor a_THN =
         attention.attend(
             layer, rope.apply(q_THN), rope.apply(k_TKN), v_TKN, config.slidingWindow(layer));
     x_TD = nn.add(x_TD, w.linear(nn.merge(a_THN), LlamaWeights.O, config.dModel()));
 
-    Tensor g_TD = nn.rmsNorm(x_TD, w.norm(LlamaWeights.FFN_NORM), config.eps());
+    Tensor g_TD = nn.rmsNorm(x_TD, w.norm(LlamaWeights.FFN_NORM, config.dModel()), config.eps());
+    if (config.sparse(layer)) {
+      return nn.add(x_TD, sparse(g_TD, layer));
+    }
     Tensor gate_TF = w.linear(g_TD, LlamaWeights.GATE, config.ffn());
     Tensor up_TF = w.linear(g_TD, LlamaWeights.UP, config.ffn());
     return nn.add(x_TD, w.linear(nn.swiglu(gate_TF, up_TF), LlamaWeights.DOWN, config.dModel()));
+  }
+
+  private Tensor sparse(Tensor x_TD, int layer) {
+    ExpertsConfig e = config.experts().orElseThrow();
+    return experts.layer(
+        e.index(layer),
+        x_TD,
+        nn.parameter(e.router(layer), e.experts(), config.dModel()),
+        nn.parameter(e.first(layer), e.experts(), e.width(), config.dModel()),
+        nn.parameter(e.second(layer), e.experts(), config.dModel(), e.ffn()));
   }
 
   /** The weights of one block under their checkpoint names. */
@@ -66,10 +94,8 @@ public record Llama(LlamaConfig config, Layers nn, Rotary rope, Attend attention
       this.layer = layer;
     }
 
-    Tensor norm(String part) {
-      boolean perHead = part.equals(LlamaWeights.Q_NORM) || part.equals(LlamaWeights.K_NORM);
-      return nn.parameter(
-          LlamaWeights.weight(layer, part), perHead ? config.headDim() : config.dModel());
+    Tensor norm(String part, long width) {
+      return nn.parameter(LlamaWeights.weight(layer, part), width);
     }
 
     Tensor linear(Tensor x, String part, long out) {

@@ -1,13 +1,15 @@
 package dev.caravan.model;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * Every dimension and choice of a LLaMA-family decoder (LLaMA 1 to 3, Mistral, Qwen2, Qwen3). The
- * model function reads nothing else.
+ * Every dimension and choice of a LLaMA-family decoder (LLaMA 1 to 3, Mistral, Qwen2, Qwen3, and with
+ * sparse experts Mixtral, Qwen3-MoE, OLMoE). The model function reads nothing else.
  *
- * @param modelType Hugging Face's name of the family: llama, mistral, qwen2 or qwen3
+ * @param modelType Hugging Face's name of the family: llama, mistral, qwen2, qwen3, mixtral, qwen3_moe or
+ *     olmoe
  * @param vocab rows of the embedding
  * @param dModel width of the residual stream
  * @param layers number of blocks
@@ -28,6 +30,8 @@ import java.util.OptionalInt;
  * @param initializerRange standard deviation of randomly initialised matrices
  * @param bosId token that begins a text, where there is one
  * @param eosIds tokens that end a text; may be empty
+ * @param wideQkNorm whether the norms of q and k are over all heads together rather than per head (OLMoE)
+ * @param experts its sparse experts, where it has any
  */
 public record LlamaConfig(
     String modelType,
@@ -50,7 +54,58 @@ public record LlamaConfig(
     int maxPosition,
     double initializerRange,
     OptionalInt bosId,
-    List<Integer> eosIds) {
+    List<Integer> eosIds,
+    boolean wideQkNorm,
+    Optional<ExpertsConfig> experts) {
+
+  /** A dense model with per-head norms of q and k, or none. */
+  public LlamaConfig(
+      String modelType,
+      int vocab,
+      int dModel,
+      int layers,
+      int heads,
+      int kvHeads,
+      int headDim,
+      int ffn,
+      double eps,
+      boolean tied,
+      boolean qkvBias,
+      boolean oBias,
+      boolean mlpBias,
+      boolean qkNorm,
+      List<Integer> slidingWindow,
+      double ropeTheta,
+      RopeScaling ropeScaling,
+      int maxPosition,
+      double initializerRange,
+      OptionalInt bosId,
+      List<Integer> eosIds) {
+    this(
+        modelType,
+        vocab,
+        dModel,
+        layers,
+        heads,
+        kvHeads,
+        headDim,
+        ffn,
+        eps,
+        tied,
+        qkvBias,
+        oBias,
+        mlpBias,
+        qkNorm,
+        slidingWindow,
+        ropeTheta,
+        ropeScaling,
+        maxPosition,
+        initializerRange,
+        bosId,
+        eosIds,
+        false,
+        Optional.empty());
+  }
 
   /** Copies the lists and checks that there is one sliding window per layer. */
   public LlamaConfig {
@@ -70,6 +125,11 @@ public record LlamaConfig(
   /** Width of all key heads together, which is that of all value heads. */
   public int kvDim() {
     return kvHeads * headDim;
+  }
+
+  /** Whether a layer has sparse experts in place of its feed-forward layer. */
+  public boolean sparse(int layer) {
+    return experts.isPresent() && experts.get().sparse().get(layer);
   }
 
   /** The sliding window of one layer, in tokens; 0 where it sees everything before it. */

@@ -13,6 +13,17 @@ public record LlamaCost(LlamaConfig config) {
     return LlamaWeights.specs(config).stream().mapToLong(WeightSpec::elements).sum();
   }
 
+  /** Parameters that take part in one token: of the experts, those it chooses. */
+  public long activeParameters() {
+    return LlamaWeights.specs(config).stream().mapToLong(this::active).sum();
+  }
+
+  private long active(WeightSpec spec) {
+    return spec.shape().size() == 3
+        ? spec.elements() / spec.shape().get(0) * config.experts().orElseThrow().choices()
+        : spec.elements();
+  }
+
   /**
    * Model FLOPs of one training token: 6 for each weight that takes part in a matrix product (2
    * forward, 4 backward; the output projection counts, looking up an embedding does not), and 12 for
@@ -36,8 +47,8 @@ public record LlamaCost(LlamaConfig config) {
     long weights = 0;
     for (WeightSpec spec : specs) {
       boolean lookUp = spec.name().equals(LlamaWeights.EMBEDDING) && !config.tied();
-      if (spec.shape().size() == 2 && !lookUp) {
-        weights += spec.elements();
+      if (spec.shape().size() >= 2 && !lookUp) {
+        weights += active(spec);
       }
     }
     return weights;

@@ -11,6 +11,7 @@ import dev.caravan.nn.Inputs;
 import dev.caravan.nn.Layers;
 import dev.caravan.nn.PackedAttention;
 import dev.caravan.nn.Rotary;
+import dev.caravan.nn.SparseExperts;
 import dev.caravan.ops.Gather;
 import dev.caravan.ops.MatMul;
 import dev.caravan.tensor.Tensor;
@@ -24,8 +25,15 @@ import dev.caravan.tensor.TensorType;
  * @param config the model
  * @param storage dtype of weights and activations
  * @param positions how many positions the rotary tables hold: the longest sequence
+ * @param losses what training adds for sparse experts
  */
-public record LlamaGraphs(LlamaConfig config, DType storage, int positions) {
+public record LlamaGraphs(
+    LlamaConfig config, DType storage, int positions, ExpertLosses losses) {
+  /** Graphs without losses of sparse experts. */
+  public LlamaGraphs(LlamaConfig config, DType storage, int positions) {
+    this(config, storage, positions, ExpertLosses.NONE);
+  }
+
   /** Names of the inputs of {@link #decode}. */
   public static final String START = "start";
 
@@ -52,29 +60,34 @@ public record LlamaGraphs(LlamaConfig config, DType storage, int positions) {
    * @param chunk target rows for which logits exist at once
    */
   public Graph train(int tokens, int documents, int chunk, Recompute.Policy recompute) {
-    Graph forward = Partition.apply(loss(tokens, documents, chunk).graph, 1);
+    Graph forward = Partition.apply(loss(tokens, documents, chunk, true).graph, 1);
     int forwardNodes = forward.nodes().size() - 1; // the loss itself is made in the backward sweep
     return Recompute.apply(Autodiff.differentiate(forward), forwardNodes, recompute);
   }
 
   /** The loss of every target of one packed buffer; its only result is nll f32 [T]. */
   public Graph score(int tokens, int documents, int chunk) {
-    Loss loss = loss(tokens, documents, chunk);
+    Loss loss = loss(tokens, documents, chunk, false);
     loss.graph.result(loss.nll);
     return loss.graph;
   }
 
-  private Loss loss(int tokens, int documents, int chunk) {
+  private Loss loss(int tokens, int documents, int chunk, boolean training) {
     Graph graph = new Graph();
     Inputs in = Inputs.packed(graph, tokens, documents);
     Layers nn = new Layers(graph, storage, in.tokens());
+    SparseExperts experts = experts(graph, in.tokens(), tokens, training);
     Llama llama =
         new Llama(
             config,
             nn,
             rotary(graph, in.positions()),
-            new PackedAttention(graph, in.documents()));
+            new PackedAttention(graph, in.documents()),
+            experts);
     Tensor hidden_TD = llama.hidden(in.ids());
+    if (training && experts != null) {
+      experts.losses(losses.definition(), losses.weight(), losses.zWeight(), in.state());
+    }
     return new Loss(graph, nn.crossEntropy(hidden_TD, llama.output(), in, chunk));
   }
 
@@ -98,13 +111,34 @@ public record LlamaGraphs(LlamaConfig config, DType storage, int positions) {
             input(graph, QUERIES, 2),
             input(graph, KEYS, 2));
     Layers nn = new Layers(graph, storage, rows);
-    Llama llama = new Llama(config, nn, rotary(graph, place), attention);
+    Llama llama =
+        new Llama(
+            config, nn, rotary(graph, place), attention, experts(graph, rows, width, false));
     Tensor hidden_TD = llama.hidden(ids);
     Tensor last_1D =
         graph.one(
             new Gather(), hidden_TD, input(graph, LAST_ROW, 1), input(graph, ONE, 1));
     graph.result(graph.one(MatMul.linear(false, DType.F32), last_1D, llama.output()));
     return graph;
+  }
+
+  /** The model's sparse layers; null where it has none. */
+  private SparseExperts experts(Graph graph, Tensor rows, int tokens, boolean training) {
+    return config
+        .experts()
+        .map(
+            e ->
+                new SparseExperts(
+                    graph,
+                    rows,
+                    e.layers(),
+                    e.experts(),
+                    e.choices(),
+                    e.renormalise(),
+                    e.activation(),
+                    training,
+                    training ? losses.capacity(tokens, e) : 0))
+        .orElse(null);
   }
 
   private Rotary rotary(Graph graph, Tensor place) {

@@ -60,11 +60,15 @@ public final class LlamaWeights {
       linear(specs, layer, K, c.kvDim(), d, c.qkvBias());
       linear(specs, layer, V, c.kvDim(), d, c.qkvBias());
       if (c.qkNorm()) {
-        norm(specs, layer, Q_NORM, c.headDim());
-        norm(specs, layer, K_NORM, c.headDim());
+        norm(specs, layer, Q_NORM, c.wideQkNorm() ? c.qDim() : c.headDim());
+        norm(specs, layer, K_NORM, c.wideQkNorm() ? c.kvDim() : c.headDim());
       }
       linear(specs, layer, O, d, c.qDim(), c.oBias());
       norm(specs, layer, FFN_NORM, d);
+      if (c.sparse(layer)) {
+        experts(specs, c.experts().orElseThrow(), layer, d);
+        continue;
+      }
       linear(specs, layer, GATE, c.ffn(), d, c.mlpBias());
       linear(specs, layer, UP, c.ffn(), d, c.mlpBias());
       linear(specs, layer, DOWN, d, c.ffn(), c.mlpBias());
@@ -89,18 +93,20 @@ public final class LlamaWeights {
     Map<String, List<Long>> rest = new LinkedHashMap<>(found);
     List<String> missing = new ArrayList<>();
     for (WeightSpec spec : specs(config)) {
-      List<Long> shape = rest.remove(spec.name());
-      if (shape == null) {
-        missing.add(spec.name());
-      } else if (!shape.equals(spec.shape())) {
-        throw new UserError(
-            where
-                + ": tensor "
-                + spec.name()
-                + ": got shape "
-                + shape
-                + ", config.json needs "
-                + spec.shape());
+      for (ExpertWeights.Piece piece : pieces(spec.name(), spec.shape(), found)) {
+        List<Long> shape = rest.remove(piece.name());
+        if (shape == null) {
+          missing.add(piece.name());
+        } else if (!shape.equals(piece.shape())) {
+          throw new UserError(
+              where
+                  + ": tensor "
+                  + piece.name()
+                  + ": got shape "
+                  + shape
+                  + ", config.json needs "
+                  + piece.shape());
+        }
       }
     }
     if (!missing.isEmpty()) {
@@ -121,6 +127,29 @@ public final class LlamaWeights {
               + " model with this config.json: "
               + some(extra));
     }
+  }
+
+  /**
+   * The tensors of a checkpoint that make up a parameter: one, or the matrices of its experts.
+   *
+   * @param found what the checkpoint holds, by name
+   */
+  public static List<ExpertWeights.Piece> pieces(
+      String name, List<Long> shape, Map<String, List<Long>> found) {
+    for (String whole : ExpertWeights.whole(name)) {
+      if (found.containsKey(whole)) {
+        return List.of(new ExpertWeights.Piece(whole, shape, 0));
+      }
+    }
+    return ExpertWeights.pieces(name, shape);
+  }
+
+  private static void experts(List<WeightSpec> specs, ExpertsConfig c, int layer, long d) {
+    long experts = c.experts();
+    specs.add(new WeightSpec(c.router(layer), List.of(experts, d), Init.NORMAL));
+    specs.add(
+        new WeightSpec(c.first(layer), List.of(experts, (long) c.width(), d), Init.NORMAL));
+    specs.add(new WeightSpec(c.second(layer), List.of(experts, d, (long) c.ffn()), Init.NORMAL));
   }
 
   private static String count(List<String> names) {

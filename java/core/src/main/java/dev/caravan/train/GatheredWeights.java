@@ -34,8 +34,8 @@ final class GatheredWeights {
     List<FlatLayout.Bucket> buckets = executor.plan().weights().buckets();
     for (int b = 0; b < buckets.size(); b++) {
       for (FlatLayout.Slot slot : buckets.get(b).slots()) {
-        tensors.add(
-            ModelSource.named(slot.name(), executor.weight(slot.name()), new Staged(b, access)));
+        tensors.addAll(
+            ModelSource.stored(slot.name(), executor.weight(slot.name()), new Staged(b, access)));
       }
     }
     return tensors;

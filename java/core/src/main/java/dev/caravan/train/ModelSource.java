@@ -8,6 +8,7 @@ import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.TensorRef;
+import dev.caravan.model.ExpertWeights;
 import dev.caravan.model.HfConfig;
 import dev.caravan.model.LlamaConfig;
 import dev.caravan.model.LlamaWeights;
@@ -20,6 +21,7 @@ import dev.caravan.tensor.TensorType;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -84,7 +86,15 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
     LlamaWeights.check(config, file.shapes(), where);
     executor
         .shards()
-        .load(slot -> file.read(named(slot.name(), executor.weight(slot.name()), access)));
+        .load(
+            slot -> {
+              TensorRef weight = executor.weight(slot.name());
+              List<Long> shape = shape(weight);
+              for (ExpertWeights.Piece piece :
+                  LlamaWeights.pieces(slot.name(), shape, file.shapes())) {
+                file.read(named(piece, weight, access));
+              }
+            });
   }
 
   private void fill(TensorRef weight, TensorAccess access, WeightSpec spec) {
@@ -147,8 +157,26 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
   static List<NamedTensor> named(Executor executor, TensorAccess access) {
     return executor.plan().weights().slots().stream()
         .map(FlatLayout.Slot::name)
-        .map(name -> named(name, executor.weight(name), access))
+        .flatMap(name -> stored(name, executor.weight(name), access).stream())
         .toList();
+  }
+
+  /** A weight as files hold it: itself, or the matrices of its experts. */
+  static List<NamedTensor> stored(String name, TensorRef weight, TensorAccess access) {
+    return ExpertWeights.pieces(name, shape(weight)).stream()
+        .map(piece -> named(piece, weight, access))
+        .toList();
+  }
+
+  private static NamedTensor named(
+      ExpertWeights.Piece piece, TensorRef weight, TensorAccess access) {
+    long[] shape = piece.shape().stream().mapToLong(Long::longValue).toArray();
+    long address = weight.address() + piece.first() * weight.dtype().bytes();
+    return named(piece.name(), TensorRef.of(address, weight.dtype(), shape), access);
+  }
+
+  private static List<Long> shape(TensorRef tensor) {
+    return Arrays.stream(tensor.shape()).boxed().toList();
   }
 
   /** A tensor of a device under a name. */
@@ -158,7 +186,7 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
         tensor.address(),
         tensor.bytes(),
         stored(tensor.dtype()),
-        java.util.Arrays.stream(tensor.shape()).boxed().toList(),
+        shape(tensor),
         access);
   }
 

@@ -70,7 +70,7 @@ public record PlanReport(
             : Optional.empty();
     return new PlanReport(
         parameters,
-        parameters,
+        cost.activeParameters(),
         flops,
         bytes,
         ranks,

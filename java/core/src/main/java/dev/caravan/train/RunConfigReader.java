@@ -214,20 +214,6 @@ final class RunConfigReader {
             dropless
                 ? OptionalDouble.empty()
                 : OptionalDouble.of(f.positive("capacity_factor", 1)));
-    boolean plain =
-        experts.auxLoss() == RunConfig.AuxLoss.AUTO || experts.auxLoss() == RunConfig.AuxLoss.NONE;
-    if (!plain) {
-      throw f.notBuilt("aux_loss");
-    }
-    if (experts.auxWeight().isPresent()) {
-      throw f.notBuilt("aux_weight");
-    }
-    if (experts.zWeight() != 0) {
-      throw f.notBuilt("z_weight");
-    }
-    if (!dropless) {
-      throw f.notBuilt("capacity_factor");
-    }
     return experts;
   }
 

@@ -73,7 +73,9 @@ public record RunPlan(
       Recompute.Policy recompute,
       Device.Kind kind,
       int threads) {
-    LlamaGraphs graphs = new LlamaGraphs(model, storage, buffers.sequenceLength());
+    LlamaGraphs graphs =
+        new LlamaGraphs(
+            model, storage, buffers.sequenceLength(), ExpertSettings.losses(config, model));
     int tokens = buffers.tokens();
     int chunk = (tokens + CHUNKS - 1) / CHUNKS;
     Map<String, Graph> units = new LinkedHashMap<>();

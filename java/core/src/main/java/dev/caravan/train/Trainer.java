@@ -133,7 +133,8 @@ public final class Trainer implements AutoCloseable {
             state,
             Optimizers.create(o, executor, state.ref()),
             config.train().seed(),
-            o.clipNorm());
+            o.clipNorm(),
+            model.config().experts());
     rate = new LearningRate(o.lr(), o.schedule(), o.warmupSteps(), o.finalLrRatio(), steps);
     for (HeldOut rows : heldOut) {
       evaluations.put(
@@ -318,7 +319,8 @@ public final class Trainer implements AutoCloseable {
         seconds,
         feed.waitedSeconds(),
         PeakMemory.hostBytes(),
-        PeakMemory.deviceBytes(executor.stream().device().kind()));
+        PeakMemory.deviceBytes(executor.stream().device().kind()),
+        result.experts());
   }
 
   /** The first rank that finds where it arose tells; if none does, the first of all. */

@@ -1,5 +1,6 @@
 package dev.caravan.train;
 
+import dev.caravan.checkpoint.TensorAccess;
 import dev.caravan.data.pack.MicroBatch;
 import dev.caravan.data.pack.Step;
 import dev.caravan.graph.Executor;
@@ -10,9 +11,12 @@ import dev.caravan.kernels.KernelException;
 import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
+import dev.caravan.model.ExpertsConfig;
+import dev.caravan.nn.SparseExperts;
 import dev.caravan.optim.ClipNorm;
 import dev.caravan.optim.Optimizer;
 import dev.caravan.parallel.Turns;
+import dev.caravan.train.log.ExpertMetrics;
 import java.util.Optional;
 
 /**
@@ -34,8 +38,10 @@ public final class TrainingStep implements AutoCloseable {
    * @param loss mean negative log-likelihood, nats per target token, before the update
    * @param gradNorm global L2 norm of the gradient before clipping
    * @param finite whether the weights were updated; when not, some value was not a finite number
+   * @param experts what its sparse layers did, where there are any
    */
-  public record Result(double loss, double gradNorm, boolean finite) {}
+  public record Result(
+      double loss, double gradNorm, boolean finite, Optional<ExpertMetrics> experts) {}
 
   private final Executor executor;
   private final Stream stream;
@@ -45,6 +51,8 @@ public final class TrainingStep implements AutoCloseable {
   private final InputBuffer inputs;
   private final Replay update;
   private final TensorRef gradients;
+  private final Optional<TensorRef> expertTotals;
+  private final int sparseLayers;
   private final long seed;
   private final float clipNorm;
   private final Turns turns;
@@ -58,6 +66,7 @@ public final class TrainingStep implements AutoCloseable {
    * @param optimizer of the executor's weights; closed with this
    * @param seed of random numbers on the device
    * @param clipNorm greatest global gradient norm; 0 = none
+   * @param experts of the model, where it has any
    */
   TrainingStep(
       Executor executor,
@@ -65,8 +74,16 @@ public final class TrainingStep implements AutoCloseable {
       StepState state,
       Optimizer optimizer,
       long seed,
-      double clipNorm) {
+      double clipNorm,
+      Optional<ExpertsConfig> experts) {
     this.executor = executor;
+    sparseLayers = experts.map(ExpertsConfig::layers).orElse(0);
+    expertTotals =
+        experts.map(
+            e ->
+                executor.leaf(
+                    SparseExperts.TOTALS,
+                    SparseExperts.totalsType(e.layers(), e.experts())));
     this.stream = executor.stream();
     this.inputs = inputs;
     this.optimizer = optimizer;
@@ -130,7 +147,19 @@ public final class TrainingStep implements AutoCloseable {
     StepState.Result result = state.result(stream);
     double[] loss = {result.lossSum()};
     executor.ranks().sum(Axis.DATA, loss);
-    return new Result(loss[0] / step.targetTokens(), result.gradNorm(), result.finite());
+    return new Result(
+        loss[0] / step.targetTokens(),
+        result.gradNorm(),
+        result.finite(),
+        expertTotals.map(this::experts));
+  }
+
+  private ExpertMetrics experts(TensorRef totals) {
+    try (TensorAccess access = TensorAccess.of(stream)) {
+      double[] values = new double[(int) (totals.bytes() / Double.BYTES)];
+      access.read(totals.address(), (int) totals.bytes()).asDoubleBuffer().get(values);
+      return ExpertMetrics.of(values, sparseLayers);
+    }
   }
 
   /** Trains on one step's examples. */
@@ -141,7 +170,9 @@ public final class TrainingStep implements AutoCloseable {
 
   private void clear(long number, Step step, double lr) {
     float inverseTargets = (float) (1.0 / step.targetTokens());
-    state.begin(stream, number, seed, (float) lr, inverseTargets, clipNorm);
+    float inverseTokens = (float) (1.0 / step.inputTokens());
+    state.begin(stream, number, seed, (float) lr, inverseTargets, inverseTokens, clipNorm);
+    expertTotals.ifPresent(totals -> stream.fill(totals.address(), 0, totals.bytes()));
     stream.fill(gradients.address(), 0, gradients.bytes());
   }
 

@@ -23,6 +23,9 @@ final class Golden {
   /** The longest row of all folders. */
   private static final int LENGTH = 96;
 
+  /** Holds every step's rows: a balance loss is over one buffer. */
+  private static final int ONE_BUFFER = 1024;
+
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final DeviceChoice CPU = DeviceChoice.of("cpu", 2);
 
@@ -96,6 +99,7 @@ final class Golden {
             + settings.get("steps")
             + ", shuffle: false, examples_per_step: "
             + settings.get("examples_per_step")
+            + (sparse() ? ", micro_batch_tokens: " + ONE_BUFFER : "")
             + "}");
     yaml.add("precision: fp32");
     yaml.add("output: '" + output + "'");
@@ -119,6 +123,15 @@ final class Golden {
     RunConfig config = RunFile.parse(text, "golden", "golden", List.of(assignments));
     return TrainingRun.run(config, TrainingRun.Loss.TARGETS, CPU, Progress.SILENT, () -> false)
         .checkpoint();
+  }
+
+  /** Whether the model has sparse experts. */
+  private boolean sparse() {
+    try {
+      return read("config.json").has("num_experts_per_tok");
+    } catch (IOException e) {
+      throw new IllegalStateException(e);
+    }
   }
 
   /** The objects of a jsonl file. */

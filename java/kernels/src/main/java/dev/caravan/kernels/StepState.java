@@ -81,13 +81,27 @@ public final class StepState implements AutoCloseable {
    * @param seed of counter-based random numbers
    * @param lr learning rate
    * @param inverseTargets 1 / target tokens of the whole step, over micro-batches and ranks
+   * @param inverseTokens 1 / input tokens of the whole step; balance losses weight micro-batches by it
    * @param clipNorm greatest global gradient norm; 0 for no clipping
    */
   public void begin(
-      Stream stream, long step, long seed, float lr, float inverseTargets, float clipNorm) {
+      Stream stream,
+      long step,
+      long seed,
+      float lr,
+      float inverseTargets,
+      float inverseTokens,
+      float clipNorm) {
     written.step(step).seed(seed).lr(lr).inv_targets(inverseTargets).clip_norm(clipNorm);
+    written.inv_tokens(inverseTokens);
     written.loss_sum(0).grad_norm(0).clip_factor(1).finite(1);
     stream.copy(device.address(), host.address(), bytes());
+  }
+
+  /** Begins a step without balance losses; see above. */
+  public void begin(
+      Stream stream, long step, long seed, float lr, float inverseTargets, float clipNorm) {
+    begin(stream, step, seed, lr, inverseTargets, 0, clipNorm);
   }
 
   /** Waits for the stream and reads the results. */

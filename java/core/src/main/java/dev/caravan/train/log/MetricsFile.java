@@ -82,6 +82,15 @@ public final class MetricsFile implements AutoCloseable {
     put(line, "data_wait_s", m.dataWaitS());
     line.put("host_peak_bytes", m.hostPeakBytes());
     line.put("device_peak_bytes", m.devicePeakBytes());
+    m.experts()
+        .ifPresent(
+            e -> {
+              put(line, "aux_loss", e.auxLoss());
+              put(line, "z_loss", e.zLoss());
+              put(line, "expert_load_max", e.loadMax());
+              put(line, "expert_entropy", e.entropy());
+              put(line, "drop_share", e.dropShare());
+            });
     append(line);
   }
 

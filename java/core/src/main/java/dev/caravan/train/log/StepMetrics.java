@@ -1,5 +1,7 @@
 package dev.caravan.train.log;
 
+import java.util.Optional;
+
 /**
  * What one optimizer step measured.
  *
@@ -15,6 +17,7 @@ package dev.caravan.train.log;
  * @param dataWaitS seconds of it spent waiting for data
  * @param hostPeakBytes most host memory allocated so far
  * @param devicePeakBytes most device memory allocated so far; 0 on the CPU
+ * @param experts what the sparse layers did, where there are any
  */
 public record StepMetrics(
     int step,
@@ -27,4 +30,33 @@ public record StepMetrics(
     double seconds,
     double dataWaitS,
     long hostPeakBytes,
-    long devicePeakBytes) {}
+    long devicePeakBytes,
+    Optional<ExpertMetrics> experts) {
+  /** Of a model without sparse experts. */
+  public StepMetrics(
+      int step,
+      double loss,
+      double gradNorm,
+      double lr,
+      long targetTokens,
+      long inputTokens,
+      double tokensPerS,
+      double seconds,
+      double dataWaitS,
+      long hostPeakBytes,
+      long devicePeakBytes) {
+    this(
+        step,
+        loss,
+        gradNorm,
+        lr,
+        targetTokens,
+        inputTokens,
+        tokensPerS,
+        seconds,
+        dataWaitS,
+        hostPeakBytes,
+        devicePeakBytes,
+        Optional.empty());
+  }
+}

@@ -83,7 +83,19 @@ public final class TensorBoardWriter implements AutoCloseable {
     scalar("train/grad_norm", m.gradNorm());
     scalar("train/lr", m.lr());
     scalar("train/tokens_per_s", m.tokensPerS());
+    m.experts().ifPresent(this::experts);
     end();
+  }
+
+  private void experts(ExpertMetrics m) {
+    for (int l = 0; l < m.layers().size(); l++) {
+      ExpertMetrics.Layer layer = m.layers().get(l);
+      scalar("experts/" + l + "/aux_loss", layer.auxLoss());
+      scalar("experts/" + l + "/z_loss", layer.zLoss());
+      scalar("experts/" + l + "/load_max", layer.loadMax());
+      scalar("experts/" + l + "/entropy", layer.entropy());
+      scalar("experts/" + l + "/drop_share", layer.dropShare());
+    }
   }
 
   /** Writes the loss on held-out rows. */

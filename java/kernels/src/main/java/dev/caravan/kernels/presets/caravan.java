@@ -39,6 +39,8 @@ public class caravan implements InfoMapper {
       infos.put(new Info("caravan_" + handle + "_s").skip());
     }
     infos.put(new Info("caravan_sgemm").skip());
+    // JavaCPP's structs have a capacity of their own.
+    infos.put(new Info("caravan_expert_sort_args::capacity").javaNames("expert_capacity"));
   }
 
   /** A pointer to {@code cType} is a long; a value of it is {@code javaType}. */

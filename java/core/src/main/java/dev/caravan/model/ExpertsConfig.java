@@ -1,0 +1,66 @@
+package dev.caravan.model;
+
+import dev.caravan.kernels.Experts;
+import dev.caravan.kernels.Experts.Activation;
+import java.util.List;
+
+/**
+ * The sparse experts of a model.
+ *
+ * @param experts in each sparse layer
+ * @param choices experts of a token
+ * @param ffn width of one expert
+ * @param activation what an expert's first product is followed by
+ * @param renormalise the weights of the chosen are divided by their sum
+ * @param sparse of each layer, whether it has experts; the others are dense
+ * @param auxWeight weight of the load-balancing loss that the config asks for; 0 where it asks for none
+ * @param part the module that holds router and experts in checkpoints
+ */
+public record ExpertsConfig(
+    int experts,
+    int choices,
+    int ffn,
+    Activation activation,
+    boolean renormalise,
+    List<Boolean> sparse,
+    double auxWeight,
+    String part) {
+  /** Copies the list. */
+  public ExpertsConfig {
+    sparse = List.copyOf(sparse);
+    if (experts < 1 || experts > Experts.MAX) {
+      throw new IllegalArgumentException(
+          "experts: got " + experts + ", needs 1 to " + Experts.MAX);
+    }
+  }
+
+  /** Which of the sparse layers a layer is, from 0. */
+  int index(int layer) {
+    return (int) sparse.subList(0, layer).stream().filter(is -> is).count();
+  }
+
+  /** How many layers are sparse. */
+  public int layers() {
+    return index(sparse.size());
+  }
+
+  /** Columns of an expert's first product. */
+  int width() {
+    return activation.gated() ? 2 * ffn : ffn;
+  }
+
+  /** Name of a layer's router, [experts, dModel]. */
+  String router(int layer) {
+    return LlamaWeights.weight(layer, part + ".gate");
+  }
+
+  /** Name of a layer's first weights of all experts, [experts, width, dModel]. */
+  String first(int layer) {
+    return "model.layers." + layer + "." + part + ExpertWeights.FIRST;
+  }
+
+  /** Name of a layer's second weights of all experts, [experts, dModel, ffn]. */
+  String second(int layer) {
+    return "model.layers." + layer + "." + part + ExpertWeights.SECOND;
+  }
+}

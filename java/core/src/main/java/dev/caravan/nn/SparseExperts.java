@@ -1,0 +1,99 @@
+package dev.caravan.nn;
+
+import dev.caravan.graph.Graph;
+import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Experts;
+import dev.caravan.kernels.Experts.Activation;
+import dev.caravan.ops.Balance;
+import dev.caravan.ops.ExpertLayer;
+import dev.caravan.ops.MatMul;
+import dev.caravan.ops.Router;
+import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.Tensor.Role;
+import dev.caravan.tensor.TensorType;
+import java.util.List;
+
+/**
+ * The sparse layers of one model. In training they share what the balance losses are made of, kept
+ * between launches.
+ *
+ * @param graph where the nodes go
+ * @param rows how many leading token rows are in use, i32 [1]
+ * @param layers how many sparse layers there are
+ * @param experts of each
+ * @param choices experts of a token
+ * @param renormalise the weights of the chosen are divided by their sum
+ * @param activation of an expert
+ * @param training whether losses are made
+ * @param capacity rows that an expert takes; 0 for all that come
+ */
+public record SparseExperts(
+    Graph graph,
+    Tensor rows,
+    int layers,
+    long experts,
+    int choices,
+    boolean renormalise,
+    Activation activation,
+    boolean training,
+    long capacity) {
+  /** Name of the leaf with each layer's balance and z losses, drops and loads, summed over a step. */
+  public static final String TOTALS = "experts.totals";
+
+  /**
+   * One layer: {@code x} [T, D] to [T, D].
+   *
+   * @param layer which of the sparse layers it is
+   * @param router [E, D]; its product is float32
+   * @param w1 [E, N, D]
+   * @param w2 [E, D, F]
+   */
+  public Tensor layer(int layer, Tensor x, Tensor router, Tensor w1, Tensor w2) {
+    Tensor logits = graph.one(MatMul.linear(true, DType.F32), x, router, rows);
+    Router op = new Router(choices, Experts.Scoring.SOFTMAX, renormalise, layer, capacity);
+    List<Tensor> routed =
+        training
+            ? graph.emit(op, logits, rows, stats(), factors(), offsets())
+            : graph.emit(op, logits, rows);
+    return graph
+        .emit(
+            new ExpertLayer(activation),
+            x,
+            w1,
+            w2,
+            routed.get(0),
+            routed.get(2),
+            routed.get(3),
+            routed.get(4))
+        .get(0);
+  }
+
+  /** Adds the losses, behind the last sparse layer. */
+  public void losses(Experts.Balance definition, double weight, double zWeight, Tensor state) {
+    graph.emit(
+        new Balance(definition, weight, zWeight, choices),
+        stats(),
+        factors(),
+        offsets(),
+        graph.leaf(TOTALS, totalsType(layers, experts), Role.STATE),
+        state);
+  }
+
+  /** Type of the {@link #TOTALS}: bytes of f64 [L, E + 3]. */
+  public static TensorType totalsType(int layers, long experts) {
+    return TensorType.bytes(Balance.totalBytes(layers, experts));
+  }
+
+  private Tensor stats() {
+    return graph.leaf(
+        "experts.stats", TensorType.f32(layers, Experts.stats(experts)), Role.STATE);
+  }
+
+  private Tensor factors() {
+    return graph.leaf("experts.factors", TensorType.f32(layers, experts + 1), Role.STATE);
+  }
+
+  private Tensor offsets() {
+    return graph.leaf("experts.offsets", TensorType.i32(layers, experts + 1), Role.STATE);
+  }
+}

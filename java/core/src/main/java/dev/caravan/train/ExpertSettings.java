@@ -1,0 +1,52 @@
+package dev.caravan.train;
+
+import dev.caravan.data.UserError;
+import dev.caravan.kernels.Experts.Balance;
+import dev.caravan.model.ExpertLosses;
+import dev.caravan.model.ExpertsConfig;
+import dev.caravan.model.LlamaConfig;
+
+/** What a run file's experts keys mean for a model. */
+final class ExpertSettings {
+  /** Weight of GLaM's and Switch's balance losses. Sources: arXiv 2112.06905; 2101.03961, eq. 4. */
+  private static final double WEIGHT = 0.01;
+
+  private ExpertSettings() {}
+
+  /**
+   * The losses of a run.
+   *
+   * @throws UserError if the model has no experts and the keys ask for some, or ranks would share them
+   */
+  static ExpertLosses losses(RunConfig config, LlamaConfig model) {
+    RunConfig.Experts keys = config.experts();
+    if (model.experts().isEmpty()) {
+      boolean asked =
+          keys.auxLoss() != RunConfig.AuxLoss.AUTO && keys.auxLoss() != RunConfig.AuxLoss.NONE;
+      if (asked || keys.capacityFactor().isPresent() || keys.zWeight() != 0) {
+        throw new UserError("experts: the model has no sparse experts (" + model.modelType() + ")");
+      }
+      return ExpertLosses.NONE;
+    }
+    if (config.parallel().data() > 1) {
+      throw new UserError(
+          "parallel.data: got " + config.parallel().data()
+              + ", a model with sparse experts on more than one rank is not built yet");
+    }
+    ExpertsConfig experts = model.experts().get();
+    Balance definition =
+        switch (keys.auxLoss()) {
+          case AUTO -> experts.auxWeight() > 0 ? Balance.CHOSEN : Balance.NONE;
+          case NONE -> Balance.NONE;
+          case GLAM, SWITCH -> Balance.FIRST;
+          case MIXTRAL, OLMOE -> Balance.CHOSEN;
+        };
+    double own =
+        definition == Balance.CHOSEN && experts.auxWeight() > 0 ? experts.auxWeight() : WEIGHT;
+    return new ExpertLosses(
+        definition,
+        keys.auxWeight().orElse(own),
+        keys.zWeight(),
+        keys.capacityFactor().orElse(0));
+  }
+}
