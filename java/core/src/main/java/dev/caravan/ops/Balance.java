@@ -29,10 +29,10 @@ public record Balance(Experts.Balance definition, double weight, double zWeight,
 
   @Override
   public List<TensorType> outputs(List<Tensor> in) {
-    long layers = in.get(0).dim(0);
+    Shapes.need("factors", in.get(1), Shapes.ANY, Shapes.ANY);
+    long layers = in.get(1).dim(0);
     long experts = in.get(1).dim(1) - 1;
     Shapes.need("stats", in.get(0), layers, Experts.stats(experts));
-    Shapes.need("factors", in.get(1), layers, experts + 1);
     Shapes.need("offsets", in.get(2), layers, experts + 1);
     Shapes.need("totals", in.get(TOTALS), totalBytes(layers, experts));
     return List.of(in.get(TOTALS).type());

@@ -9,6 +9,7 @@ import dev.caravan.nn.Inputs;
 import dev.caravan.nn.Layers;
 import dev.caravan.nn.PackedAttention;
 import dev.caravan.nn.Rotary;
+import dev.caravan.nn.SparseExperts;
 import dev.caravan.ops.MatMul;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
@@ -46,7 +47,26 @@ class DecodeOnDeviceTest {
             graph.leaf(Rotary.COS, graphs(model).rotaryType(), Role.CONSTANT),
             graph.leaf(Rotary.SIN, graphs(model).rotaryType(), Role.CONSTANT));
     Layers nn = new Layers(graph, DType.F32, in.tokens());
-    Llama llama = new Llama(model.config(), nn, rope, new PackedAttention(graph, in.documents()));
+    SparseExperts experts =
+        model
+            .config()
+            .experts()
+            .map(
+                e ->
+                    new SparseExperts(
+                        graph,
+                        in.tokens(),
+                        e.layers(),
+                        e.experts(),
+                        e.choices(),
+                        e.renormalise(),
+                        e.activation(),
+                        false,
+                        0))
+            .orElse(null);
+    Llama llama =
+        new Llama(
+            model.config(), nn, rope, new PackedAttention(graph, in.documents()), experts);
     Tensor hidden = llama.hidden(in.ids());
     graph.result(graph.one(MatMul.linear(false, DType.F32), hidden, llama.output()));
     return graph;

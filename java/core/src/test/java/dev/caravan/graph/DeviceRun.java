@@ -111,16 +111,24 @@ final class DeviceRun implements AutoCloseable {
     }
   }
 
-  /** Writes all leaves; gradients without a value are set to zero. */
+  /** Writes all leaves; gradients and states without a value are set to zero. */
   void load(Values values) {
     for (Tensor leaf : graph.leaves()) {
       if (leaf.name().equals(Inputs.STATE)) {
         double[] state = values.get(leaf.name());
         try (StepState step = new StepState(executor.leaf(leaf.name(), leaf.type()), Device.CPU)) {
-          step.begin(stream, 1, 0, 0, (float) state[References.INV_TARGETS], 0);
+          step.begin(
+              stream,
+              1,
+              0,
+              0,
+              (float) state[References.INV_TARGETS],
+              (float) state[References.INV_TOKENS],
+              0);
         }
-      } else if (leaf.role() == Role.GRADIENT && !values.has(leaf.name())) {
-        write(address(leaf), new double[Math.toIntExact(leaf.type().elements())]);
+      } else if (!values.has(leaf.name())
+          && (leaf.role() == Role.GRADIENT || leaf.role() == Role.STATE)) {
+        stream.fill(address(leaf).address(), 0, address(leaf).bytes());
       } else {
         write(address(leaf), values.get(leaf.name()));
       }

@@ -36,8 +36,10 @@ final class OpCases {
     cases.addAll(products());
     cases.addAll(losses());
     cases.addAll(AttentionCases.all());
+    cases.addAll(ExpertCases.all());
     if (storage == DType.F32) {
       cases.addAll(AttentionCases.biased());
+      cases.addAll(ExpertCases.balanced());
     }
     List<OpCase> built = new ArrayList<>();
     for (Function<Builder, OpCase> one : cases) {

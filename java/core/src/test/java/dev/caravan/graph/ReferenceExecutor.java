@@ -20,8 +20,8 @@ final class ReferenceExecutor {
   /**
    * A graph and its leaves.
    *
-   * @param leaves a value for every leaf but gradients, which are zero where they have none; a run
-   *     changes gradients and states
+   * @param leaves a value for every leaf but gradients and states, which are zero where they have none;
+   *     a run changes both
    */
   ReferenceExecutor(Graph graph, Values leaves) {
     this.graph = graph;
@@ -32,7 +32,8 @@ final class ReferenceExecutor {
   ReferenceExecutor run() {
     values.clear();
     for (Tensor leaf : graph.leaves()) {
-      if (leaf.role() == Role.GRADIENT && !leaves.has(leaf.name())) {
+      boolean kept = leaf.role() == Role.GRADIENT || leaf.role() == Role.STATE;
+      if (kept && !leaves.has(leaf.name())) {
         leaves.set(leaf.name(), new double[Math.toIntExact(leaf.type().elements())]);
       }
       values.put(leaf, leaves.get(leaf.name()));
@@ -68,8 +69,17 @@ final class ReferenceExecutor {
     return leaves.get(Autodiff.gradientName(parameter));
   }
 
-  /** The last node's loss: the sum over targets divided by the step's, or what a probe gives. */
+  /** The last node's loss and what others add to it by the side. */
   double loss() {
+    double loss = lastLoss();
+    for (Node node : graph.nodes()) {
+      loss += References.sideLoss(node, value(node.out(0)));
+    }
+    return loss;
+  }
+
+  /** The sum over targets divided by the step's, or what a probe gives. */
+  private double lastLoss() {
     Node last = graph.nodes().get(graph.nodes().size() - 1);
     double[] value = value(last.out(0));
     if (!last.op().name().equals("linear_cross_entropy")) {

@@ -1,6 +1,8 @@
 package dev.caravan.graph;
 
 import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Experts;
+import dev.caravan.model.ExpertsConfig;
 import dev.caravan.model.LlamaConfig;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.model.RopeScaling;
@@ -8,6 +10,7 @@ import dev.caravan.nn.Rotary;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Random;
 import java.util.function.DoubleUnaryOperator;
@@ -58,7 +61,44 @@ record TinyLlama(String name, LlamaConfig config, int[] lengths, int padding, in
         tiny("qwen2: biases of q, k and v, tied", true, true, false, false, 0),
         tiny("qwen3: norms of q and k", true, false, false, true, 0),
         tiny("mistral: sliding window", false, false, false, false, 3),
-        tiny("all at once", true, true, true, true, 2));
+        tiny("all at once", true, true, true, true, 2),
+        sparse("mixtral: experts", "block_sparse_moe", false, true, List.of(true, true, true)),
+        sparse("qwen3-moe: dense, then sparse", "mlp", false, true, List.of(false, true, true)),
+        sparse("olmoe: norms over all heads", "mlp", true, false, List.of(true, false, true)));
+  }
+
+  private static TinyLlama sparse(
+      String name, String part, boolean wideNorms, boolean renormalise, List<Boolean> sparse) {
+    ExpertsConfig experts =
+        new ExpertsConfig(4, 2, 6, Experts.Activation.SWIGLU, renormalise, sparse, 0, part);
+    boolean norms = part.equals("mlp");
+    LlamaConfig c = config(13, 8, 4, 2, 6, 10, 8, false, false, false, norms, 0);
+    LlamaConfig config =
+        new LlamaConfig(
+            c.modelType(),
+            c.vocab(),
+            c.dModel(),
+            c.layers(),
+            c.heads(),
+            c.kvHeads(),
+            c.headDim(),
+            c.ffn(),
+            c.eps(),
+            c.tied(),
+            c.qkvBias(),
+            c.oBias(),
+            c.mlpBias(),
+            c.qkNorm(),
+            c.slidingWindow(),
+            c.ropeTheta(),
+            c.ropeScaling(),
+            c.maxPosition(),
+            c.initializerRange(),
+            c.bosId(),
+            c.eosIds(),
+            wideNorms,
+            Optional.of(experts));
+    return new TinyLlama(name, config, DOCUMENTS, 3, 3);
   }
 
   private static TinyLlama tiny(

@@ -34,9 +34,9 @@ final class Values {
     return set(name, Arrays.stream(value).asDoubleStream().toArray());
   }
 
-  /** Sets the part of a step state that graphs use. */
+  /** Sets the part of a step state that graphs use; there are twice as many tokens as targets. */
   public Values state(double inverseTargets) {
-    return set(Inputs.STATE, inverseTargets, 0);
+    return set(Inputs.STATE, inverseTargets, 0, inverseTargets / 2);
   }
 
   /** Whether a leaf has a value. */
@@ -62,7 +62,8 @@ final class Values {
   public Values fillRandom(Graph graph, Random random, double deviation) {
     for (Tensor leaf : graph.leaves()) {
       boolean isFloat = leaf.type().dtype() == DType.F32 || leaf.type().dtype() == DType.BF16;
-      if (isFloat && leaf.role() != Role.GRADIENT && !has(leaf.name())) {
+      boolean given = leaf.role() != Role.GRADIENT && leaf.role() != Role.STATE;
+      if (isFloat && given && !has(leaf.name())) {
         double mean = leaf.role() == Role.PARAMETER && leaf.type().rank() == 1 ? 1 : 0;
         set(leaf.name(), normal(leaf, random, mean, deviation));
       }

@@ -27,7 +27,7 @@ final class GluReference {
     return new double[][] {dGate, dUp};
   }
 
-  private static double value(Activation activation, double x) {
+  static double value(Activation activation, double x) {
     return switch (activation) {
       case SILU -> x / (1 + Math.exp(-x));
       case GELU -> x * normal(x);
@@ -35,7 +35,7 @@ final class GluReference {
     };
   }
 
-  private static double slope(Activation activation, double x) {
+  static double slope(Activation activation, double x) {
     return switch (activation) {
       case SILU -> {
         double s = 1 / (1 + Math.exp(-x));

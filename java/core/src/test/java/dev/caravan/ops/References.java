@@ -6,7 +6,8 @@ import java.util.Map;
 /**
  * Every op in float64, written from its formula in caravan.h with plain loops: what kernels,
  * gradients and plans are compared with. Integers (ids, positions, counts) are held in doubles,
- * too. A step state is the two doubles that graphs use, {@link #INV_TARGETS} and {@link #LOSS_SUM}.
+ * too. A step state is the doubles that graphs use, {@link #INV_TARGETS}, {@link #LOSS_SUM} and
+ * {@link #INV_TOKENS}.
  *
  * <p>An op that adds in place gets a new array here. So a plan that lets anybody see a sum too
  * early or too late gives other values than the reference.
@@ -18,6 +19,9 @@ public final class References {
   /** Place of the sum of the loss in the value of a step state. */
   public static final int LOSS_SUM = 1;
 
+  /** Place of 1 / tokens of the step. */
+  public static final int INV_TOKENS = 2;
+
   /** One op in float64. */
   @FunctionalInterface
   interface Reference<O extends Op> {
@@ -25,7 +29,7 @@ public final class References {
      * Computes.
      *
      * @param node where the shapes are
-     * @param in values of the inputs, row-major; not changed, but for a step state
+     * @param in values of the inputs, row-major; not changed, but for a step state and the routers' records
      * @return values of the outputs
      */
     double[][] values(O op, Node node, double[][] in);
@@ -54,6 +58,11 @@ public final class References {
     put(Glu.Backward.class, GluReference::backward);
     put(LinearCrossEntropy.class, LinearCrossEntropyReference::loss);
     put(LinearCrossEntropy.Gradient.class, LinearCrossEntropyReference::gradient);
+    put(Router.class, RouterReference::forward);
+    put(Router.Backward.class, RouterReference::backward);
+    put(ExpertLayer.class, ExpertReference::forward);
+    put(ExpertLayer.Backward.class, ExpertReference::backward);
+    put(Balance.class, ExpertReference::balance);
     put(Probes.Load.class, (op, node, in) -> new double[][] {in[0].clone()});
     put(Probes.Collect.class, (op, node, in) -> new double[][] {RowReferences.sum(in[0], in[1])});
     put(Probes.Dot.class, Probes.Dot::value);
@@ -78,6 +87,13 @@ public final class References {
     @SuppressWarnings("unchecked") // put() pairs a class with a reference of its own
     O op = (O) node.op();
     return reference.values(op, node, in);
+  }
+
+  /** What a node adds to the loss by its side: the losses of balance. */
+  public static double sideLoss(Node node, double[] output) {
+    return node.op() instanceof Balance balance
+        ? ExpertReference.loss(balance, node, output)
+        : 0;
   }
 
   /** Extent of one axis of an input. */

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.caravan.kernels.Attention.Options;
 import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Experts;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
@@ -93,6 +94,31 @@ class ShapeRulesTest {
             f(5, 4, 8),
             f(6, 2, 8),
             f(6, 2, 7)),
+        fit(
+            new Router(2, Experts.Scoring.SOFTMAX, true, 0, 0),
+            List.of(f(5, 4), i(1)),
+            f(5, 2),
+            i(5, 2),
+            i(5),
+            i(10),
+            i(5, 2)),
+        fit(
+            new Router(2, Experts.Scoring.SOFTMAX, true, 1, 0),
+            List.of(f(5, 4), i(1), f(3, 14), f(3, 5), i(3, 5)),
+            f(5, 2),
+            i(5, 2),
+            i(5),
+            i(10),
+            i(5, 2)),
+        fit(
+            new ExpertLayer(Experts.Activation.SWIGLU),
+            List.of(f(5, 6), f(4, 14, 6), f(4, 6, 7), f(5, 2), i(5), i(10), i(5, 2)),
+            f(5, 6),
+            f(10, 14)),
+        fit(
+            new Balance(Experts.Balance.FIRST, 0.01, 0, 2),
+            List.of(f(3, 14), f(3, 5), i(3, 5), TensorType.bytes(168), state),
+            TensorType.bytes(168)),
         fit(new LinearCrossEntropy(2), List.of(f(5, 4), f(7, 4), i(5), i(5), i(1), state), f(5)),
         fit(
             new LinearCrossEntropy.Gradient(2),
@@ -182,6 +208,25 @@ class ShapeRulesTest {
         i(5),
         i(1),
         TensorType.bytes(256));
+  }
+
+  @Test
+  void messagesOfExpertsNameWhatDoesNotFit() {
+    assertMessage(
+        "got 5 choices of 4 experts",
+        new Router(5, Experts.Scoring.SOFTMAX, true, 0, 0),
+        f(5, 4),
+        i(1));
+    assertMessage(
+        "w2: got f32[4, 6, 8], needs [4, 6, 7]",
+        new ExpertLayer(Experts.Activation.SWIGLU),
+        f(5, 6),
+        f(4, 14, 6),
+        f(4, 6, 8),
+        f(5, 2),
+        i(5),
+        i(10),
+        i(5, 2));
   }
 
   private static void assertMessage(String message, Op op, TensorType... inputs) {

@@ -1,0 +1,133 @@
+package dev.caravan.graph;
+
+import dev.caravan.graph.OpCase.Builder;
+import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Experts.Activation;
+import dev.caravan.kernels.Experts.Balance;
+import dev.caravan.kernels.Experts.Scoring;
+import dev.caravan.nn.Inputs;
+import dev.caravan.nn.SparseExperts;
+import dev.caravan.ops.ExpertLayer;
+import dev.caravan.ops.MatMul;
+import dev.caravan.ops.Router;
+import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.Tensor.Role;
+import dev.caravan.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+
+/** Router and experts together, as what flows back between them is sorted by expert. */
+final class ExpertCases {
+  private static final int TOKENS = 9;
+  private static final int USED = 7; // two rows of padding behind them
+  private static final int WIDTH = 6;
+  private static final int HIDDEN = 4;
+
+  private ExpertCases() {}
+
+  static List<Function<Builder, OpCase>> all() {
+    Scoring softmax = Scoring.SOFTMAX;
+    List<Function<Builder, OpCase>> cases = new ArrayList<>();
+    for (Activation activation : Activation.values()) {
+      if (activation != Activation.NONE) {
+        cases.add(
+            b -> layer(b, "experts, " + activation, 5, 2, softmax, true, activation, USED, 0));
+      }
+    }
+    Activation swiglu = Activation.SWIGLU;
+    cases.add(b -> layer(b, "experts, one each", 5, 1, softmax, false, swiglu, USED, 0));
+    cases.add(b -> layer(b, "experts, not renormalised", 5, 3, softmax, false, swiglu, USED, 0));
+    cases.add(b -> layer(b, "experts, all of them", 4, 4, softmax, false, swiglu, USED, 0));
+    cases.add(b -> layer(b, "experts, sigmoid", 5, 2, Scoring.SIGMOID, false, swiglu, USED, 0));
+    cases.add(
+        b -> layer(b, "experts, sigmoid, by their sum", 5, 2, Scoring.SIGMOID, true, swiglu, USED, 0));
+    cases.add(b -> layer(b, "experts of one token", 5, 2, softmax, true, swiglu, 1, 0));
+    cases.add(b -> layer(b, "experts of no token", 5, 2, softmax, true, swiglu, 0, 0));
+    cases.add(b -> layer(b, "a single expert", 1, 1, softmax, false, swiglu, USED, 0));
+    cases.add(b -> layer(b, "experts with room for one", 3, 2, softmax, true, swiglu, USED, 1));
+    cases.add(b -> layer(b, "experts with room for three", 3, 2, softmax, true, swiglu, USED, 3));
+    return cases;
+  }
+
+  /** What balance adds is float32 whatever the storage, so these cases are of float32 only. */
+  static List<Function<Builder, OpCase>> balanced() {
+    Scoring softmax = Scoring.SOFTMAX;
+    return List.of(
+        b -> losses(b, "no balance loss, z loss", Balance.NONE, softmax, 0),
+        b -> losses(b, "balance of first choices", Balance.FIRST, softmax, 0),
+        b -> losses(b, "balance of first choices, dropped", Balance.FIRST, softmax, 2),
+        b -> losses(b, "balance of all choices", Balance.CHOSEN, softmax, 0),
+        b -> losses(b, "balance by sigmoid", Balance.CHOSEN, Scoring.SIGMOID, 0));
+  }
+
+  private static OpCase layer(
+      Builder b,
+      String name,
+      int experts,
+      int choices,
+      Scoring scoring,
+      boolean renormalise,
+      Activation activation,
+      int used,
+      long capacity) {
+    Tensor rows = b.ints("rows", used);
+    Tensor x = b.activation("x", TOKENS, WIDTH);
+    Router router = new Router(choices, scoring, renormalise, 0, capacity);
+    List<Tensor> routed = b.graph().emit(router, logits(b, x, experts, "", rows), rows);
+    return b.loss(name, used, experts(b, x, "", experts, activation, routed));
+  }
+
+  private static Tensor logits(Builder b, Tensor x, int experts, String suffix, Tensor rows) {
+    return b.one(
+        MatMul.linear(true, DType.F32), x, b.weight("router" + suffix, experts, WIDTH), rows);
+  }
+
+  private static Tensor experts(
+      Builder b,
+      Tensor x,
+      String suffix,
+      int experts,
+      Activation activation,
+      List<Tensor> routed) {
+    int width = activation.gated() ? 2 * HIDDEN : HIDDEN;
+    return b.first(
+        new ExpertLayer(activation),
+        x,
+        b.weight("w1" + suffix, experts, width, WIDTH),
+        b.weight("w2" + suffix, experts, WIDTH, HIDDEN),
+        routed.get(0),
+        routed.get(2),
+        routed.get(3),
+        routed.get(4));
+  }
+
+  /** Two layers, side by side so that errors do not grow, and their losses. */
+  private static OpCase losses(
+      Builder b, String name, Balance definition, Scoring scoring, long capacity) {
+    int experts = 4;
+    int choices = 2;
+    Tensor rows = b.ints("rows", USED);
+    Tensor stats = b.graph().leaf("experts.stats", TensorType.f32(2, 14), Role.STATE);
+    Tensor factors = b.graph().leaf("experts.factors", TensorType.f32(2, 5), Role.STATE);
+    Tensor offsets = b.graph().leaf("experts.offsets", TensorType.i32(2, 5), Role.STATE);
+    Tensor x = b.activation("x", TOKENS, WIDTH);
+    List<Tensor> outputs = new ArrayList<>();
+    for (int layer = 0; layer < 2; layer++) {
+      Router router = new Router(choices, scoring, true, layer, capacity);
+      Tensor logits = logits(b, x, experts, "." + layer, rows);
+      List<Tensor> routed = b.graph().emit(router, logits, rows, stats, factors, offsets);
+      outputs.add(experts(b, x, "." + layer, experts, Activation.SWIGLU, routed));
+    }
+    b.values().state(1.0 / 8);
+    TensorType bytes = TensorType.bytes(Inputs.STATE_BYTES);
+    b.one(
+        new dev.caravan.ops.Balance(definition, 0.5, 0.25, choices),
+        stats,
+        factors,
+        offsets,
+        b.graph().leaf(SparseExperts.TOTALS, SparseExperts.totalsType(2, experts), Role.STATE),
+        b.graph().leaf(Inputs.STATE, bytes, Role.STATE));
+    return b.loss(name, USED, outputs.toArray(Tensor[]::new));
+  }
+}
