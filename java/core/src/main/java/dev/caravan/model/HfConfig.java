@@ -36,7 +36,8 @@ public final class HfConfig {
               "qwen2", "Qwen2ForCausalLM",
               "qwen3", "Qwen3ForCausalLM",
               "mixtral", "MixtralForCausalLM",
-              "qwen3_moe", "Qwen3MoeForCausalLM"));
+              "qwen3_moe", "Qwen3MoeForCausalLM",
+              "olmoe", "OlmoeForCausalLM"));
 
   private static final Set<String> NOT_BUILT_YET =
       Set.of(
@@ -45,7 +46,6 @@ public final class HfConfig {
           "umt5",
           "palm",
           "glam",
-          "olmoe",
           "qwen2_moe",
           "switch_transformers",
           "deepseek_v3");
