@@ -10,12 +10,13 @@ import dev.caravan.kernels.StepState;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * Adafactor, one call for each weight. The second moment of a matrix is kept as its row and column
+ * Adafactor, one call for each weight; each expert's matrix is a weight of its own. The second moment of a matrix is kept as its row and column
  * means, so the state of a factored model is next to nothing. Source: Shazeer and Stern 2018, arXiv
  * 1804.04235, algorithms 4 and 5.
  */
@@ -50,6 +51,12 @@ public final class Adafactor implements Optimizer {
   /** An address to count with: not null, aligned, never touched. */
   private static final long NOWHERE = 256;
 
+  /** Axes of the weights of all experts of a layer. */
+  private static final int EXPERTS = 3;
+
+  /** In place of an expert: the tensor is one weight. */
+  private static final int WHOLE = -1;
+
   private final Memory memory;
   private final Memory workspace;
   private final Map<String, Map<String, TensorRef>> state;
@@ -67,8 +74,8 @@ public final class Adafactor implements Optimizer {
     for (FlatLayout.Slot slot : layout.slots()) {
       String name = slot.name();
       TensorRef remainder = executor.remainders() == null ? null : executor.remainder(name);
-      calls.add(
-          call(
+      calls.addAll(
+          calls(
               slot, executor.weight(name), remainder, executor.gradient(name), state, stepState,
               settings));
     }
@@ -83,7 +90,7 @@ public final class Adafactor implements Optimizer {
     return calls.stream().mapToLong(call -> call.workspaceBytes(kind)).max().orElse(0);
   }
 
-  private static KernelCall call(
+  private static List<KernelCall> calls(
       FlatLayout.Slot slot,
       TensorRef weight,
       TensorRef remainder,
@@ -101,16 +108,37 @@ public final class Adafactor implements Optimizer {
             (float) settings.clipThreshold,
             slot.decays() ? (float) settings.weightDecay : 0,
             settings.scaleParameter);
-    return dev.caravan.kernels.Adafactor.step(
-        weight,
-        remainder,
-        gradient,
-        state.getOrDefault("row", Map.of()).get(name),
-        state.getOrDefault("col", Map.of()).get(name),
-        state.getOrDefault("v", Map.of()).get(name),
-        state.getOrDefault("m", Map.of()).get(name),
-        stepState,
-        options);
+    TensorRef row = state.getOrDefault("row", Map.of()).get(name);
+    TensorRef col = state.getOrDefault("col", Map.of()).get(name);
+    TensorRef v = state.getOrDefault("v", Map.of()).get(name);
+    TensorRef m = state.getOrDefault("m", Map.of()).get(name);
+    boolean experts = weight.shape().length == EXPERTS;
+    List<KernelCall> calls = new ArrayList<>();
+    for (int e = 0; e < (experts ? weight.shape()[0] : 1); e++) {
+      int expert = experts ? e : WHOLE;
+      calls.add(
+          dev.caravan.kernels.Adafactor.step(
+              part(weight, expert),
+              part(remainder, expert),
+              part(gradient, expert),
+              part(row, expert),
+              part(col, expert),
+              part(v, expert),
+              part(m, expert),
+              stepState,
+              options));
+    }
+    return calls;
+  }
+
+  /** The part of a tensor that is one expert's; null where there is none. */
+  private static TensorRef part(TensorRef whole, int expert) {
+    if (whole == null || expert == WHOLE) {
+      return whole;
+    }
+    long[] shape = Arrays.copyOfRange(whole.shape(), 1, whole.shape().length);
+    return TensorRef.of(
+        whole.address() + expert * (whole.bytes() / whole.shape()[0]), whole.dtype(), shape);
   }
 
   /** Bytes that Adafactor will allocate for a layout: its state and the largest workspace. */
@@ -125,7 +153,7 @@ public final class Adafactor implements Optimizer {
       boolean split = slot.type().dtype() == DType.BF16;
       TensorRef remainder = split ? TensorRef.of(NOWHERE, DType.U16, shape) : null;
       TensorRef gradient = TensorRef.of(NOWHERE, DType.F32, shape);
-      calls.add(call(slot, weight, remainder, gradient, nowhere, stepState, settings));
+      calls.addAll(calls(slot, weight, remainder, gradient, nowhere, stepState, settings));
     }
     bytes += workspaceBytes(calls, kind);
     calls.forEach(KernelCall::close);
@@ -148,6 +176,9 @@ public final class Adafactor implements Optimizer {
       if (settings.factored && shape.length == 2) {
         next = put(state, "row", slot.name(), address, next, shape[0]);
         next = put(state, "col", slot.name(), address, next, shape[1]);
+      } else if (settings.factored && shape.length == EXPERTS) {
+        next = put(state, "row", slot.name(), address, next, shape[0], shape[1]);
+        next = put(state, "col", slot.name(), address, next, shape[0], shape[2]);
       } else {
         next = put(state, "v", slot.name(), address, next, shape);
       }
