@@ -14,7 +14,9 @@ import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import java.util.function.Function;
 
 /** Router and experts together, as what flows back between them is sorted by expert. */
@@ -23,6 +25,7 @@ final class ExpertCases {
   private static final int USED = 7; // two rows of padding behind them
   private static final int WIDTH = 6;
   private static final int HIDDEN = 4;
+  private static final double GAP = 0.01; // GradientCheck moves logits by a third of it at most
 
   private ExpertCases() {}
 
@@ -75,7 +78,33 @@ final class ExpertCases {
     Tensor x = b.activation("x", TOKENS, WIDTH);
     Router router = new Router(choices, scoring, renormalise, 0, capacity);
     List<Tensor> routed = b.graph().emit(router, logits(b, x, experts, "", rows), rows);
-    return b.loss(name, used, experts(b, x, "", experts, activation, routed));
+    return clear(b, b.loss(name, used, experts(b, x, "", experts, activation, routed)), "router");
+  }
+
+  /** Draws tokens until no two logits are so close that a small step changes a choice. */
+  private static OpCase clear(Builder b, OpCase built, String... routers) {
+    Random random = new Random(17);
+    double[] x = built.values().get("x");
+    while (Arrays.stream(routers).anyMatch(r -> gap(x, built.values().get(r)) < GAP)) {
+      Arrays.setAll(x, i -> Values.round(random.nextGaussian(), b.storage()));
+    }
+    return built;
+  }
+
+  /** The least difference between two logits of a token. */
+  private static double gap(double[] x, double[] router) {
+    double least = Double.POSITIVE_INFINITY;
+    for (int t = 0; t < TOKENS; t++) {
+      double[] logits = new double[router.length / WIDTH];
+      for (int i = 0; i < router.length; i++) {
+        logits[i / WIDTH] += router[i] * x[t * WIDTH + i % WIDTH];
+      }
+      Arrays.sort(logits);
+      for (int e = 1; e < logits.length; e++) {
+        least = Math.min(least, logits[e] - logits[e - 1]);
+      }
+    }
+    return least;
   }
 
   private static Tensor logits(Builder b, Tensor x, int experts, String suffix, Tensor rows) {
@@ -128,6 +157,7 @@ final class ExpertCases {
         offsets,
         b.graph().leaf(SparseExperts.TOTALS, SparseExperts.totalsType(2, experts), Role.STATE),
         b.graph().leaf(Inputs.STATE, bytes, Role.STATE));
-    return b.loss(name, USED, outputs.toArray(Tensor[]::new));
+    OpCase built = b.loss(name, USED, outputs.toArray(Tensor[]::new));
+    return clear(b, built, "router.0", "router.1");
   }
 }
