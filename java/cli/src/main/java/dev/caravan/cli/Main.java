@@ -94,6 +94,9 @@ public final class Main {
     if (e instanceof UserError) {
       return say(BAD_INPUT, e.getMessage());
     }
+    if (e instanceof NonFinite wrong && wrong.ofRouter()) {
+      return say(BAD_INPUT, e.getMessage());
+    }
     if (e instanceof NonFinite || e instanceof KernelException || e instanceof RankFailure) {
       return say(FAILED, e.getMessage());
     }

@@ -7,7 +7,9 @@ import dev.caravan.graph.Executor;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.ops.Attention;
+import dev.caravan.ops.ExpertLayer;
 import dev.caravan.ops.Node;
+import dev.caravan.ops.Router;
 import dev.caravan.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
@@ -22,14 +24,25 @@ public final class NonFinite extends RuntimeException {
 
   private static final int EXAMPLES_NAMED = 8;
 
-  private NonFinite(String message) {
+  /** What a router is blamed with. */
+  private static final String LOGITS = "router logits are not finite";
+
+  private final boolean router;
+
+  private NonFinite(String message, boolean router) {
     super(message);
+    this.router = router;
   }
 
   /** The failure of a step, nothing more known than that. */
   static NonFinite of(int number, String found) {
     return new NonFinite(
-        "step " + number + ": " + found + "; the weights were not updated");
+        "step " + number + ": " + found + "; the weights were not updated", found.contains(LOGITS));
+  }
+
+  /** Whether the first such value was a logit of a router: no expert can be chosen by it. */
+  public boolean ofRouter() {
+    return router;
   }
 
   /** Names the op and the examples, by the first node of one micro-batch that makes such a value. */
@@ -41,12 +54,21 @@ public final class NonFinite extends RuntimeException {
           batch.targets(),
           node -> {
             if (found[0] == null && makesNonFinite(executor, unit, node, access)) {
-              found[0] =
-                  node + " gives values that are not finite, for examples " + examples(batch);
+              String what =
+                  routed(executor, unit, node)
+                      ? node.scope() + ": " + LOGITS
+                      : node + " gives values that are not finite";
+              found[0] = what + ", for examples " + examples(batch);
             }
           });
     }
     return Optional.ofNullable(found[0]);
+  }
+
+  /** Whether a router reads what the node makes. */
+  private static boolean routed(Executor executor, String unit, Node node) {
+    return executor.plan().units().get(unit).graph().nodes().stream()
+        .anyMatch(other -> other.op() instanceof Router && other.in(0) == node.out(0));
   }
 
   /** What is known when no op could be named. */
@@ -69,14 +91,16 @@ public final class NonFinite extends RuntimeException {
 
   /**
    * Statistics of rows are left out: the log-sum-exp of padding is minus infinity by right, and losses
-   * behind the last target are never written.
+   * behind the last target are never written. Nor are rows of experts behind the last one in use.
    */
   private static boolean makesNonFinite(
       Executor executor, String unit, Node node, TensorAccess access) {
-    boolean attention = node.op() instanceof Attention;
+    boolean second = node.op() instanceof Attention || node.op() instanceof ExpertLayer;
+    boolean fifth = node.op() instanceof ExpertLayer.Backward;
     for (int i = 0; i < node.outputs().size(); i++) {
       Tensor output = node.out(i);
-      boolean statistic = output.type().rank() < 2 || (attention && i == 1);
+      boolean statistic =
+          output.type().rank() < 2 || (second && i == 1) || (fifth && i == 4);
       if (!statistic && hasNonFinite(executor.tensor(unit, output), access)) {
         return true;
       }
