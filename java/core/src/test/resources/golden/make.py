@@ -1,5 +1,5 @@
 """Makes the golden folders beside this file: small random models and what Hugging Face makes of
-them (reference.py).
+them (reference.py), or of GLaM a plain model (glam.py).
 
 Run:  python make.py [FOLDER ...]     all folders by default; the same files, byte for byte, again
 Made with transformers 5.18 and torch 2.13 on the CPU.
@@ -42,10 +42,12 @@ from transformers import (
     MixtralConfig,
     OlmoeConfig,
     Qwen2Config,
+    Qwen2MoeConfig,
     Qwen3Config,
     Qwen3MoeConfig,
 )
 
+from glam import GlamConfig
 from reference import (
     EOS,
     IGNORE,
@@ -221,6 +223,22 @@ FOLDERS = {
         ),
         schedule="constant",
     ),
+    # Relative positions, a sparse layer and a dense one; glam.py is the model.
+    "glam": dict(config=GlamConfig(bos_token_id=BOS, eos_token_id=EOS), schedule="cosine"),
+    # A shared expert behind a gate of its own beside the others; biases on q, k and v.
+    "qwen2-moe": dict(
+        config=Qwen2MoeConfig(
+            **TINY | dict(num_hidden_layers=2),
+            num_experts=4,
+            num_experts_per_tok=2,
+            moe_intermediate_size=24,
+            shared_expert_intermediate_size=40,
+            output_router_logits=True,
+            router_aux_loss_coef=0.02,
+            **rope(),
+        ),
+        schedule="linear",
+    ),
 }
 
 
@@ -332,6 +350,13 @@ def heads_reversed(folder):
 
 def without_features(name, folder):
     """The model with each of its folder's features switched off in turn."""
+    if name == "glam":
+        yield "attention norm", filled(folder, "input_layernorm.weight", 1.0)
+        yield "relative positions", filled(folder, "relative_attention_bias.weight", 0.0)
+        yield "distant buckets", load(folder, relative_attention_max_distance=80)
+        yield "router", filled(folder, "mlp.gate.weight", 0.0)
+        yield "number of choices", load(folder, num_experts_per_tok=3)
+        return
     parameters = load(folder).config.rope_parameters
     theta = parameters["rope_theta"]
     yield "final norm", filled(folder, "model.norm.weight", 1.0)
@@ -365,6 +390,9 @@ def without_features(name, folder):
         yield "up projections", filled(folder, "experts.gate_up_proj", 0.1)
         more = load(folder).config.num_experts_per_tok + 1
         yield "number of choices", load(folder, num_experts_per_tok=more)
+    if name == "qwen2-moe":
+        yield "shared expert", filled(folder, "shared_expert.down_proj.weight", 0.0)
+        yield "its gate", filled(folder, "shared_expert_gate.weight", 0.0)
     if name == "qwen3-moe":
         yield "weights that sum to 1", load(folder, norm_topk_prob=False)
     if name == "olmoe":

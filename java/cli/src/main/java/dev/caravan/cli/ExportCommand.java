@@ -36,7 +36,7 @@ final class ExportCommand implements Callable<Integer> {
     HfConfig config = HfConfig.read(folder);
     Path target = Cwd.resolve(out);
     try (Safetensors weights = Safetensors.open(folder)) {
-      LlamaWeights.check(config.llama(), weights.shapes(), folder.toString());
+      LlamaWeights.check(config.config(), weights.shapes(), folder.toString());
       StoredType type = weights.tensors().get(LlamaWeights.EMBEDDING).type();
       ModelExport.write(folder, weights, config.toJson(type.torchName()), target);
     }

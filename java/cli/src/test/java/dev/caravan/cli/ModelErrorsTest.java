@@ -119,7 +119,7 @@ class ModelErrorsTest {
     assertEquals(
         "caravan: "
             + config
-            + ": model_type: 'lama' is unknown; known: llama, mistral, mixtral, olmoe, qwen2, qwen3, qwen3_moe",
+            + ": model_type: 'lama' is unknown; known: glam, llama, mistral, mixtral, olmoe, qwen2, qwen2_moe, qwen3, qwen3_moe",
         error());
   }
 }

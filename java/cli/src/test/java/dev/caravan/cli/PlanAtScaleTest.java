@@ -93,6 +93,34 @@ class PlanAtScaleTest {
     assertTrue(run.err().contains("the plan needs "), run.err());
   }
 
+  /** GLaM's largest: 1.2 trillion parameters, 96.6 billion active. Source: arXiv 2112.06905, table 4. */
+  @Test
+  void glamsParametersAreCountedWhetherOrNotItFits() throws IOException {
+    String glam = "model={family: glam, size: 64b-64e}";
+    Captured run = plan(8, glam, "sequence.length=1024", "train.micro_batch_tokens=1024");
+    assertEquals(2, run.code());
+    assertTrue(
+        run.err()
+            .strip()
+            .matches(
+                "(?s).*; it has 1[.]16[0-9]e[+]12 parameters, 9[.]66[0-9]e[+]10 of them active, and"
+                    + " takes [56][.][0-9]+e[+]11 FLOPs a token"),
+        run.err());
+
+    JsonNode small =
+        planned(
+            8,
+            "model={family: glam, size: 1.7b-64e}",
+            "sequence.length=1024",
+            "train.micro_batch_tokens=1024",
+            "parallel.shard=parameters");
+    close(26.8e9, small.get("params_total").asDouble(), 5e-3);
+    close(1.88e9, small.get("params_active").asDouble(), 5e-3);
+    // Attention's pairs of tokens come on top of six for each active parameter.
+    double pairs = 12.0 * 24 * 2048 * 1025 / 2;
+    close(6 * 1.88e9 + pairs, small.get("flops_per_token").asDouble(), 5e-3);
+  }
+
   private static void close(double expected, double actual, double relative) {
     assertEquals(expected, actual, relative * expected);
   }

@@ -8,7 +8,7 @@ import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
-import dev.caravan.model.LlamaConfig;
+import dev.caravan.model.DecoderConfig;
 import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.ModelSource;
 import dev.caravan.train.RunConfig;
@@ -65,7 +65,7 @@ public final class ExactMatch {
    * @throws UserError if a file is missing, malformed or empty, if a row has no answer, or one that
    *     does not fit the model's context with its prompt
    */
-  public ExactMatch(RunConfig config, LlamaConfig model) {
+  public ExactMatch(RunConfig config, DecoderConfig model) {
     this.config = config;
     int prompts = 0;
     int answers = 0;

@@ -5,7 +5,7 @@ import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
-import dev.caravan.model.LlamaConfig;
+import dev.caravan.model.DecoderConfig;
 import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.ModelSource;
 import dev.caravan.train.RunConfig;
@@ -38,7 +38,7 @@ public final class Generation {
       Set<Integer> stopIds,
       DeviceChoice choice,
       IntConsumer to) {
-    LlamaConfig config = model.config();
+    DecoderConfig config = model.config();
     check(prompt, config);
     int length = (int) Math.min((long) prompt.length + maxNewTokens, config.maxPosition());
     if (choice.device().kind() == Device.Kind.CPU) {
@@ -61,7 +61,7 @@ public final class Generation {
     }
   }
 
-  private static void check(int[] prompt, LlamaConfig config) {
+  private static void check(int[] prompt, DecoderConfig config) {
     if (prompt.length == 0) {
       throw new UserError("the prompt is empty; needs at least one token");
     }

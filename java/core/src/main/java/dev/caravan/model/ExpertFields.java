@@ -25,6 +25,11 @@ record ExpertFields(JsonNode json, JsonFields f) {
           Optional.of(
               experts("num_experts", 128, 8, "moe_intermediate_size", 768,
                   f.bool("norm_topk_prob", false), layers, "mlp", 0.001));
+      case "qwen2_moe" ->
+          Optional.of(
+              experts("num_experts", 60, 4, "moe_intermediate_size", 1408,
+                      f.bool("norm_topk_prob", false), layers, "mlp", 0.001)
+                  .sharing(f.integer("shared_expert_intermediate_size", 1, 5632)));
       default -> Optional.empty();
     };
   }

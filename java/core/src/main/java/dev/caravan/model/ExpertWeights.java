@@ -12,8 +12,17 @@ public final class ExpertWeights {
   /** End of the name of the first weights: gate and up of an expert, one below the other. */
   static final String FIRST = ".experts.gate_up_proj";
 
+  /** The same where experts have no gate. */
+  static final String UNGATED = ".experts.up_proj";
+
   /** End of the name of the second weights. */
   static final String SECOND = ".experts.down_proj";
+
+  /** End of the name of the shared expert's first weights. */
+  static final String SHARED_FIRST = ".shared_expert.gate_up_proj";
+
+  /** End of the name of its second weights. */
+  static final String SHARED_SECOND = ".shared_expert.down_proj";
 
   /** Mixtral's name of the module that holds its experts; transformers 5 calls it mlp in memory. */
   static final String MIXTRAL = "block_sparse_moe";
@@ -31,8 +40,10 @@ public final class ExpertWeights {
 
   /** What a parameter is in a file: itself, or the matrices of its experts. */
   public static List<Piece> pieces(String name, List<Long> shape) {
-    boolean up = name.endsWith(FIRST);
-    if (!up && !name.endsWith(SECOND)) {
+    boolean up = name.endsWith(FIRST) || name.endsWith(SHARED_FIRST);
+    boolean shared = name.endsWith(SHARED_FIRST) || name.endsWith(SHARED_SECOND);
+    boolean ungated = name.endsWith(UNGATED);
+    if (!up && !ungated && !shared && !name.endsWith(SECOND)) {
       return List.of(new Piece(name, shape, 0));
     }
     String prefix = name.substring(0, name.lastIndexOf('.') + 1);
@@ -42,7 +53,7 @@ public final class ExpertWeights {
     List<Piece> pieces = new ArrayList<>();
     for (long e = 0; e < shape.get(0); e++) {
       long first = e * shape.get(1) * shape.get(2);
-      String expert = prefix + e + ".";
+      String expert = shared ? prefix : prefix + e + ".";
       if (up) {
         pieces.add(new Piece(expert + (mixtral ? "w1" : "gate_proj") + ".weight", matrix, first));
         pieces.add(
@@ -51,7 +62,8 @@ public final class ExpertWeights {
                 matrix,
                 first + rows * shape.get(2)));
       } else {
-        pieces.add(new Piece(expert + (mixtral ? "w2" : "down_proj") + ".weight", matrix, first));
+        String part = ungated ? "up_proj" : mixtral ? "w2" : "down_proj";
+        pieces.add(new Piece(expert + part + ".weight", matrix, first));
       }
     }
     return pieces;

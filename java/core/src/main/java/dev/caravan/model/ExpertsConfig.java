@@ -15,6 +15,8 @@ import java.util.List;
  * @param sparse of each layer, whether it has experts; the others are dense
  * @param auxWeight weight of the load-balancing loss that the config asks for; 0 where it asks for none
  * @param part the module that holds router and experts in checkpoints
+ * @param shared width of the expert that every token goes through besides, weighted by a gate of its own;
+ *     0 where there is none
  */
 public record ExpertsConfig(
     int experts,
@@ -24,7 +26,21 @@ public record ExpertsConfig(
     boolean renormalise,
     List<Boolean> sparse,
     double auxWeight,
-    String part) {
+    String part,
+    int shared) {
+  /** Without a shared expert. */
+  public ExpertsConfig(
+      int experts,
+      int choices,
+      int ffn,
+      Activation activation,
+      boolean renormalise,
+      List<Boolean> sparse,
+      double auxWeight,
+      String part) {
+    this(experts, choices, ffn, activation, renormalise, sparse, auxWeight, part, 0);
+  }
+
   /** Copies the list. */
   public ExpertsConfig {
     sparse = List.copyOf(sparse);
@@ -32,6 +48,12 @@ public record ExpertsConfig(
       throw new IllegalArgumentException(
           "experts: got " + experts + ", needs 1 to " + Experts.MAX);
     }
+  }
+
+  /** The same with a shared expert of that width. */
+  ExpertsConfig sharing(int width) {
+    return new ExpertsConfig(
+        experts, choices, ffn, activation, renormalise, sparse, auxWeight, part, width);
   }
 
   /** Which of the sparse layers a layer is, from 0. */
@@ -56,7 +78,22 @@ public record ExpertsConfig(
 
   /** Name of a layer's first weights of all experts, [experts, width, dModel]. */
   String first(int layer) {
-    return "model.layers." + layer + "." + part + ExpertWeights.FIRST;
+    return "model.layers." + layer + "." + part + (activation.gated() ? ExpertWeights.FIRST : ExpertWeights.UNGATED);
+  }
+
+  /** Name of the shared expert's gate in a layer, [1, dModel]. */
+  String sharedGate(int layer) {
+    return LlamaWeights.weight(layer, part + ".shared_expert_gate");
+  }
+
+  /** Name of the shared expert's first weights, [1, 2 shared, dModel]. */
+  String sharedFirst(int layer) {
+    return "model.layers." + layer + "." + part + ExpertWeights.SHARED_FIRST;
+  }
+
+  /** Name of the shared expert's second weights, [1, dModel, shared]. */
+  String sharedSecond(int layer) {
+    return "model.layers." + layer + "." + part + ExpertWeights.SHARED_SECOND;
   }
 
   /** Name of a layer's second weights of all experts, [experts, dModel, ffn]. */

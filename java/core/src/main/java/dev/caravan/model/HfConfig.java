@@ -37,7 +37,9 @@ public final class HfConfig {
               "qwen3", "Qwen3ForCausalLM",
               "mixtral", "MixtralForCausalLM",
               "qwen3_moe", "Qwen3MoeForCausalLM",
-              "olmoe", "OlmoeForCausalLM"));
+              "qwen2_moe", "Qwen2MoeForCausalLM",
+              "olmoe", "OlmoeForCausalLM",
+              GlamConfig.TYPE, "GlamForCausalLM"));
 
   private static final Set<String> NOT_BUILT_YET =
       Set.of(
@@ -45,19 +47,23 @@ public final class HfConfig {
           "mt5",
           "umt5",
           "palm",
-          "glam",
-          "qwen2_moe",
           "switch_transformers",
           "deepseek_v3");
 
   private final ObjectNode json;
   private final String where;
-  private final LlamaConfig llama;
+  private final DecoderConfig config;
 
   private HfConfig(ObjectNode json, String where) {
     this.json = json;
     this.where = where.isEmpty() ? "" : where + ": ";
-    this.llama = readLlama();
+    JsonFields f = new JsonFields(json, this.where);
+    String type = modelType(f);
+    refuseWhatIsNotBuilt(f, type);
+    this.config =
+        type.equals(GlamConfig.TYPE)
+            ? new GlamFields(json, f).read(eosIds(f))
+            : readLlama(f, type);
   }
 
   /**
@@ -98,8 +104,13 @@ public final class HfConfig {
   }
 
   /** The dimensions and choices of this config. */
+  public DecoderConfig config() {
+    return config;
+  }
+
+  /** The same of a config of the LLaMA family. */
   public LlamaConfig llama() {
-    return llama;
+    return (LlamaConfig) config;
   }
 
   /** A copy of everything that was read. */
@@ -116,15 +127,28 @@ public final class HfConfig {
    */
   public String toJson(String dtype) {
     ObjectNode out = json.deepCopy();
-    out.putArray("architectures").add(FAMILIES.get(llama.modelType()));
-    out.put("model_type", llama.modelType());
+    out.putArray("architectures").add(FAMILIES.get(config.modelType()));
+    out.put("model_type", config.modelType());
+    out.put("dtype", dtype);
+    out.put("torch_dtype", dtype);
+    if (config instanceof GlamConfig glam) {
+      GlamFields.write(glam, out);
+    } else {
+      writeLlama(llama(), out);
+    }
+    try {
+      return JSON.writerWithDefaultPrettyPrinter().writeValueAsString(out) + "\n";
+    } catch (JsonProcessingException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  private static void writeLlama(LlamaConfig llama, ObjectNode out) {
     out.put("head_dim", llama.headDim());
     out.put("num_key_value_heads", llama.kvHeads());
     out.put("rms_norm_eps", llama.eps());
     out.put("max_position_embeddings", llama.maxPosition());
     out.put("tie_word_embeddings", llama.tied());
-    out.put("dtype", dtype);
-    out.put("torch_dtype", dtype);
     RopeParameters rope = new RopeParameters(llama.ropeTheta(), llama.ropeScaling());
     ObjectNode parameters = rope.toJson();
     out.put("rope_theta", llama.ropeTheta());
@@ -136,17 +160,9 @@ public final class HfConfig {
       out.set("rope_scaling", scaling);
     }
     out.set("rope_parameters", parameters);
-    try {
-      return JSON.writerWithDefaultPrettyPrinter().writeValueAsString(out) + "\n";
-    } catch (JsonProcessingException e) {
-      throw new IllegalStateException(e);
-    }
   }
 
-  private LlamaConfig readLlama() {
-    JsonFields f = new JsonFields(json, where);
-    String type = modelType(f);
-    refuseWhatIsNotBuilt(f, type);
+  private LlamaConfig readLlama(JsonFields f, String type) {
     int dModel = f.integer("hidden_size", 1);
     int heads = f.integer("num_attention_heads", 1);
     int layers = f.integer("num_hidden_layers", 1);
@@ -179,7 +195,9 @@ public final class HfConfig {
         f.integer("intermediate_size", 1),
         f.positive("rms_norm_eps", type.equals("mixtral") || type.equals("olmoe") ? 1e-5 : 1e-6),
         f.bool("tie_word_embeddings", false),
-        attentionBias || type.equals("qwen2"),
+        attentionBias
+            || type.equals("qwen2")
+            || (type.equals("qwen2_moe") && f.bool("qkv_bias", true)),
         attentionBias,
         type.equals("llama") && f.bool("mlp_bias", false),
         Set.of("qwen3", "qwen3_moe", "olmoe").contains(type),
@@ -228,7 +246,7 @@ public final class HfConfig {
 
   private void refuseWhatIsNotBuilt(JsonFields f, String type) {
     String act = f.text("hidden_act", "silu");
-    if (!act.equals("silu")) {
+    if (!act.equals("silu") && !type.equals(GlamConfig.TYPE)) {
       throw f.wrong("hidden_act", "\"silu\", the only one that is built");
     }
     if (f.has("quantization_config")) {
@@ -243,6 +261,9 @@ public final class HfConfig {
     if (f.has("router_jitter_noise") && json.get("router_jitter_noise").asDouble() != 0) {
       throw f.wrong("router_jitter_noise", "0, jitter is not built yet");
     }
+    if (type.equals("qwen2_moe") && f.bool("use_sliding_window", false)) {
+      throw f.wrong("use_sliding_window", "false for qwen2_moe, a window is not built yet");
+    }
     if (f.bool("use_mrope", false)) {
       throw f.wrong("use_mrope", "false, multimodal rotary embedding is not built yet");
     }
@@ -253,7 +274,8 @@ public final class HfConfig {
 
   private List<Integer> slidingWindows(JsonFields f, String type, int layers) {
     boolean unstated = type.equals("mixtral") && !f.has("sliding_window");
-    if (type.equals("llama") || type.equals("olmoe") || unstated) {
+    boolean never = Set.of("llama", "olmoe", "qwen2_moe").contains(type);
+    if (never || unstated) {
       return Collections.nCopies(layers, 0);
     }
     // An absent key means the class default of transformers (4096); an explicit null means none.

@@ -8,23 +8,24 @@ import dev.caravan.tensor.Tensor;
 
 /**
  * The LLaMA family: LLaMA 1 to 3, Mistral, Qwen2, Qwen3, and the same blocks with sparse experts in place
- * of the feed-forward layer: Mixtral, Qwen3-MoE, OLMoE. Pre-norm blocks of grouped-query attention with
+ * of the feed-forward layer: Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE. Pre-norm blocks of grouped-query attention with
  * rotary positions and a SwiGLU feed-forward layer. Sources: Touvron et al. 2023, arXiv 2302.13971,
  * section 2.2; grouped queries: Ainslie et al. 2023, arXiv 2305.13245; per-head norms of q and k:
  * Qwen3 technical report, arXiv 2505.09388; experts: Jiang et al. 2024, arXiv 2401.04088, and
- * Muennighoff et al. 2024, arXiv 2409.02060.
+ * Muennighoff et al. 2024, arXiv 2409.02060; a shared one: Dai et al. 2024, arXiv 2401.06066.
  *
  * <p>Names carry their shapes: T tokens, D model width, H query heads, K key/value heads, N head width,
  * F feed-forward width.
  */
 public record Llama(
-    LlamaConfig config, Layers nn, Rotary rope, Attend attention, SparseExperts experts) {
+    LlamaConfig config, Layers nn, Rotary rope, Attend attention, SparseExperts experts)
+    implements Decoder {
   /** A dense model. */
   public Llama(LlamaConfig config, Layers nn, Rotary rope, Attend attention) {
     this(config, nn, rope, attention, null);
   }
 
-  /** Token ids [T] to what the output projection reads, [T, D]. */
+  @Override
   public Tensor hidden(Tensor ids_T) {
     Tensor[] x_TD = {nn.embedding(ids_T, embedding())};
     for (int i = 0; i < config.layers(); i++) {
@@ -35,7 +36,8 @@ public record Llama(
         x_TD[0], nn.parameter(LlamaWeights.FINAL_NORM, config.dModel()), config.eps());
   }
 
-  /** The output projection [V, D]: the embedding itself where the two are tied. */
+  /** The embedding itself where the two are tied. */
+  @Override
   public Tensor output() {
     return config.tied()
         ? embedding()
@@ -78,12 +80,23 @@ public record Llama(
 
   private Tensor sparse(Tensor x_TD, int layer) {
     ExpertsConfig e = config.experts().orElseThrow();
-    return experts.layer(
-        e.index(layer),
-        x_TD,
-        nn.parameter(e.router(layer), e.experts(), config.dModel()),
-        nn.parameter(e.first(layer), e.experts(), e.width(), config.dModel()),
-        nn.parameter(e.second(layer), e.experts(), config.dModel(), e.ffn()));
+    Tensor y_TD =
+        experts.layer(
+            e.index(layer),
+            x_TD,
+            nn.parameter(e.router(layer), e.experts(), config.dModel()),
+            nn.parameter(e.first(layer), e.experts(), e.width(), config.dModel()),
+            nn.parameter(e.second(layer), e.experts(), config.dModel(), e.ffn()));
+    if (e.shared() == 0) {
+      return y_TD;
+    }
+    return nn.add(
+        y_TD,
+        experts.shared(
+            x_TD,
+            nn.parameter(e.sharedGate(layer), 1, config.dModel()),
+            nn.parameter(e.sharedFirst(layer), 1, 2L * e.shared(), config.dModel()),
+            nn.parameter(e.sharedSecond(layer), 1, config.dModel(), e.shared())));
   }
 
   /** The weights of one block under their checkpoint names. */

@@ -1,15 +1,19 @@
 package dev.caravan.model;
 
+import dev.caravan.nn.Attend;
+import dev.caravan.nn.Layers;
+import dev.caravan.nn.Rotary;
+import dev.caravan.nn.SparseExperts;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
  * Every dimension and choice of a LLaMA-family decoder (LLaMA 1 to 3, Mistral, Qwen2, Qwen3, and with
- * sparse experts Mixtral, Qwen3-MoE, OLMoE). The model function reads nothing else.
+ * sparse experts Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE). The model function reads nothing else.
  *
- * @param modelType Hugging Face's name of the family: llama, mistral, qwen2, qwen3, mixtral, qwen3_moe or
- *     olmoe
+ * @param modelType Hugging Face's name of the family: llama, mistral, qwen2, qwen3, mixtral, qwen2_moe,
+ *     qwen3_moe or olmoe
  * @param vocab rows of the embedding
  * @param dModel width of the residual stream
  * @param layers number of blocks
@@ -56,7 +60,8 @@ public record LlamaConfig(
     OptionalInt bosId,
     List<Integer> eosIds,
     boolean wideQkNorm,
-    Optional<ExpertsConfig> experts) {
+    Optional<ExpertsConfig> experts)
+    implements DecoderConfig {
 
   /** A dense model with per-head norms of q and k, or none. */
   public LlamaConfig(
@@ -117,7 +122,7 @@ public record LlamaConfig(
     }
   }
 
-  /** Width of all query heads together. */
+  @Override
   public int qDim() {
     return heads * headDim;
   }
@@ -132,8 +137,23 @@ public record LlamaConfig(
     return experts.isPresent() && experts.get().sparse().get(layer);
   }
 
-  /** The sliding window of one layer, in tokens; 0 where it sees everything before it. */
+  @Override
   public int slidingWindow(int layer) {
     return slidingWindow.get(layer);
+  }
+
+  @Override
+  public boolean rotary() {
+    return true;
+  }
+
+  @Override
+  public List<WeightSpec> specs() {
+    return LlamaWeights.specs(this);
+  }
+
+  @Override
+  public Decoder decoder(Layers nn, Rotary rope, Attend attention, SparseExperts experts) {
+    return new Llama(this, nn, rope, attention, experts);
   }
 }

@@ -1,26 +1,26 @@
 package dev.caravan.model;
 
-import java.util.List;
-
 /**
  * What a model costs, from its dimensions alone.
  *
  * @param config the model
  */
-public record LlamaCost(LlamaConfig config) {
+public record LlamaCost(DecoderConfig config) {
   /** Parameters, tied ones counted once. */
   public long parameters() {
-    return LlamaWeights.specs(config).stream().mapToLong(WeightSpec::elements).sum();
+    return config.specs().stream().mapToLong(WeightSpec::elements).sum();
   }
 
   /** Parameters that take part in one token: of the experts, those it chooses. */
   public long activeParameters() {
-    return LlamaWeights.specs(config).stream().mapToLong(this::active).sum();
+    return config.specs().stream().mapToLong(this::active).sum();
   }
 
   private long active(WeightSpec spec) {
     return spec.shape().size() == 3
-        ? spec.elements() / spec.shape().get(0) * config.experts().orElseThrow().choices()
+        ? spec.elements()
+            / spec.shape().get(0)
+            * Math.min(spec.shape().get(0), config.experts().orElseThrow().choices())
         : spec.elements();
   }
 
@@ -43,10 +43,11 @@ public record LlamaCost(LlamaConfig config) {
 
   /** Weights that multiply every token. */
   private long productWeights() {
-    List<WeightSpec> specs = LlamaWeights.specs(config);
     long weights = 0;
-    for (WeightSpec spec : specs) {
-      boolean lookUp = spec.name().equals(LlamaWeights.EMBEDDING) && !config.tied();
+    for (WeightSpec spec : config.specs()) {
+      boolean lookUp =
+          (spec.name().equals(LlamaWeights.EMBEDDING) && !config.tied())
+              || spec.name().contains(Glam.POSITIONS);
       if (spec.shape().size() >= 2 && !lookUp) {
         weights += active(spec);
       }

@@ -19,7 +19,7 @@ import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
 
 /**
- * The graphs that are made of a {@link Llama}: for training, for scoring, for generation. All share the
+ * The graphs that are made of a decoder, whatever its family: for training, for scoring, for generation. All share the
  * weights by name.
  *
  * @param config the model
@@ -28,9 +28,9 @@ import dev.caravan.tensor.TensorType;
  * @param losses what training adds for sparse experts
  */
 public record LlamaGraphs(
-    LlamaConfig config, DType storage, int positions, ExpertLosses losses) {
+    DecoderConfig config, DType storage, int positions, ExpertLosses losses) {
   /** Graphs without losses of sparse experts. */
-  public LlamaGraphs(LlamaConfig config, DType storage, int positions) {
+  public LlamaGraphs(DecoderConfig config, DType storage, int positions) {
     this(config, storage, positions, ExpertLosses.NONE);
   }
 
@@ -77,18 +77,17 @@ public record LlamaGraphs(
     Inputs in = Inputs.packed(graph, tokens, documents);
     Layers nn = new Layers(graph, storage, in.tokens());
     SparseExperts experts = experts(graph, in.tokens(), tokens, training);
-    Llama llama =
-        new Llama(
-            config,
+    Decoder decoder =
+        config.decoder(
             nn,
             rotary(graph, in.positions()),
             new PackedAttention(graph, in.documents()),
             experts);
-    Tensor hidden_TD = llama.hidden(in.ids());
+    Tensor hidden_TD = decoder.hidden(in.ids());
     if (training && experts != null) {
       experts.losses(losses.definition(), losses.weight(), losses.zWeight(), in.state());
     }
-    return new Loss(graph, nn.crossEntropy(hidden_TD, llama.output(), in, chunk));
+    return new Loss(graph, nn.crossEntropy(hidden_TD, decoder.output(), in, chunk));
   }
 
   /**
@@ -111,14 +110,13 @@ public record LlamaGraphs(
             input(graph, QUERIES, 2),
             input(graph, KEYS, 2));
     Layers nn = new Layers(graph, storage, rows);
-    Llama llama =
-        new Llama(
-            config, nn, rotary(graph, place), attention, experts(graph, rows, width, false));
-    Tensor hidden_TD = llama.hidden(ids);
+    Decoder decoder =
+        config.decoder(nn, rotary(graph, place), attention, experts(graph, rows, width, false));
+    Tensor hidden_TD = decoder.hidden(ids);
     Tensor last_1D =
         graph.one(
             new Gather(), hidden_TD, input(graph, LAST_ROW, 1), input(graph, ONE, 1));
-    graph.result(graph.one(MatMul.linear(false, DType.F32), last_1D, llama.output()));
+    graph.result(graph.one(MatMul.linear(false, DType.F32), last_1D, decoder.output()));
     return graph;
   }
 
@@ -141,7 +139,11 @@ public record LlamaGraphs(
         .orElse(null);
   }
 
+  /** Null where the model has no rotary tables. */
   private Rotary rotary(Graph graph, Tensor place) {
+    if (!config.rotary()) {
+      return null;
+    }
     TensorType table = rotaryType();
     return new Rotary(
         graph,

@@ -89,10 +89,10 @@ public final class LlamaWeights {
    * @param where the checkpoint, for the error
    * @throws UserError naming what is wrongly shaped, missing or not part of the model
    */
-  public static void check(LlamaConfig config, Map<String, List<Long>> found, String where) {
+  public static void check(DecoderConfig config, Map<String, List<Long>> found, String where) {
     Map<String, List<Long>> rest = new LinkedHashMap<>(found);
     List<String> missing = new ArrayList<>();
-    for (WeightSpec spec : specs(config)) {
+    for (WeightSpec spec : config.specs()) {
       for (ExpertWeights.Piece piece : pieces(spec.name(), spec.shape(), found)) {
         List<Long> shape = rest.remove(piece.name());
         if (shape == null) {
@@ -144,12 +144,18 @@ public final class LlamaWeights {
     return ExpertWeights.pieces(name, shape);
   }
 
-  private static void experts(List<WeightSpec> specs, ExpertsConfig c, int layer, long d) {
+  static void experts(List<WeightSpec> specs, ExpertsConfig c, int layer, long d) {
     long experts = c.experts();
     specs.add(new WeightSpec(c.router(layer), List.of(experts, d), Init.NORMAL));
     specs.add(
         new WeightSpec(c.first(layer), List.of(experts, (long) c.width(), d), Init.NORMAL));
     specs.add(new WeightSpec(c.second(layer), List.of(experts, d, (long) c.ffn()), Init.NORMAL));
+    long shared = c.shared();
+    if (shared > 0) {
+      specs.add(new WeightSpec(c.sharedGate(layer), List.of(1L, d), Init.NORMAL));
+      specs.add(new WeightSpec(c.sharedFirst(layer), List.of(1L, 2 * shared, d), Init.NORMAL));
+      specs.add(new WeightSpec(c.sharedSecond(layer), List.of(1L, d, shared), Init.NORMAL));
+    }
   }
 
   private static String count(List<String> names) {

@@ -34,6 +34,15 @@ public record CachedAttention(
         .get(0);
   }
 
+  @Override
+  public Tensor attend(
+      int layer, Tensor q, Tensor k, Tensor v, Tensor positions, int maxDistance) {
+    Tensor allK = append("cache." + layer + ".k", k);
+    Tensor allV = append("cache." + layer + ".v", v);
+    Attention op = new Attention(PackedAttention.relative(maxDistance), true);
+    return graph.emit(op, q, allK, allV, queries, keys, positions).get(0);
+  }
+
   private Tensor append(String name, Tensor x) {
     TensorType type = new TensorType(x.type().dtype(), capacity, x.dim(1), x.dim(2));
     return graph.one(new CacheAppend(), x, graph.leaf(name, type, Role.STATE), start);

@@ -80,6 +80,11 @@ public final class Layers {
     return graph.one(new Glu(Glu.Activation.SILU), gate, up);
   }
 
+  /** {@code f(gate) * up}. */
+  public Tensor gated(Glu.Activation f, Tensor gate, Tensor up) {
+    return graph.one(new Glu(f), gate, up);
+  }
+
   /** {@code a + b}. */
   public Tensor add(Tensor a, Tensor b) {
     return graph.one(new Add(), a, b);

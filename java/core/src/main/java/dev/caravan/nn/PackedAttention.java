@@ -19,6 +19,18 @@ public record PackedAttention(Graph graph, Tensor documents) implements Attend {
         .get(0);
   }
 
+  @Override
+  public Tensor attend(
+      int layer, Tensor q, Tensor k, Tensor v, Tensor positions, int maxDistance) {
+    Attention op = new Attention(relative(maxDistance), true);
+    return graph.emit(op, q, k, v, documents, documents, positions).get(0);
+  }
+
+  /** Settings of causal attention with relative positions and no scale. */
+  static Options relative(int maxDistance) {
+    return new Options(1, 0, true, -1, -1, false, maxDistance);
+  }
+
   /** Settings of causal attention with scale 1 / sqrt(N). */
   static Options causal(long headDim, int window) {
     return Options.causal((float) (1 / Math.sqrt(headDim))).window(window == 0 ? -1 : window - 1);

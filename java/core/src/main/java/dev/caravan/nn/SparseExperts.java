@@ -55,6 +55,25 @@ public record SparseExperts(
         training
             ? graph.emit(op, logits, rows, stats(), factors(), offsets())
             : graph.emit(op, logits, rows);
+    return experts(x, w1, w2, routed);
+  }
+
+  /**
+   * An expert that every token goes through: {@code sigmoid(x gate^T) W2 f(W1 x)}. It is a sparse layer
+   * of one expert, so nothing is chosen.
+   *
+   * @param gate [1, D]
+   * @param w1 [1, N, D]
+   * @param w2 [1, D, F]
+   */
+  public Tensor shared(Tensor x, Tensor gate, Tensor w1, Tensor w2) {
+    Tensor logits = graph.one(MatMul.linear(true, DType.F32), x, gate, rows);
+    Router all = new Router(1, Experts.Scoring.SIGMOID, false, 0, 0);
+    List<Tensor> routed = graph.emit(all, logits, rows);
+    return experts(x, w1, w2, routed);
+  }
+
+  private Tensor experts(Tensor x, Tensor w1, Tensor w2, List<Tensor> routed) {
     return graph
         .emit(
             new ExpertLayer(activation),

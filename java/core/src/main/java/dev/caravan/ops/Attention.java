@@ -1,6 +1,8 @@
 package dev.caravan.ops;
 
 import dev.caravan.kernels.Attention.Options;
+import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Elementwise;
 import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.tensor.Tensor;
@@ -11,7 +13,7 @@ import java.util.List;
 /**
  * Fused attention over packed documents. Inputs: q [Tq, H, N], k [Tk, K, N], v [Tk, K, M], where the
  * documents begin among the queries and among the keys (i32 [S + 1] each), the relative-position table
- * f32 [buckets, H] where there is one, and the sinks f32 [H] where there are any. Outputs: out [Tq, H,
+ * [buckets, H] where there is one (in float32 for the kernels), and the sinks f32 [H] where there are any. Outputs: out [Tq, H,
  * M], log-sum-exp f32 [H, Tq]. The meaning of every setting is in caravan.h.
  *
  * @param options masks, scale, soft-cap, bias
@@ -79,11 +81,36 @@ public record Attention(Options options, boolean biased, boolean sinking) implem
   }
 
   @Override
-  public List<Launch> launches(Node node, Addresses memory) {
-    return List.of(memory.launch(call(node, memory)));
+  public List<TensorType> scratch(Node node) {
+    return biased ? Table.scratch(node.in(5)) : List.of();
   }
 
-  private KernelCall call(Node node, Addresses memory) {
+  @Override
+  public List<Launch> launches(Node node, Addresses memory) {
+    List<Launch> launches = new ArrayList<>();
+    TensorRef table = biased ? Table.of(node.in(5), memory, launches) : null;
+    launches.add(memory.launch(call(node, memory, table)));
+    return launches;
+  }
+
+  /** The table of relative positions as kernels take it: in float32. */
+  private static final class Table {
+    static List<TensorType> scratch(Tensor table) {
+      boolean wide = table.type().dtype() == DType.F32;
+      return wide ? List.of() : List.of(TensorType.f32(table.type().shape()));
+    }
+
+    static TensorRef of(Tensor table, Addresses memory, List<Launch> launches) {
+      TensorRef ref = memory.ref(table);
+      if (ref.dtype() == DType.F32) {
+        return ref;
+      }
+      launches.add(memory.launch(Elementwise.cast(ref, memory.scratch(0))));
+      return memory.scratch(0);
+    }
+  }
+
+  private KernelCall call(Node node, Addresses memory, TensorRef table) {
     return dev.caravan.kernels.Attention.forward(
         memory.ref(node.in(0)),
         memory.ref(node.in(1)),
@@ -92,7 +119,7 @@ public record Attention(Options options, boolean biased, boolean sinking) implem
         memory.ref(node.out(1)),
         memory.ref(node.in(3)),
         memory.ref(node.in(4)),
-        biased ? memory.ref(node.in(5)) : null,
+        table,
         sinking ? memory.ref(node.in(biased ? 6 : 5)) : null,
         options);
   }
@@ -131,11 +158,19 @@ public record Attention(Options options, boolean biased, boolean sinking) implem
     }
 
     @Override
-    public List<Launch> launches(Node node, Addresses memory) {
-      return List.of(memory.launch(call(node, memory)));
+    public List<TensorType> scratch(Node node) {
+      return biased ? Table.scratch(node.in(8)) : List.of();
     }
 
-    private KernelCall call(Node node, Addresses memory) {
+    @Override
+    public List<Launch> launches(Node node, Addresses memory) {
+      List<Launch> launches = new ArrayList<>();
+      TensorRef table = biased ? Table.of(node.in(8), memory, launches) : null;
+      launches.add(memory.launch(call(node, memory, table)));
+      return launches;
+    }
+
+    private KernelCall call(Node node, Addresses memory, TensorRef table) {
       int sinks = biased ? 10 : 8;
       return dev.caravan.kernels.Attention.backward(
           memory.ref(node.in(0)),
@@ -146,7 +181,7 @@ public record Attention(Options options, boolean biased, boolean sinking) implem
           memory.ref(node.in(7)),
           memory.ref(node.in(4)),
           memory.ref(node.in(5)),
-          biased ? memory.ref(node.in(8)) : null,
+          table,
           sinking ? memory.ref(node.in(sinks)) : null,
           memory.ref(node.out(0)),
           memory.ref(node.out(1)),

@@ -4,7 +4,6 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.checkpoint.DurableFiles;
 import dev.caravan.data.UserError;
-import dev.caravan.model.LlamaWeights;
 import dev.caravan.model.WeightSpec;
 import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.ModelSource;
@@ -135,7 +134,7 @@ public final class StudyRun {
   }
 
   static long parameters(RunConfig config) {
-    return LlamaWeights.specs(ModelSource.of(config.model()).config()).stream()
+    return ModelSource.of(config.model()).config().specs().stream()
         .mapToLong(WeightSpec::elements)
         .sum();
   }

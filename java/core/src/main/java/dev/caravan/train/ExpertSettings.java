@@ -2,9 +2,10 @@ package dev.caravan.train;
 
 import dev.caravan.data.UserError;
 import dev.caravan.kernels.Experts.Balance;
+import dev.caravan.model.DecoderConfig;
 import dev.caravan.model.ExpertLosses;
 import dev.caravan.model.ExpertsConfig;
-import dev.caravan.model.LlamaConfig;
+import dev.caravan.model.GlamConfig;
 
 /** What a run file's experts keys mean for a model. */
 final class ExpertSettings {
@@ -16,9 +17,9 @@ final class ExpertSettings {
   /**
    * The losses of a run.
    *
-   * @throws UserError if the model has no experts and the keys ask for some, or ranks would share them
+   * @throws UserError if the model has no experts and the keys ask for some
    */
-  static ExpertLosses losses(RunConfig config, LlamaConfig model) {
+  static ExpertLosses losses(RunConfig config, DecoderConfig model) {
     RunConfig.Experts keys = config.experts();
     if (model.experts().isEmpty()) {
       boolean asked =
@@ -28,15 +29,10 @@ final class ExpertSettings {
       }
       return ExpertLosses.NONE;
     }
-    if (config.parallel().data() > 1) {
-      throw new UserError(
-          "parallel.data: got " + config.parallel().data()
-              + ", a model with sparse experts on more than one rank is not built yet");
-    }
     ExpertsConfig experts = model.experts().get();
     Balance definition =
         switch (keys.auxLoss()) {
-          case AUTO -> experts.auxWeight() > 0 ? Balance.CHOSEN : Balance.NONE;
+          case AUTO -> automatic(model, experts);
           case NONE -> Balance.NONE;
           case GLAM, SWITCH -> Balance.FIRST;
           case MIXTRAL, OLMOE -> Balance.CHOSEN;
@@ -48,5 +44,21 @@ final class ExpertSettings {
         keys.auxWeight().orElse(own),
         keys.zWeight(),
         keys.capacityFactor().orElse(0));
+  }
+
+  /** Ranks that share a micro-batch would have to count its choices together, which is not built. */
+  static void checkRanks(RunConfig config, DecoderConfig model) {
+    if (config.parallel().data() > 1 && model.experts().isPresent()) {
+      throw new UserError(
+          "parallel.data: got " + config.parallel().data()
+              + ", a model with sparse experts on more than one rank is not built yet");
+    }
+  }
+
+  private static Balance automatic(DecoderConfig model, ExpertsConfig experts) {
+    if (model.modelType().equals(GlamConfig.TYPE)) {
+      return Balance.FIRST;
+    }
+    return experts.auxWeight() > 0 ? Balance.CHOSEN : Balance.NONE;
   }
 }

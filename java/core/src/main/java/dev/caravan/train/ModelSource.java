@@ -8,6 +8,7 @@ import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.TensorRef;
+import dev.caravan.model.DecoderConfig;
 import dev.caravan.model.ExpertWeights;
 import dev.caravan.model.HfConfig;
 import dev.caravan.model.LlamaConfig;
@@ -35,7 +36,7 @@ import java.util.Optional;
  * @param folder the model folder; empty for random weights
  * @param seed of random weights
  */
-public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder, long seed) {
+public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> folder, long seed) {
   private static final int CHUNK = 1 << 20; // elements filled at once
 
   /** The model of a run file. */
@@ -45,17 +46,17 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
     }
     if (model instanceof RunConfig.ModelConfig source) {
       return new ModelSource(
-          source.config(), source.config().llama(), Optional.empty(), source.seed());
+          source.config(), source.config().config(), Optional.empty(), source.seed());
     }
     RunConfig.ModelSize named = (RunConfig.ModelSize) model;
     HfConfig hf = ModelSizes.config(named.family(), named.size());
-    return new ModelSource(hf, hf.llama(), Optional.empty(), named.seed());
+    return new ModelSource(hf, hf.config(), Optional.empty(), named.seed());
   }
 
   /** The model in a Hugging Face folder. */
   public static ModelSource folder(Path path) {
     HfConfig hf = HfConfig.read(path);
-    return new ModelSource(hf, hf.llama(), Optional.of(path), 0);
+    return new ModelSource(hf, hf.config(), Optional.of(path), 0);
   }
 
   /**
@@ -72,12 +73,14 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
         }
       } else {
         Map<String, WeightSpec> specs = new HashMap<>();
-        LlamaWeights.specs(config).forEach(spec -> specs.put(spec.name(), spec));
+        config.specs().forEach(spec -> specs.put(spec.name(), spec));
         executor
             .shards()
             .load(slot -> fill(executor.weight(slot.name()), access, specs.get(slot.name())));
       }
-      fillRotary(executor, access, positions);
+      if (config instanceof LlamaConfig llama) {
+        fillRotary(llama, executor, access, positions);
+      }
     }
   }
 
@@ -111,7 +114,8 @@ public record ModelSource(HfConfig hf, LlamaConfig config, Optional<Path> folder
    * cos and sin of position times frequency, the product in float32 as checkpoints were trained with,
    * times the scaling's attention factor.
    */
-  private void fillRotary(Executor executor, TensorAccess access, int positions) {
+  private static void fillRotary(
+      LlamaConfig config, Executor executor, TensorAccess access, int positions) {
     RopeFrequencies rope = RopeFrequencies.of(config, positions);
     float[] inverse = rope.inverse();
     int pairs = inverse.length;

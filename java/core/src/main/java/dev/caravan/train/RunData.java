@@ -14,7 +14,7 @@ import dev.caravan.data.task.Task;
 import dev.caravan.data.task.TruncationReport;
 import dev.caravan.data.tokenize.Tokenizer;
 import dev.caravan.data.tokenize.Tokenizers;
-import dev.caravan.model.LlamaConfig;
+import dev.caravan.model.DecoderConfig;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -97,7 +97,7 @@ public record RunData(
    *
    * @throws UserError if rows are malformed or longer than the model's context
    */
-  public static RowSet forScore(RunConfig config, LlamaConfig model) {
+  public static RowSet forScore(RunConfig config, DecoderConfig model) {
     return whole(config, config.data().paths(), model);
   }
 
@@ -107,7 +107,7 @@ public record RunData(
    *
    * @throws UserError if rows are malformed or longer than the model's context
    */
-  public static RowSet forAnswers(RunConfig config, Path file, LlamaConfig model) {
+  public static RowSet forAnswers(RunConfig config, Path file, DecoderConfig model) {
     return whole(config, List.of(file.toString()), model);
   }
 
@@ -117,7 +117,7 @@ public record RunData(
    * @throws UserError if the run's mixture holds none out
    */
   public static Map<String, RowSet> heldOutAnswers(
-      RunConfig config, LlamaConfig model, Tokenizer tokenizer) {
+      RunConfig config, DecoderConfig model, Tokenizer tokenizer) {
     if (config.data().mixture().isEmpty()) {
       throw new UserError("eval.exact_match_held_out: only a mixture (data.mixture) holds tasks out");
     }
@@ -125,7 +125,7 @@ public record RunData(
     return RunMixture.answers(config, limits, tokenizer);
   }
 
-  private static RowSet whole(RunConfig config, List<String> paths, LlamaConfig model) {
+  private static RowSet whole(RunConfig config, List<String> paths, DecoderConfig model) {
     RowLimits limits = new RowLimits(model.maxPosition(), "the model's context", model.vocab());
     Task task = task(config, paths);
     try (Tokenizer tokenizer = hasWords(task) ? tokenizer(config) : null) {

@@ -11,7 +11,8 @@ import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.StepState;
-import dev.caravan.model.LlamaConfig;
+import dev.caravan.model.DecoderConfig;
+import dev.caravan.model.LlamaCost;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.nn.Inputs;
 import dev.caravan.optim.ClipNorm;
@@ -66,7 +67,7 @@ public record RunPlan(
 
   /** Plans one policy. */
   static RunPlan of(
-      LlamaConfig model,
+      DecoderConfig model,
       RunConfig config,
       DType storage,
       BufferShape buffers,
@@ -167,7 +168,7 @@ public record RunPlan(
    * @throws UserError if it does not fit, with what it needs and what would fit
    */
   public static RunPlan choose(
-      LlamaConfig model,
+      DecoderConfig model,
       RunConfig config,
       BufferShape buffers,
       Device.Kind kind,
@@ -202,7 +203,20 @@ public record RunPlan(
             + " of memory, the device has "
             + size(available)
             + " for it; "
-            + advice(model, config, buffers, kind, threads, available));
+            + advice(model, config, buffers, kind, threads, available)
+            + "; "
+            + counts(model, buffers.sequenceLength()));
+  }
+
+  /** What is known of a model that does not fit. */
+  private static String counts(DecoderConfig model, int sequence) {
+    LlamaCost cost = new LlamaCost(model);
+    return String.format(
+        Locale.ROOT,
+        "it has %.4g parameters, %.4g of them active, and takes %.4g FLOPs a token",
+        (double) cost.parameters(),
+        (double) cost.activeParameters(),
+        cost.trainingFlopsPerToken(sequence));
   }
 
   private static Recompute.Policy[] policies(RunConfig.Recompute wish, int layers) {
@@ -223,7 +237,7 @@ public record RunPlan(
 
   /** The nearest change that fits, found by planning it. */
   private static String advice(
-      LlamaConfig model,
+      DecoderConfig model,
       RunConfig config,
       BufferShape buffers,
       Device.Kind kind,

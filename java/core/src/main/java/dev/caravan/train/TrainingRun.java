@@ -14,7 +14,7 @@ import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
-import dev.caravan.model.LlamaConfig;
+import dev.caravan.model.DecoderConfig;
 import dev.caravan.parallel.Mesh;
 import dev.caravan.parallel.ProcessGroup;
 import dev.caravan.parallel.RankThreads;
@@ -93,6 +93,7 @@ public final class TrainingRun {
     Mesh mesh = mesh(config, choice, place);
     Optional<SavedCheckpoint> before = RunFolder.inspect(config, loss);
     ModelSource model = ModelSource.of(config.model());
+    ExpertSettings.checkRanks(config, model.config());
     if (config.sequence().length() > model.config().maxPosition()) {
       progress.note(
           "sequence.length %d is beyond the model's context of %d"
@@ -280,7 +281,7 @@ public final class TrainingRun {
    * @throws UserError if nothing fits the device, saying what would
    */
   static RunPlan plan(
-      RunConfig config, LlamaConfig model, RunData.Lengths rows, DeviceChoice choice) {
+      RunConfig config, DecoderConfig model, RunData.Lengths rows, DeviceChoice choice) {
     Device device = choice.device();
     try {
       return plan(
@@ -295,7 +296,7 @@ public final class TrainingRun {
   /** As above, for a device that need not be here: its kind, and its memory in bytes. */
   static RunPlan plan(
       RunConfig config,
-      LlamaConfig model,
+      DecoderConfig model,
       RunData.Lengths rows,
       Device.Kind kind,
       int threads,

@@ -3,7 +3,7 @@ package dev.caravan.graph;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
 import dev.caravan.kernels.DType;
-import dev.caravan.model.Llama;
+import dev.caravan.model.Decoder;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.nn.Inputs;
 import dev.caravan.nn.Layers;
@@ -64,11 +64,12 @@ class DecodeOnDeviceTest {
                         false,
                         0))
             .orElse(null);
-    Llama llama =
-        new Llama(
-            model.config(), nn, rope, new PackedAttention(graph, in.documents()), experts);
-    Tensor hidden = llama.hidden(in.ids());
-    graph.result(graph.one(MatMul.linear(false, DType.F32), hidden, llama.output()));
+    Decoder decoder =
+        model
+            .config()
+            .decoder(nn, rope, new PackedAttention(graph, in.documents()), experts);
+    Tensor hidden = decoder.hidden(in.ids());
+    graph.result(graph.one(MatMul.linear(false, DType.F32), hidden, decoder.output()));
     return graph;
   }
 

@@ -55,8 +55,13 @@ class ModelOnDeviceTest {
     agree(model, DType.F32);
   }
 
+  /** A rounding of bfloat16 may change a choice of experts; their ops are compared one by one. */
+  static List<TinyLlama> dense() {
+    return models().stream().filter(model -> model.config().experts().isEmpty()).toList();
+  }
+
   @ParameterizedTest
-  @MethodSource("models")
+  @MethodSource("dense")
   void lossAndGradientsAgreeWithTheReferenceInBfloat16(TinyLlama model) {
     agree(model, DType.BF16);
   }

@@ -2,11 +2,14 @@ package dev.caravan.graph;
 
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Experts;
+import dev.caravan.model.DecoderConfig;
 import dev.caravan.model.ExpertsConfig;
+import dev.caravan.model.GlamConfig;
 import dev.caravan.model.LlamaConfig;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.model.RopeScaling;
 import dev.caravan.nn.Rotary;
+import dev.caravan.ops.Glu;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
@@ -16,7 +19,7 @@ import java.util.Random;
 import java.util.function.DoubleUnaryOperator;
 
 /**
- * A LLaMA-family model small enough for float64, and one packed buffer for it.
+ * A model, of the LLaMA family but for GLaM's, small enough for float64, and one packed buffer for it.
  *
  * @param name what is special about it
  * @param config the model
@@ -24,7 +27,7 @@ import java.util.function.DoubleUnaryOperator;
  * @param padding rows behind the documents
  * @param chunk target rows for which logits exist at once
  */
-record TinyLlama(String name, LlamaConfig config, int[] lengths, int padding, int chunk) {
+record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, int chunk) {
   /**
    * Every recompute policy: none, cheap ops, all blocks, and some blocks with and without cheap
    * ops.
@@ -64,14 +67,62 @@ record TinyLlama(String name, LlamaConfig config, int[] lengths, int padding, in
         tiny("all at once", true, true, true, true, 2),
         sparse("mixtral: experts", "block_sparse_moe", false, true, List.of(true, true, true)),
         sparse("qwen3-moe: dense, then sparse", "mlp", false, true, List.of(false, true, true)),
-        sparse("olmoe: norms over all heads", "mlp", true, false, List.of(true, false, true)));
+        sparse("olmoe: norms over all heads", "mlp", true, false, List.of(true, false, true)),
+        sharing("qwen2-moe: a shared expert"),
+        glam("glam: dense", Glu.Activation.GELU_TANH, Optional.empty()),
+        glam(
+            "glam: every other layer sparse",
+            Glu.Activation.GELU,
+            Optional.of(
+                new ExpertsConfig(
+                    4,
+                    2,
+                    6,
+                    Experts.Activation.GELU,
+                    true,
+                    List.of(true, false, true),
+                    0,
+                    "mlp"))));
+  }
+
+  private static TinyLlama sharing(String name) {
+    ExpertsConfig experts =
+        new ExpertsConfig(
+            4, 2, 6, Experts.Activation.SWIGLU, false, List.of(true, true, true), 0, "mlp", 5);
+    return sparse(name, experts, false);
+  }
+
+  private static TinyLlama glam(
+      String name, Glu.Activation activation, Optional<ExpertsConfig> experts) {
+    GlamConfig config =
+        new GlamConfig(
+            13,
+            8,
+            LAYERS,
+            4,
+            2, // narrow heads: no scale keeps their scores small
+            10,
+            activation,
+            1e-5,
+            8,
+            6,
+            8,
+            0.02,
+            OptionalInt.empty(),
+            List.of(),
+            experts);
+    return new TinyLlama(name, config, DOCUMENTS, 3, 3);
   }
 
   private static TinyLlama sparse(
       String name, String part, boolean wideNorms, boolean renormalise, List<Boolean> sparse) {
     ExpertsConfig experts =
         new ExpertsConfig(4, 2, 6, Experts.Activation.SWIGLU, renormalise, sparse, 0, part);
-    boolean norms = part.equals("mlp");
+    return sparse(name, experts, wideNorms);
+  }
+
+  private static TinyLlama sparse(String name, ExpertsConfig experts, boolean wideNorms) {
+    boolean norms = experts.part().equals("mlp");
     LlamaConfig c = config(13, 8, 4, 2, 6, 10, 8, false, false, false, norms, 0);
     LlamaConfig config =
         new LlamaConfig(
@@ -223,8 +274,9 @@ record TinyLlama(String name, LlamaConfig config, int[] lengths, int padding, in
   private double[] table(DoubleUnaryOperator wave) {
     int half = config.headDim() / 2;
     double[] table = new double[config.maxPosition() * half];
+    double theta = config instanceof LlamaConfig llama ? llama.ropeTheta() : 1;
     for (int i = 0; i < table.length; i++) {
-      double angle = i / half * Math.pow(config.ropeTheta(), -(double) (i % half) / half);
+      double angle = i / half * Math.pow(theta, -(double) (i % half) / half);
       table[i] = (float) wave.applyAsDouble(angle);
     }
     return table;

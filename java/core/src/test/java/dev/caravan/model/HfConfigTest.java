@@ -183,19 +183,19 @@ class HfConfigTest {
   @Test
   void anUnknownArchitectureNamesThoseKnown() {
     assertEquals(
-        "config.json: model_type: 'gpt2' is unknown; known: llama, mistral, mixtral, olmoe, qwen2, qwen3, qwen3_moe",
+        "config.json: model_type: 'gpt2' is unknown; known: glam, llama, mistral, mixtral, olmoe, qwen2, qwen2_moe, qwen3, qwen3_moe",
         error("{\"model_type\": \"gpt2\"}"));
     assertEquals(
         "config.json: architectures: 'LlamaForTokenClassification' is unknown for model_type"
-            + " 'llama'; known: LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM,"
-            + " OlmoeForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM",
+            + " 'llama'; known: GlamForCausalLM, LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM,"
+            + " OlmoeForCausalLM, Qwen2ForCausalLM, Qwen2MoeForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM",
         error("{\"architectures\": [\"LlamaForTokenClassification\"]}"));
     assertTrue(
         error("{\"model_type\": null, \"architectures\": null}").contains("model_type: missing"));
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"t5", "palm", "glam", "qwen2_moe"})
+  @ValueSource(strings = {"t5", "palm", "mt5", "deepseek_v3"})
   void familiesOfLaterAreNotBuiltYet(String type) {
     String message = error("{\"model_type\": \"" + type + "\"}");
     assertTrue(message.contains("'" + type + "' is not built yet"), message);
@@ -206,6 +206,59 @@ class HfConfigTest {
     assertEquals(
         "mistral",
         read("{\"model_type\": null, \"architectures\": [\"MistralForCausalLM\"]}").modelType());
+  }
+
+  private static final String GLAM =
+      """
+      {"model_type": "glam", "vocab_size": 100, "hidden_size": 64, "intermediate_size": 96,
+       "num_hidden_layers": 4, "num_attention_heads": 4%s}
+      """;
+
+  private static HfConfig glam(String more) throws IOException {
+    return HfConfig.of(JSON.readTree(GLAM.formatted(more)), "config.json");
+  }
+
+  private static String glamError(String more) {
+    return assertThrows(UserError.class, () -> glam(more)).getMessage();
+  }
+
+  @Test
+  void glamHasItsOwnKeys() throws IOException {
+    GlamConfig dense = (GlamConfig) glam("").config();
+    assertEquals(16, dense.headDim());
+    assertTrue(dense.experts().isEmpty());
+    HfConfig config = glam(", \"num_experts\": 8, \"head_dim\": 32");
+    ExpertsConfig experts = config.config().experts().orElseThrow();
+    assertEquals(List.of(true, false, true, false), experts.sparse());
+    assertEquals(2, experts.choices());
+    assertEquals(96, experts.ffn());
+    assertEquals(128, config.config().qDim());
+    JsonNode written = JSON.readTree(config.toJson("float32"));
+    assertEquals(config.config(), HfConfig.of(written, "b").config());
+    assertEquals("GlamForCausalLM", written.at("/architectures/0").asText());
+    assertEquals(
+        List.of(false, true, true, false),
+        glam(", \"num_experts\": 8, \"sparse_layers\": [1, 2]")
+            .config()
+            .experts()
+            .orElseThrow()
+            .sparse());
+  }
+
+  @Test
+  void glamRefusesWhatDoesNotFit() {
+    assertEquals(
+        "config.json: num_experts_per_tok: got 3, needs at most num_experts 2",
+        glamError(", \"num_experts\": 2, \"num_experts_per_tok\": 3"));
+    assertEquals(
+        "config.json: sparse_layers: got [4], needs a list of layers from 0 to 3",
+        glamError(", \"num_experts\": 2, \"sparse_layers\": [4]"));
+    assertEquals(
+        "config.json: hidden_act: got \"silu\", needs \"gelu\" or \"gelu_pytorch_tanh\"",
+        glamError(", \"hidden_act\": \"silu\""));
+    assertEquals(
+        "config.json: tie_word_embeddings: got false, needs true, as a glam model's are",
+        glamError(", \"tie_word_embeddings\": false"));
   }
 
   @Test
