@@ -55,6 +55,8 @@ final class Recipes {
             "currency-unseen.jsonl.gz",
             "product-unseen.jsonl.gz"));
     BUNDLED.put("study-quality", List.of("curated.jsonl.gz", "raw.jsonl.gz", "held-out.jsonl.gz"));
+    BUNDLED.put("glam-tiny", List.of("corpus.jsonl.gz"));
+    BUNDLED.put("glam-tiny-dense", List.of());
     BUNDLED.put("llama", List.of());
     BUNDLED.put("llama-15m", List.of());
   }
