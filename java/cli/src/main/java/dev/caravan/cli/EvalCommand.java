@@ -107,9 +107,9 @@ final class EvalCommand implements Callable<Integer> {
     if (!average.isEmpty()) {
       return average();
     }
-    required("--model", model);
-    required("--suite", suite);
-    required("--data", data);
+    required("--model=DIR", model);
+    required("--suite=NAME", suite);
+    required("--data=PATH", data);
     Suite chosen = Suites.named(suite);
     ExaminerOptions how = examinerOptions();
     if (!chosen.name().equals("superni") && !(tasks.isEmpty() && categories.isEmpty())) {
@@ -144,7 +144,7 @@ final class EvalCommand implements Callable<Integer> {
 
   private static void required(String option, String value) {
     if (value == null) {
-      throw new UserError(option + ": missing");
+      throw new UserError("eval: Missing required option: '" + option + "'");
     }
   }
 

@@ -90,7 +90,9 @@ class EvalTest {
     Captured json = Captured.run("eval", "--average", out.toString(), "--json");
     assertEquals(100, JSON.readTree(json.out()).get("value").asDouble(), 1e-9);
     assertEquals(2, Captured.run("eval", "--average", out.toString(), "--suite", "arc").code());
-    assertEquals("caravan: --suite: missing\n", Captured.run("eval", "--model", model).err());
+    assertEquals(
+        "caravan: eval: Missing required option: '--suite=NAME'\n",
+        Captured.run("eval", "--model", model).err());
     assertTrue(
         eval("hellaswag", dir.resolve("val.txt").toString(), "--categories", "QA")
             .err()
