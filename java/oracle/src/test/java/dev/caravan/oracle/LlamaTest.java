@@ -204,7 +204,7 @@ class LlamaTest {
       put(executor, "target_rows", rows, targetRows);
       put(executor, "target_ids", rows, targetIds);
       put(executor, "targets", 1, targetRows.length);
-      RopeFrequencies frequencies = RopeFrequencies.of(graphs.config(), POSITIONS);
+      RopeFrequencies frequencies = RopeFrequencies.of((LlamaConfig) graphs.config(), POSITIONS);
       int[] all = new int[POSITIONS];
       Arrays.setAll(all, i -> i);
       Tensor angles = ComposedLlama.angles(all, frequencies.inverse());
