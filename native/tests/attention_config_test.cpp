@@ -28,10 +28,8 @@ void routes() {
         CHECK(forward.route == backward.route && forward.widths == backward.widths);
         const auto ninety = attention_config(p.forward_args(), 90);
         const auto back = attention_config(p.backward_args(), 90);
-        const bool narrow = std::max(width, value_width) <= 128;
         CHECK((ninety.route == AttentionRoute::kSm90) == (forward.route == AttentionRoute::kMma));
-        CHECK((back.route == AttentionRoute::kSm90) ==
-              (forward.route == AttentionRoute::kMma && narrow));
+        CHECK(back.route == ninety.route);
         CHECK(ninety.widths == forward.widths && back.widths == forward.widths);
         CHECK(attention_config(p.forward_args(), 120).route == forward.route);
         return forward;

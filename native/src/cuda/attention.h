@@ -13,7 +13,7 @@ void attention_plain_forward(tile::Launcher& launcher, const caravan_attention_f
 void attention_plain_backward(tile::Launcher& launcher,
                               const caravan_attention_backward_args& args);
 
-// bf16. The routes by wgmma serve sm_90a, without bias; backward up to widths of 128.
+// bf16. The routes by wgmma serve sm_90a, without bias.
 void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                            AttentionWidths widths);
 void attention_decode(tile::Launcher& launcher, const caravan_attention_forward_args& args,

@@ -21,6 +21,9 @@ struct Backward {
     float* bias_sums;  // [slots, heads, buckets]
 };
 
+// Gradients that a block of keys computes; without d_k it needs no values.
+enum class Part { kBoth, kValues, kKeys };
+
 inline Backward backward_of(const caravan_attention_backward_args& args) {
     Backward a = {};
     a.rules = attention_rules(args);

@@ -7,7 +7,8 @@
 // on transposed scores. In both one warpgroup fetches, by tensor copies, and two have 64 owned rows
 // each: they take scores and gradients of weights from products of shared memory, turn these into
 // weights and gradients of scores in registers, and multiply them from there. While one does that,
-// the other's products run.
+// the other's products run. Sums of d_k and of d_v that do not fit a warpgroup's registers together
+// come from a kernel each: heads of 256 take eight products.
 // Sources: Dao 2023, arXiv 2307.08691 (FlashAttention-2), algorithm 2; PTX ISA for the layouts.
 #include "cuda/attention.h"
 #include "cuda/attention_backward.cuh"
@@ -26,20 +27,26 @@ using namespace sm90;
 // What is in a block of either kernel. Owned rows: those whose gradients the block computes, by
 // warpgroups, [groups][panels][64][128 bytes]; passed rows: of a tile that it goes over. Each in
 // two widths, that of queries and keys and that of values and d_out.
-template <int kWidth_, int kValueWidth_, int kPassed_, int kStages_>
+template <int kWidth_, int kValueWidth_, int kPassed_, int kStages_, Part kPart = Part::kBoth>
 struct BackwardShape {
     static constexpr int kWidth = kWidth_, kValueWidth = kValueWidth_;
     static constexpr int kPassed = kPassed_, kStages = kStages_;
+    static constexpr bool kOfKeys = kPart != Part::kValues, kOfValues = kPart != Part::kKeys;
     static constexpr int kGroups = 2, kOwned = kGroups * 64, kConsumers = kGroups * kGroup;
     static constexpr int kThreads = kConsumers + kGroup;
+    static constexpr int kProducerRegisters = kWidth > 128 ? 40 : 24;
+    static constexpr int kConsumerRegisters = kWidth > 128 ? 232 : 240;
+    static_assert(kGroup * kProducerRegisters + kConsumers * kConsumerRegisters <= 65536,
+                  "a multiprocessor has so many registers");
     static constexpr int kOwnedBytes = kOwned * kWidth * 2;
-    static constexpr int kOwnedValueBytes = kOwned * kValueWidth * 2;
+    static constexpr int kOwnedValueBytes = kOfKeys ? kOwned * kValueWidth * 2 : 0;
     static constexpr int kPassedBytes = kPassed * kWidth * 2;
     static constexpr int kPassedValueBytes = kPassed * kValueWidth * 2;
     static constexpr int kStageBytes = kPassedBytes + kPassedValueBytes;
     static constexpr int kBytes = kOwnedBytes + kOwnedValueBytes + kStages * kStageBytes;
     static_assert(kPassedBytes % 1024 == 0 && kPassedValueBytes % 1024 == 0,
                   "tiles begin with the pattern");
+    static_assert(kOfKeys || (kOfValues && kValueWidth <= kWidth), "staged where the keys were");
 };
 
 // Where a block's owned rows are, and what it passes.
@@ -108,6 +115,7 @@ __device__ __forceinline__ void load_owned(const Memory<S>& memory, const Owner&
         const int row = owner.row + group * 64;
         load_rows<S::kWidth>(memory.owned + group * (S::kOwnedBytes / S::kGroups), 64, map, head,
                              row, &control->owned);
+        if (S::kOwnedValueBytes == 0) continue;
         load_rows<S::kValueWidth>(memory.owned_values + group * (S::kOwnedValueBytes / S::kGroups),
                                   64, value_map, head, row, &control->owned);
     }
@@ -308,7 +316,7 @@ __global__ void __launch_bounds__(S::kThreads, 1)
     __syncthreads();
     const int group = uniform(threadIdx.x / kGroup);
     if (group == 0) {
-        tile::registers_release<24>();
+        tile::registers_release<S::kProducerRegisters>();
         const Owner owner = memory.control->owner;
         if (threadIdx.x == 0 && sees(owner)) {
             load_owned(memory, owner, q, d_out, head);
@@ -319,7 +327,7 @@ __global__ void __launch_bounds__(S::kThreads, 1)
         }
         __syncwarp();
     } else {
-        tile::registers_claim<240>();
+        tile::registers_claim<S::kConsumerRegisters>();
         consume_keys(a, memory, head, group - 1);
     }
 #endif
@@ -370,7 +378,8 @@ __device__ __forceinline__ void consume_queries(const Backward& a, const Memory<
     const int warp_row = group * 64 + warp() % 4 * 16;
     unsigned char* const keys = memory.owned + group * (S::kOwnedBytes / S::kGroups);
     unsigned char* const values = memory.owned_values + group * (S::kOwnedValueBytes / S::kGroups);
-    float k_sums[1][S::kWidth / 8][4], v_sums[1][S::kValueWidth / 8][4];
+    float k_sums[1][S::kOfKeys ? S::kWidth / 8 : 1][4];
+    float v_sums[1][S::kOfValues ? S::kValueWidth / 8 : 1][4];
     clear(k_sums);
     clear(v_sums);
     tile::computed(flat(k_sums));
@@ -386,36 +395,54 @@ __device__ __forceinline__ void consume_queries(const Backward& a, const Memory<
             unsigned char* const d_outs = memory.passed_values(turn.stage);
             tile::mbarrier_wait(control->arrived + turn.stage, turn.parity);
             if (owner.rest - query < S::kPassed) clear_passed<S>(queries, owner.rest - query);
-            tile::wgmma_fence();
-            start_scores<S, S::kWidth>(scores, keys, queries);
-            start_scores<S, S::kValueWidth>(gradients, values, d_outs);
-            tile::wgmma_commit();
-            tile::wgmma_wait<0>(flat(scores), flat(gradients));
             // Columns are queries: a key sees those from `right` before it to `left` behind it.
             const Band band = {owner.position + warp_row - query, right, left,
                                owner.rest - 1 - query};
             const float* const of =
                 memory.statistics + turn.stage * 2 * S::kPassed + lane() % 4 * 2;
+            tile::wgmma_fence();
+            start_scores<S, S::kWidth>(scores, keys, queries);
+            if constexpr (S::kOfKeys) {
+                start_scores<S, S::kValueWidth>(gradients, values, d_outs);
+                tile::wgmma_commit();
+                tile::wgmma_wait<0>(flat(scores), flat(gradients));
+            } else {
+                tile::wgmma_commit();
+                clear(gradients);
+                tile::wgmma_wait<0>(flat(scores));
+            }
             to_gradients(
                 scores, gradients, a.scores, band, band.cuts(16, S::kPassed), false, [] {},
                 [&](int n, int e) { return of[n * 8 + e % 2]; },
                 [&](int n, int e) { return of[S::kPassed + n * 8 + e % 2]; });
-            round_left(weights, scores);
-            round_left(operand, gradients);
+            if constexpr (S::kOfValues) round_left(weights, scores);
+            if constexpr (S::kOfKeys) round_left(operand, gradients);
             tile::wgmma_fence();
-            start_sums<S, S::kValueWidth>(v_sums, weights, d_outs);
-            start_sums<S, S::kWidth>(k_sums, operand, queries);
+            if constexpr (S::kOfValues) start_sums<S, S::kValueWidth>(v_sums, weights, d_outs);
+            if constexpr (S::kOfKeys) start_sums<S, S::kWidth>(k_sums, operand, queries);
             tile::wgmma_commit();
-            tile::wgmma_wait<0>(flat(v_sums), flat(k_sums));
-            tile::wgmma_keep(weights, operand);
+            if constexpr (S::kOfKeys && S::kOfValues) {
+                tile::wgmma_wait<0>(flat(v_sums), flat(k_sums));
+                tile::wgmma_keep(weights, operand);
+            } else if constexpr (S::kOfKeys) {
+                tile::wgmma_wait<0>(flat(k_sums));
+                tile::wgmma_keep(operand);
+            } else {
+                tile::wgmma_wait<0>(flat(v_sums));
+                tile::wgmma_keep(weights);
+            }
             release(control->free + turn.stage);
         });
     }
     tile::barrier_sync(2 + group, kGroup);  // the warpgroup has read its keys and values
-    store_owned<S, S::kWidth>(k_sums, keys, a.d_k, owner, kv_head, group, a.rules.width,
-                              a.rules.scale);
-    store_owned<S, S::kValueWidth>(v_sums, values, a.d_v, owner, kv_head, group,
-                                   a.rules.value_width, 1.0f);
+    if constexpr (S::kOfKeys) {
+        store_owned<S, S::kWidth>(k_sums, keys, a.d_k, owner, kv_head, group, a.rules.width,
+                                  a.rules.scale);
+    }
+    if constexpr (S::kOfValues) {
+        store_owned<S, S::kValueWidth>(v_sums, S::kOfKeys ? values : keys, a.d_v, owner, kv_head,
+                                       group, a.rules.value_width, 1.0f);
+    }
 }
 
 #endif  // CARAVAN_SM90A
@@ -433,8 +460,9 @@ __global__ void __launch_bounds__(S::kThreads, 1)
     const int slot = blockIdx.x;  // the first keys of a document are seen by most queries
     const int kv_head = blockIdx.y;
     if (!documents_hold(rules)) {
-        spoil<S::kOwned>(a.d_k, slot, rules.key_rows, kv_head, rules.width);
-        return spoil<S::kOwned>(a.d_v, slot, rules.key_rows, kv_head, rules.value_width);
+        if (S::kOfKeys) spoil<S::kOwned>(a.d_k, slot, rules.key_rows, kv_head, rules.width);
+        if (S::kOfValues) spoil<S::kOwned>(a.d_v, slot, rules.key_rows, kv_head, rules.value_width);
+        return;
     }
     const DocumentTile document = find_tile<Side::kKeys>(rules, slot, S::kOwned);
     if (document.begin >= document.keys) return;
@@ -454,7 +482,7 @@ __global__ void __launch_bounds__(S::kThreads, 1)
     __syncthreads();
     const int group = uniform(threadIdx.x / kGroup);
     if (group == 0) {
-        tile::registers_release<24>();
+        tile::registers_release<S::kProducerRegisters>();
         const Owner owner = memory.control->owner;
         if (sees(owner) && threadIdx.x == 0) {
             load_owned(memory, owner, k, v, kv_head);
@@ -470,7 +498,7 @@ __global__ void __launch_bounds__(S::kThreads, 1)
         }
         __syncwarp();
     } else {
-        tile::registers_claim<240>();
+        tile::registers_claim<S::kConsumerRegisters>();
         consume_queries(a, memory, kv_head, group - 1);
     }
 #endif
@@ -478,36 +506,50 @@ __global__ void __launch_bounds__(S::kThreads, 1)
 
 // ------------------------------------------------------------------------------- launches
 
-template <typename QueryShape, typename KeyShape>
+tile::Config config(int64_t slots, int64_t heads, int threads, int64_t bytes) {
+    return {dim3(static_cast<unsigned>(slots), static_cast<unsigned>(heads)),
+            dim3(static_cast<unsigned>(threads)), bytes, 1};
+}
+
+void refuse_maps(tile::Launcher& launcher) {
+    launcher.refuse("attention_backward: needs a driver that makes tensor maps");
+}
+
+template <typename S>
+void run_queries(tile::Launcher& launcher, const caravan_attention_backward_args& args,
+                 const Backward& a) {
+    tile::TensorMap q, d_out, k, v;
+    if (!map_rows(args.q, 64, &q) || !map_rows(args.d_out, 64, &d_out) ||
+        !map_rows(args.k, S::kPassed, &k) || !map_rows(args.v, S::kPassed, &v)) {
+        return refuse_maps(launcher);
+    }
+    launcher.run(attention_bwd_q_sm90_kernel<S>,
+                 config(attention_slots(a.rules.query_rows, a.rules.documents, S::kOwned),
+                        a.rules.heads, S::kThreads, S::kBytes + int64_t{sizeof(Control<S>)}),
+                 a, q, d_out, k, v);
+}
+
+template <typename S>
+void run_keys(tile::Launcher& launcher, const caravan_attention_backward_args& args,
+              const Backward& a) {
+    tile::TensorMap q, d_out, k, v;
+    if (!map_rows(args.q, S::kPassed, &q) || !map_rows(args.d_out, S::kPassed, &d_out) ||
+        !map_rows(args.k, 64, &k) || !map_rows(args.v, 64, &v)) {
+        return refuse_maps(launcher);
+    }
+    launcher.run(attention_bwd_kv_sm90_kernel<S>,
+                 config(attention_slots(a.rules.key_rows, a.rules.documents, S::kOwned),
+                        a.rules.heads / a.rules.group, S::kThreads,
+                        S::kBytes + int64_t{sizeof(Control<S>)} +
+                            int64_t{sizeof(float)} * S::kStages * 2 * S::kPassed),
+                 a, q, d_out, k, v);
+}
+
+template <typename QueryShape, typename... KeyShapes>
 void run(tile::Launcher& launcher, const caravan_attention_backward_args& args) {
     const Backward a = backward_of(args);
-    const AttentionRules& rules = a.rules;
-    // Boxes of owned and of passed rows, of each kernel.
-    tile::TensorMap q, d_out, k, v, passed_q, passed_d_out, passed_k, passed_v;
-    if (!map_rows(args.q, 64, &q) || !map_rows(args.d_out, 64, &d_out) ||
-        !map_rows(args.k, 64, &k) || !map_rows(args.v, 64, &v) ||
-        !map_rows(args.q, KeyShape::kPassed, &passed_q) ||
-        !map_rows(args.d_out, KeyShape::kPassed, &passed_d_out) ||
-        !map_rows(args.k, QueryShape::kPassed, &passed_k) ||
-        !map_rows(args.v, QueryShape::kPassed, &passed_v)) {
-        launcher.refuse("attention_backward: needs a driver that makes tensor maps");
-        return;
-    }
-    const auto config = [](int64_t slots, int64_t heads, int threads, int64_t bytes) {
-        return tile::Config{dim3(static_cast<unsigned>(slots), static_cast<unsigned>(heads)),
-                            dim3(static_cast<unsigned>(threads)), bytes, 1};
-    };
-    launcher.run(
-        attention_bwd_q_sm90_kernel<QueryShape>,
-        config(attention_slots(rules.query_rows, rules.documents, QueryShape::kOwned), rules.heads,
-               QueryShape::kThreads, QueryShape::kBytes + int64_t{sizeof(Control<QueryShape>)}),
-        a, q, d_out, passed_k, passed_v);
-    launcher.run(attention_bwd_kv_sm90_kernel<KeyShape>,
-                 config(attention_slots(rules.key_rows, rules.documents, KeyShape::kOwned),
-                        rules.heads / rules.group, KeyShape::kThreads,
-                        KeyShape::kBytes + int64_t{sizeof(Control<KeyShape>)} +
-                            int64_t{sizeof(float)} * KeyShape::kStages * 2 * KeyShape::kPassed),
-                 a, passed_q, passed_d_out, k, v);
+    run_queries<QueryShape>(launcher, args, a);
+    (run_keys<KeyShapes>(launcher, args, a), ...);
 }
 
 }  // namespace
@@ -521,8 +563,11 @@ void attention_backward_sm90(tile::Launcher& launcher, const caravan_attention_b
             return run<BackwardShape<128, 128, 96, 3>, BackwardShape<128, 128, 64, 4>>(launcher,
                                                                                        args);
         case AttentionWidths::k192:
+            return run<BackwardShape<192, 128, 80, 2>, BackwardShape<192, 128, 32, 4>>(launcher,
+                                                                                       args);
         case AttentionWidths::k256:
-            return launcher.refuse("attention_backward: needs heads of at most 128 on this route");
+            return run<BackwardShape<256, 256, 48, 2>, BackwardShape<256, 256, 48, 2, Part::kKeys>,
+                       BackwardShape<256, 256, 64, 2, Part::kValues>>(launcher, args);
     }
 }
 

@@ -127,10 +127,7 @@ inline AttentionConfig attention_config(const caravan_attention_backward_args& a
     const bool wide = wide_heads(args.d_out) && wide_heads(args.d_q) && wide_heads(args.d_k) &&
                       wide_heads(args.d_v);
     if (!wide) config.route = AttentionRoute::kPlain;
-    // Sums of d_k and d_v of wider heads do not fit a warpgroup's registers.
-    const bool fits = config.widths <= AttentionWidths::k128;
-    if (config.route == AttentionRoute::kMma && capability == 90 && fits &&
-        attention_serves_sm90(args)) {
+    if (config.route == AttentionRoute::kMma && capability == 90 && attention_serves_sm90(args)) {
         config.route = AttentionRoute::kSm90;
     }
     return config;

@@ -231,8 +231,6 @@ __global__ void __launch_bounds__(Shape::kThreads)
                rules.width, [&](int, int) { return rules.scale; });
 }
 
-enum class Part { kBoth, kValues, kKeys };  // gradients that a block computes
-
 template <typename Shape, Part kPart>
 __device__ __forceinline__ void backward_keys(const Backward& a) {
     constexpr int kThreads = Shape::kThreads, kKeys = Shape::kOwned, kQueries = Shape::kPassed;
