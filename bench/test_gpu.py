@@ -123,6 +123,13 @@ class Peers(unittest.TestCase):
         self.assertEqual(sum(lengths), 16384)
         self.assertTrue(all(512 <= length <= 4096 for length in lengths[:-1]) and lengths[-1] <= 4096)
 
+    def test_buckets_of_distances_are_exact_and_then_grow(self):
+        import attention_case
+        import torch
+
+        behind = torch.tensor([-3, 0, 1, 15, 16, 19, 100, 127, 128, 5000])
+        self.assertEqual(attention_case.buckets_of(behind, 32, 128).tolist(), [0, 0, 1, 15, 16, 17, 30, 31, 31, 31])
+
     def test_every_case_is_in_the_lists(self):
         import cases
 

@@ -2,6 +2,7 @@
 FlashAttention for documents of any length."""
 
 import inspect
+import math
 
 import torch
 import torch.nn.functional as F
@@ -20,17 +21,30 @@ def pairs(length, causal, window):
     return length * length // (2 if causal else 1)
 
 
-class _Attention(Case):
-    """Documents side by side. lengths: of each; window: keys that a query sees behind itself, -1 for all, with causal."""
+def buckets_of(distances, buckets, furthest):
+    """Bucket of how many tokens a key lies behind its query: exact up to half of them, then by its logarithm; 0 for keys
+    ahead (Raffel et al. 2020, arXiv 1910.10683, section 2.1)."""
+    near, behind = buckets // 2, distances.clamp(min=0)
+    far = torch.log(behind.clamp(min=1).double() / near) / math.log(furthest / near) * (buckets - near)
+    return torch.where(behind < near, behind, (near + far.clamp(min=0).long()).clamp(max=buckets - 1))
 
-    def __init__(self, lengths, heads, kv_heads, widths, causal, dtype, window=-1):
+
+class _Attention(Case):
+    """Documents side by side. lengths: of each; window: keys that a query sees behind itself, -1 for all, with causal;
+    buckets: of a relative-position bias, 0 for none, with causal."""
+
+    furthest = 128  # distance from which a bias has its last bucket
+
+    def __init__(self, lengths, heads, kv_heads, widths, causal, dtype, window=-1, buckets=0):
         self.lengths, self.tokens, self.length = lengths, sum(lengths), lengths[-1]
         self.heads, self.kv_heads, self.causal, self.window = heads, kv_heads, causal, window
         self.width, self.value_width = widths
+        self.buckets = buckets
         self.equal = len(set(lengths)) == 1
         documents = f"{len(lengths)}x{self.length}" if self.equal else f"{len(lengths)} of {min(lengths)}-{max(lengths)}"
         width = self.width if self.width == self.value_width else f"{self.width}/{self.value_width}"
         variant = f"window {window}" if window >= 0 else "causal" if causal else "full"
+        variant += f", bias of {buckets}" if buckets > 0 else ""
         super().__init__(f"{documents}, heads {heads}/{kv_heads}, width {width}", dtype, variant=variant)
         self.scale = self.width**-0.5
         self.products = 2 * heads * sum(pairs(length, causal, window) for length in lengths)  # of width 1
@@ -48,10 +62,21 @@ class _Attention(Case):
         x = {"q": normal(place, self.q_shape, self.dtype, generator), "k": normal(place, self.k_shape, self.dtype, generator)}
         x["v"] = normal(place, self.v_shape, self.dtype, generator)
         x["cu_q"], x["cu_k"] = place.put(self._bounds()), place.put(self._bounds())
+        if self.buckets > 0:
+            x["bias_table"] = normal(place, (self.buckets, self.heads), F32, generator)
         return x
 
     def _options(self):
-        return {"scale": self.scale, "causal": int(self.causal), "window_left": self.window, "window_right": -1}
+        how = {"scale": self.scale, "causal": int(self.causal), "window_left": self.window, "window_right": -1}
+        return {**how, "bias_max_distance": self.furthest} if self.buckets > 0 else how
+
+    def _biased(self, score, x, head, rows):
+        """Scores of the queries `rows` of a document and all its keys, with the bias of a head."""
+        if self.buckets == 0:
+            return score
+        keys = torch.arange(score.shape[-1], device=score.device)
+        where = buckets_of(rows[:, None] - keys[None, :], self.buckets, self.furthest)
+        return score.add_(x["bias_table"][:, head].to(score.dtype)[where])
 
     def _heads_first(self, value):
         """[tokens, heads, width] as [documents, heads, length, width], without a copy."""
@@ -106,6 +131,8 @@ class _Attention(Case):
 
     def ways(self, device):
         """Name -> f(q, k, v, bounds), all as [tokens, heads, width]."""
+        if self.buckets > 0:
+            return {}  # PyTorch has a bias only as a matrix of all pairs
         if device.type == "cpu":
             return {"torch, one by one": lambda q, k, v, bounds: self._one_by_one(q, k, v)}
         if not self.equal or self.window >= 0:
@@ -155,7 +182,7 @@ class AttentionForward(_Attention):
             rows = rows[:: self.length // 256]
         out = []
         for head in range(group):
-            score = self.scale * q[head, rows] @ k.t()
+            score = self._biased(self.scale * q[head, rows] @ k.t(), x, self.heads - group + head, rows)
             score.masked_fill_(self._mask(rows, q.device), float("-inf"))
             out.append(torch.softmax(score, -1) @ v)
         # Rows are taken over the first dimension, heads are picked by `pick`.
@@ -220,6 +247,8 @@ class AttentionBackward(_Attention):
         x["out"], x["lse"] = place.put(out), place.put(lse)
         for name, like in (("d_q", "q"), ("d_k", "k"), ("d_v", "v")):
             x[name] = place.empty(x[like].shape, self.dtype)
+        if self.buckets > 0:
+            x["d_bias_table"] = place.put(torch.zeros(self.buckets, self.heads))
         return x
 
     def _forward(self, x):
@@ -235,6 +264,7 @@ class AttentionBackward(_Attention):
             at = slice(begin, begin + length)
             for head in range(self.heads):
                 score = self.scale * x["q"][at, head].float() @ x["k"][at, head // group].float().t()
+                score = self._biased(score, x, head, rows)
                 if hidden is not None:
                     score.masked_fill_(hidden, float("-inf"))
                 lse[head, at] = torch.logsumexp(score, -1)
@@ -265,9 +295,10 @@ class AttentionBackward(_Attention):
         last, group, q, k, v = self._group(x)
         d_out = x["d_out"][last, self.heads - group :].double().transpose(0, 1)
         d_q, d_k, d_v = [], torch.zeros_like(k), torch.zeros_like(v)
-        hidden = self._mask(torch.arange(self.length, device=k.device), k.device)
+        rows = torch.arange(self.length, device=k.device)
+        hidden = self._mask(rows, k.device)
         for head in range(group):
-            score = self.scale * q[head] @ k.t()
+            score = self._biased(self.scale * q[head] @ k.t(), x, self.heads - group + head, rows)
             p = torch.softmax(score.masked_fill_(hidden, float("-inf")), -1)
             del score
             d_v += p.t() @ d_out[head]
@@ -299,9 +330,9 @@ def cases(size):
     heads = (2 * size.heads, size.kv_heads)
     out = []
 
-    def both(length, widths, causal=True, window=-1):
+    def both(length, widths, causal=True, window=-1, buckets=0):
         documents = length if isinstance(length, tuple) else (length,) * (tokens // length)
-        shape = (documents, *heads, widths, causal, dtype, window)
+        shape = (documents, *heads, widths, causal, dtype, window, buckets)
         out.extend([AttentionForward(*shape), AttentionBackward(*shape)])
 
     longest, shortest, width = lengths[0], lengths[-1], size.head_widths[0]
@@ -311,6 +342,8 @@ def cases(size):
     both(longest, (width, width), window=shortest // 2)
     both(longest, (2 * width, 2 * width))
     both(longest, (width * 3 // 2, width))
+    narrow = min(size.head_widths)
+    both(longest, (narrow, narrow), buckets=32)
     for one in size.head_widths:
         for length in lengths[1:]:
             both(length, (one, one))
