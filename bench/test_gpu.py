@@ -187,6 +187,33 @@ class Run(unittest.TestCase):
             self.assertIn("1 of 3 programs (not: bad_test, missing_test)", printed)
 
 
+    def test_exchanges_are_told_and_their_failure_too(self):
+        import tarfile
+
+        rows = [{"kind": kind, "bytes": size, "bytes_per_s": 2e9}
+                for kind in ("all_reduce", "reduce_scatter", "all_gather", "all_to_all", "broadcast")
+                for size in (1 << 20, 1 << 24)]
+        document = {"bench": "collectives", "ranks": 2, "library": "threads", "rows": rows}
+        for answer, code in ((f"echo '{json.dumps(document)}'", 0), ("echo all_gather: element 3 is wrong; exit 1", 1)):
+            with tempfile.TemporaryDirectory() as folder:
+                program = Path(folder, "caravan")
+                program.write_text(f"#!/bin/sh\n{answer}\n")
+                program.chmod(0o755)
+                tests = Path(folder, "tests")
+                tests.mkdir()
+                (tests / "status_test").write_text("#!/bin/sh\n")
+                (tests / "status_test").chmod(0o755)
+                with tarfile.open(Path(folder, "bundle.tar.xz"), "w:xz") as tar:
+                    tar.add(program, arcname="caravan")
+                    tar.add(tests, arcname="tests")
+                got, results, printed = self.run_in(folder, "nccl")
+                self.assertEqual(got, code)
+                if code == 0:
+                    self.assertIn("GB/s of 16,777,216 bytes: all_reduce 2, ", printed)
+                else:
+                    self.assertIn("element 3 is wrong", results["stages"]["nccl"]["message"])
+
+
 class Training(unittest.TestCase):
     def test_rows_follow_their_rule(self):
         with tempfile.TemporaryDirectory() as folder:

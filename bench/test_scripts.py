@@ -18,6 +18,7 @@ import conditions  # noqa: E402
 import experts_compare  # noqa: E402
 import generate_compare  # noqa: E402
 import precision_compare  # noqa: E402
+import ranks_compare  # noqa: E402
 import sft_compare  # noqa: E402
 
 
@@ -111,6 +112,18 @@ class Rates(unittest.TestCase):
             self.assertEqual(json.loads(file.read_text()), result)
         self.assertIn("load_after", result)
         self.assertNotIn("runs", json.loads(conditions.summary(result)))
+
+
+class Ranks(unittest.TestCase):
+    def test_the_first_steps_are_left_out_and_rounds_are_compared_with_themselves(self):
+        one = [{"tokens_per_s": [9, 9, 10, 10], "loss": [2, 1]}, {"tokens_per_s": [9, 9, 20, 20], "loss": [2, 1]}]
+        two = [{"tokens_per_s": [1, 1, 9, 9], "loss": [2, 1]}, {"tokens_per_s": [1, 1, 22, 22], "loss": [2, 1.5]}]
+        told = ranks_compare.figures(one, two)
+        self.assertEqual(told["one_tokens_per_s"], 15)
+        self.assertEqual(told["two_tokens_per_s"], 15.5)
+        self.assertAlmostEqual(told["ratio_of_rounds"], 1.0)
+        self.assertAlmostEqual(told["ratio_of_fastest"], 1.1)
+        self.assertAlmostEqual(told["loss_difference"], 0.5)
 
 
 if __name__ == "__main__":

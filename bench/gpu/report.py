@@ -75,6 +75,10 @@ def stage_line(name, stage):
         text += f", {stage.get('device', 'no GPU')}, torch {stage.get('torch')}"
         if "nvidia_smi" in stage:
             text += f", driver {stage['nvidia_smi']['driver_version']}, SM {stage['nvidia_smi']['clocks.sm']}"
+    elif name == "nccl" and "rows" in stage:
+        largest = max(row["bytes"] for row in stage["rows"])
+        rates = [f"{row['kind']} {row['bytes_per_s'] / 1e9:,.0f}" for row in stage["rows"] if row["bytes"] == largest]
+        text += f", {stage['ranks']} ranks by {stage['library']}, GB/s of {largest:,} bytes: {', '.join(rates)}"
     elif name == "training":
         for part in ("agree_fp32", "agree_bf16"):
             one = stage.get(part, {})

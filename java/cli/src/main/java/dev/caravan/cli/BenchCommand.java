@@ -5,5 +5,9 @@ import picocli.CommandLine.Command;
 /** {@code caravan bench}: what kernels and training take on this machine. */
 @Command(
     name = "bench",
-    subcommands = {BenchKernelsCommand.class, BenchTrainCommand.class})
+    subcommands = {
+      BenchKernelsCommand.class,
+      BenchTrainCommand.class,
+      BenchCollectivesCommand.class
+    })
 final class BenchCommand {}

@@ -82,4 +82,28 @@ class BenchTest {
       assertTrue(out.path(key).asDouble() > 0, key);
     }
   }
+
+  @Test
+  void exchangesAreCheckedAndTimed() throws Exception {
+    Captured run =
+        Captured.run(
+            "bench", "collectives", "--device", "cpu", "--ranks", "3", "--megabytes", "1", "--json");
+    assertEquals(0, run.code(), run.err());
+    JsonNode rows = new ObjectMapper().readTree(run.out()).path("rows");
+    assertEquals(5, rows.size());
+    for (JsonNode row : rows) {
+      assertTrue(row.path("seconds").asDouble() > 0, row.toString());
+      double share = row.path("bus_bytes_per_s").asDouble() / row.path("bytes_per_s").asDouble();
+      String kind = row.path("kind").asText();
+      double expected =
+          kind.equals("all_reduce") ? 4.0 / 3 : kind.equals("broadcast") ? 1 : 2.0 / 3;
+      assertEquals(expected, share, 1e-9, kind);
+    }
+    Captured table =
+        Captured.run("bench", "collectives", "--device", "cpu", "--megabytes", "1");
+    assertEquals(0, table.code(), table.err());
+    for (String line : table.out().split("\n")) {
+      assertTrue(line.length() <= 80, line);
+    }
+  }
 }

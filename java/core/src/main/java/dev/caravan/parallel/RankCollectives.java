@@ -14,6 +14,7 @@ final class RankCollectives implements Collectives {
   private final Map<Axis, ExchangeQueue> queues = new EnumMap<>(Axis.class);
   private volatile long step;
   private volatile Collective latest;
+  private volatile long summingSince; // when a sum of the host's numbers began; 0 for none
 
   RankCollectives(Transport data, Transport tensor, Transport world) {
     String name = "rank-" + world.rank();
@@ -57,7 +58,12 @@ final class RankCollectives implements Collectives {
     ExchangeQueue queue = queues.get(axis);
     queue.await(Long.MAX_VALUE);
     if (queue.transport().size() > 1) {
-      queue.transport().sum(values, step);
+      summingSince = System.nanoTime();
+      try {
+        queue.transport().sum(values, step);
+      } finally {
+        summingSince = 0;
+      }
     }
   }
 
@@ -69,12 +75,18 @@ final class RankCollectives implements Collectives {
   /** What the rank was last in, for errors. */
   String position() {
     Collective known = latest;
+    if (summingSince != 0) {
+      return "a sum of numbers in step " + step + (known == null ? "" : ", behind " + known);
+    }
     return known == null ? "the start" : known + " in step " + step;
   }
 
-  /** For how many milliseconds an exchange has been under way; 0 if none is. */
+  /** For how many milliseconds an exchange, or a sum of numbers, has been under way; 0 if none is. */
   long stuckFor() {
-    return queues.values().stream().mapToLong(ExchangeQueue::busyMillis).max().orElse(0);
+    long since = summingSince;
+    long sum = since == 0 ? 0 : (System.nanoTime() - since) / 1_000_000;
+    return Math.max(
+        sum, queues.values().stream().mapToLong(ExchangeQueue::busyMillis).max().orElse(0));
   }
 
   /** Wakes all ranks of its groups with the reason. */
