@@ -74,7 +74,7 @@ class MainTest {
         "generate --model no --prompt x|no: no such file; a model folder holds config.json",
         "export --model a --format gguf --out b|caravan: --format gguf: not built yet",
         "export --model a --format onnx --out b|caravan: --format: got 'onnx', needs hf",
-        "eval --model a --suite mmlu|caravan: --data: missing",
+        "eval --model a --suite mmlu|caravan: eval: Missing required option: '--data=PATH'",
         "eval --model a --suite mmul --data b|caravan: unknown suite 'mmul', did you mean 'mmlu'?",
         "eval --model a --suite mmlu --data b|/b: no such file or folder",
         "eval --model a --suite mmlu --data b --shots -1|caravan: --shots: got -1",
