@@ -1,22 +1,151 @@
 package dev.caravan.graph;
 
+import dev.caravan.ops.Add;
+import dev.caravan.ops.Attention;
+import dev.caravan.ops.Bias;
+import dev.caravan.ops.Glu;
+import dev.caravan.ops.MatMul;
+import dev.caravan.ops.Node;
+import dev.caravan.ops.Op;
+import dev.caravan.ops.Rope;
+import dev.caravan.ops.SumParts;
+import dev.caravan.ops.ToParts;
+import dev.caravan.ops.View;
+import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.Tensor.Role;
+import dev.caravan.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
 /**
- * The first pass: turns the graph of a whole model into that of one tensor- and expert-parallel rank,
- * whose weights are parts and whose partial results meet in collectives. With one rank the part is the
- * whole.
+ * The first pass: turns the graph of a whole model into that of one tensor-parallel rank, whose weights
+ * are parts and whose partial results meet in collectives. With one rank the part is the whole. Source:
+ * Shoeybi et al. 2019, arXiv 1909.08053, section 3.
+ *
+ * <p>A product with a part of a weight's rows makes a part of the outputs: of attention, some heads; of
+ * a gated unit, some of its width. What follows stays within the part, until a product with a part of a
+ * weight's columns makes a term of a sum over ranks. Weights that are whole are read, and get their
+ * gradients, by every rank alike.
  */
 public final class Partition {
-  private Partition() {}
+  /** Axis of an activation that is cut, of [T, H N] and [T, H, N] both. */
+  private static final int AXIS = 1;
+
+  private final Graph model;
+  private final Division division;
+  private final Graph result = new Graph();
+  private final Map<Tensor, Tensor> made = new HashMap<>();
+  private final Map<Tensor, Tensor> entered = new HashMap<>(); // by ToParts
+  private final Set<Tensor> cut = new HashSet<>(); // of the model's tensors
+
+  private Partition(Graph model, Division division) {
+    this.model = model;
+    this.division = division;
+  }
 
   /**
-   * The graph of one of {@code ranks} tensor-parallel ranks.
+   * The graph of one of several ranks, a forward graph as it comes from a model; all ranks have the same.
    *
-   * @throws IllegalArgumentException for more than one, which is not built yet
+   * @throws IllegalArgumentException if something cannot be divided among so many ranks, or an op cannot
+   *     work on parts
    */
-  public static Graph apply(Graph model, int ranks) {
-    if (ranks != 1) {
-      throw new IllegalArgumentException("tensor parallelism over " + ranks + " ranks: not built yet");
+  public static Graph apply(Graph model, Division division) {
+    return division.ranks() == 1 ? model : new Partition(model, division).apply();
+  }
+
+  private Graph apply() {
+    for (Tensor leaf : model.leaves()) {
+      boolean weight = leaf.role() == Role.PARAMETER;
+      TensorType type = weight ? division.part(leaf.name(), leaf.type()) : leaf.type();
+      made.put(leaf, result.leaf(leaf.name(), type, leaf.role()));
+      if (!type.equals(leaf.type())) {
+        cut.add(leaf);
+      }
     }
-    return model;
+    model.nodes().forEach(this::visit);
+    model.results().forEach(tensor -> result.result(made.get(tensor)));
+    return result;
+  }
+
+  private void visit(Node node) {
+    Op op = node.op();
+    if (node.inputs().stream().noneMatch(cut::contains)) {
+      emit(node, op, inputs(node), false);
+    } else if (op instanceof MatMul) {
+      product(node);
+    } else if (op instanceof View view) {
+      long[] shape = view.shape().stream().mapToLong(Long::longValue).toArray();
+      TensorType whole = new TensorType(node.in(0).type().dtype(), shape);
+      TensorType part = division.part(node.toString(), whole, AXIS);
+      emit(node, View.as(part.shape()), inputs(node), true);
+    } else if (op instanceof Attention attention) {
+      boolean plain = !attention.biased() && !attention.sinking();
+      if (!plain || !cut.containsAll(node.inputs().subList(0, 3))) {
+        throw mixed(node);
+      }
+      emit(node, op, inputs(node), true);
+    } else if (op instanceof Rope) {
+      emit(node, op, inputs(node), true);
+    } else if (op instanceof Glu || op instanceof Bias || op instanceof Add) {
+      if (!cut.containsAll(node.inputs())) {
+        throw mixed(node);
+      }
+      emit(node, op, inputs(node), true);
+    } else {
+      throw mixed(node);
+    }
+  }
+
+  private IllegalArgumentException mixed(Node node) {
+    return new IllegalArgumentException(
+        node + ": on parts of " + division.ranks() + " tensor-parallel ranks is not built yet");
+  }
+
+  /** Rows of a weight on whole activations, or its columns on a part of them. */
+  private void product(Node node) {
+    Tensor x = node.in(0);
+    Tensor weight = node.in(1);
+    List<Tensor> inputs = inputs(node);
+    Division.Split split =
+        cut.contains(weight) ? division.split().apply(weight.name()) : Division.Split.WHOLE;
+    if (split == Division.Split.ROWS && !cut.contains(x)) {
+      inputs.set(0, entered.computeIfAbsent(made.get(x), whole -> enter(node, whole)));
+      emit(node, node.op(), inputs, true);
+    } else if (split == Division.Split.COLUMNS && cut.contains(x)) {
+      emit(node, node.op(), inputs, false);
+      Tensor term = made.get(node.out(0));
+      made.put(node.out(0), one(node, new SumParts(division.ranks()), term));
+    } else {
+      throw mixed(node);
+    }
+  }
+
+  private Tensor enter(Node node, Tensor whole) {
+    return one(node, new ToParts(division.ranks()), whole);
+  }
+
+  private List<Tensor> inputs(Node node) {
+    List<Tensor> inputs = new ArrayList<>();
+    node.inputs().forEach(input -> inputs.add(made.get(input)));
+    return inputs;
+  }
+
+  private Tensor one(Node node, Op op, Tensor input) {
+    return result.emit(op, Arrays.asList(input), node.scope(), node.block()).out(0);
+  }
+
+  private void emit(Node node, Op op, List<Tensor> inputs, boolean parts) {
+    Node twin = result.emit(op, inputs, node.scope(), node.block());
+    for (int i = 0; i < node.outputs().size(); i++) {
+      made.put(node.out(i), twin.out(i));
+      if (parts) {
+        cut.add(node.out(i));
+      }
+    }
   }
 }

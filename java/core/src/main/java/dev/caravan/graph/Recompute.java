@@ -13,7 +13,8 @@ import java.util.function.Predicate;
 /**
  * Activation checkpointing (Chen et al. 2016, arXiv 1604.06174): some forward nodes are run again just
  * before the backward needs their outputs, so that these need not be kept in between. The same ops on
- * the same inputs give the same bits, so every policy trains to the same weights, bit for bit.
+ * the same inputs give the same bits, so every policy trains to the same weights, bit for bit. What
+ * came of an exchange between ranks is kept.
  */
 public final class Recompute {
   private Recompute() {}
@@ -36,6 +37,7 @@ public final class Recompute {
 
     boolean again(Node node) {
       return node.block() != Graph.NO_BLOCK
+          && !node.op().exchanges()
           && ((cheap && node.op().cheap()) || node.block() < blocks);
     }
   }

@@ -1,6 +1,7 @@
 package dev.caravan.model;
 
 import dev.caravan.graph.Autodiff;
+import dev.caravan.graph.Division;
 import dev.caravan.graph.Graph;
 import dev.caravan.graph.Partition;
 import dev.caravan.graph.Recompute;
@@ -60,9 +61,33 @@ public record LlamaGraphs(
    * @param chunk target rows for which logits exist at once
    */
   public Graph train(int tokens, int documents, int chunk, Recompute.Policy recompute) {
-    Graph forward = Partition.apply(loss(tokens, documents, chunk, true).graph, 1);
+    return train(tokens, documents, chunk, recompute, 1);
+  }
+
+  /**
+   * The same of one of several tensor-parallel ranks.
+   *
+   * @param ranks how many there are
+   * @throws IllegalArgumentException if the model cannot be divided among so many
+   */
+  public Graph train(
+      int tokens, int documents, int chunk, Recompute.Policy recompute, int ranks) {
+    Graph forward =
+        Partition.apply(
+            loss(tokens, documents, chunk, true).graph, division(ranks));
     int forwardNodes = forward.nodes().size() - 1; // the loss itself is made in the backward sweep
     return Recompute.apply(Autodiff.differentiate(forward), forwardNodes, recompute);
+  }
+
+  private Division division(int ranks) {
+    if (ranks == 1) {
+      return new Division(1, name -> Division.Split.WHOLE);
+    }
+    if (config instanceof LlamaConfig llama && llama.experts().isEmpty()) {
+      return LlamaWeights.division(llama, ranks);
+    }
+    throw new IllegalArgumentException(
+        "tensor parallelism of this model, over " + ranks + " ranks, is not built yet");
   }
 
   /** The loss of every target of one packed buffer; its only result is nll f32 [T]. */

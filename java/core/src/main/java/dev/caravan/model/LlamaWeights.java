@@ -1,6 +1,7 @@
 package dev.caravan.model;
 
 import dev.caravan.data.UserError;
+import dev.caravan.graph.Division;
 import dev.caravan.model.WeightSpec.Init;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -47,6 +48,41 @@ public final class LlamaWeights {
   /** Name of a block's bias. */
   public static String bias(int layer, String part) {
     return "model.layers." + layer + "." + part + ".bias";
+  }
+
+  /**
+   * How tensor-parallel ranks divide the model: each has some of the heads, and some of the width of the
+   * feed-forward layers. Norms, embedding and output projection are whole on every rank.
+   *
+   * @throws IllegalArgumentException if the heads, or the width, are no multiple of the ranks
+   */
+  public static Division division(LlamaConfig c, int ranks) {
+    divides("query heads", c.heads(), ranks);
+    divides("key and value heads", c.kvHeads(), ranks);
+    divides("feed-forward columns", c.ffn(), ranks);
+    if (ranks > 1 && c.qkNorm()) {
+      throw new IllegalArgumentException(
+          "tensor parallelism of a model with norms of q and k is not built yet");
+    }
+    return new Division(ranks, LlamaWeights::split);
+  }
+
+  private static void divides(String what, int count, int ranks) {
+    if (ranks < 1 || count % ranks != 0) {
+      throw new IllegalArgumentException(
+          "tensor parallelism: got %d %s for %d ranks, needs a multiple"
+              .formatted(count, what, ranks));
+    }
+  }
+
+  private static Division.Split split(String name) {
+    for (String part : List.of(Q, K, V, GATE, UP)) {
+      if (name.contains("." + part + ".")) {
+        return Division.Split.ROWS;
+      }
+    }
+    boolean reads = name.endsWith("." + O + ".weight") || name.endsWith("." + DOWN + ".weight");
+    return reads ? Division.Split.COLUMNS : Division.Split.WHOLE;
   }
 
   /** Every parameter of the model. A tied output projection is not one of them. */

@@ -18,6 +18,12 @@ public interface Addresses {
         whole.address(), whole.dtype(), tensor.type().rows(), tensor.dim(-1));
   }
 
+  /** The tensor's memory as one row of all its elements. */
+  default TensorRef row(Tensor tensor) {
+    TensorRef whole = ref(tensor);
+    return TensorRef.of(whole.address(), whole.dtype(), tensor.type().elements());
+  }
+
   /** The {@code index}-th temporary of the node being bound; see {@link Op#scratch}. */
   TensorRef scratch(int index);
 

@@ -1,6 +1,7 @@
 package dev.caravan.graph;
 
 import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Memory;
@@ -38,14 +39,19 @@ final class DeviceRun implements AutoCloseable {
   private final Executor executor;
 
   DeviceRun(Graph graph, int threads) {
-    this(graph, new Plan(Map.of(UNIT, graph), Device.Kind.CPU), threads);
+    this(graph, threads, Collectives.ALONE);
   }
 
-  private DeviceRun(Graph graph, Plan plan, int threads) {
+  /** One of several ranks. */
+  DeviceRun(Graph graph, int threads, Collectives ranks) {
+    this(graph, new Plan(Map.of(UNIT, graph), Device.Kind.CPU), threads, ranks);
+  }
+
+  private DeviceRun(Graph graph, Plan plan, int threads, Collectives ranks) {
     Blas.install();
     this.graph = graph;
     stream = Stream.open(Device.CPU, threads);
-    executor = new Executor(plan, stream);
+    executor = new Executor(plan, stream, ranks);
   }
 
   /**
@@ -70,7 +76,7 @@ final class DeviceRun implements AutoCloseable {
     }
     List<List<TensorType>> scratch = plan.units().get(UNIT).scratch();
     plan.units().put(UNIT, new Plan.Unit(graph, MemoryPlan.of(blind, scratch), scratch));
-    return new DeviceRun(graph, plan, 1);
+    return new DeviceRun(graph, plan, 1, Collectives.ALONE);
   }
 
   /** Runs a graph once on values, with a poisoned arena; the caller closes it. */

@@ -31,13 +31,6 @@ class ShardTest {
   void oneRankLeavesTheGraphAsItIs() {
     Graph graph = models().get(0).train(DType.F32, Recompute.Policy.NONE);
     assertSame(graph, Shard.apply(graph, 1));
-    assertSame(graph, Partition.apply(graph, 1));
-  }
-
-  @Test
-  void tensorParallelismIsRefused() {
-    Graph graph = models().get(0).score(DType.F32);
-    assertThrows(IllegalArgumentException.class, () -> Partition.apply(graph, 2));
   }
 
   @ParameterizedTest

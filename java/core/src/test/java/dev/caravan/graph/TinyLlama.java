@@ -229,6 +229,11 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
     return graphs(storage).train(tokens(), documents(), chunk, recompute);
   }
 
+  /** The same of one of several tensor-parallel ranks. */
+  Graph train(DType storage, Recompute.Policy recompute, int ranks) {
+    return graphs(storage).train(tokens(), documents(), chunk, recompute, ranks);
+  }
+
   /** The graph of the loss alone. */
   Graph score(DType storage) {
     return graphs(storage).score(tokens(), documents(), chunk);

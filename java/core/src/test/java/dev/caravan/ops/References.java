@@ -41,6 +41,8 @@ public final class References {
     put(Add.class, RowReferences::add);
     put(AllReduce.class, RowReferences::allReduce);
     put(Join.class, (op, node, in) -> in);
+    put(ToParts.class, (op, node, in) -> new double[][] {in[0]});
+    put(SumParts.class, RowReferences::sumParts);
     put(Bias.class, RowReferences::bias);
     put(Bias.Backward.class, RowReferences::biasBackward);
     put(Embedding.class, RowReferences::embedding);

@@ -27,6 +27,11 @@ final class RowReferences {
     return sums;
   }
 
+  /** Of ranks that all have the same. */
+  static double[][] sumParts(SumParts op, Node node, double[][] in) {
+    return new double[][] {Arrays.stream(in[0]).map(x -> op.ranks() * x).toArray()};
+  }
+
   static double[][] bias(Bias op, Node node, double[][] in) {
     int width = dim(node, 0, 1);
     double[] y = new double[in[0].length];
