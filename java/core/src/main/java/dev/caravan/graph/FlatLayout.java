@@ -3,6 +3,9 @@ package dev.caravan.graph;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -88,23 +91,69 @@ public final class FlatLayout {
    * @param parts how many ranks keep a part of each
    */
   public FlatLayout(List<List<Tensor>> buckets, int parts) {
+    this(buckets, parts, false);
+  }
+
+  /**
+   * As above.
+   *
+   * @param whole whether every weight lies in one part, at the price of gaps: parts are as long as the
+   *     longest, after the largest weights were dealt out first, each to the part with least
+   */
+  public FlatLayout(List<List<Tensor>> buckets, int parts, boolean whole) {
     this.parts = parts;
     long next = 0;
     for (List<Tensor> parameters : buckets) {
-      long first = next;
-      List<Slot> own = new ArrayList<>();
-      for (Tensor parameter : parameters) {
-        Slot slot = new Slot(parameter.name(), parameter.type(), next);
-        own.add(slot);
-        slots.put(slot.name(), slot);
-        next = align(Math.addExact(next, slot.count()), ALIGNMENT);
-      }
-      next = first + align(next - first, ALIGNMENT * parts);
-      Bucket bucket = new Bucket(first, next - first, List.copyOf(own));
+      Bucket bucket =
+          whole && parts > 1
+              ? dealt(parameters, next, parts)
+              : inOrder(parameters, next, parts);
       this.buckets.add(bucket);
-      own.forEach(slot -> bucketOf.put(slot.name(), bucket));
+      for (Slot slot : bucket.slots()) {
+        slots.put(slot.name(), slot);
+        bucketOf.put(slot.name(), bucket);
+      }
+      next += bucket.elements();
     }
     elements = next;
+  }
+
+  private static Bucket inOrder(List<Tensor> parameters, long first, int parts) {
+    List<Slot> own = new ArrayList<>();
+    long next = first;
+    for (Tensor parameter : parameters) {
+      Slot slot = new Slot(parameter.name(), parameter.type(), next);
+      own.add(slot);
+      next = align(Math.addExact(next, slot.count()), ALIGNMENT);
+    }
+    return new Bucket(first, align(next - first, ALIGNMENT * parts), List.copyOf(own));
+  }
+
+  private static Bucket dealt(List<Tensor> parameters, long first, int parts) {
+    List<Tensor> largest = new ArrayList<>(parameters);
+    largest.sort(Comparator.comparingLong(parameter -> -parameter.type().elements()));
+    long[] filled = new long[parts];
+    Map<Tensor, Integer> partOf = new HashMap<>();
+    for (Tensor parameter : largest) {
+      int least = 0;
+      for (int part = 1; part < parts; part++) {
+        least = filled[part] < filled[least] ? part : least;
+      }
+      partOf.put(parameter, least);
+      filled[least] = align(filled[least] + parameter.type().elements(), ALIGNMENT);
+    }
+    long length = Arrays.stream(filled).max().orElseThrow();
+    List<Slot> own = new ArrayList<>();
+    for (int part = 0; part < parts; part++) {
+      long next = first + part * length;
+      for (Tensor parameter : parameters) {
+        if (partOf.get(parameter) == part) {
+          own.add(new Slot(parameter.name(), parameter.type(), next));
+          next = align(next + parameter.type().elements(), ALIGNMENT);
+        }
+      }
+    }
+    return new Bucket(first, length * parts, List.copyOf(own));
   }
 
   private static long align(long count, long to) {

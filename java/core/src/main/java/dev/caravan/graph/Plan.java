@@ -67,6 +67,17 @@ public final class Plan {
    * @param ranks how many there are
    */
   public Plan(Map<String, Graph> graphs, Device.Kind kind, Sharding sharding, int ranks) {
+    this(graphs, kind, sharding, ranks, false);
+  }
+
+  /**
+   * As above.
+   *
+   * @param whole whether a weight that is kept in parts has to lie on one rank: for optimizers that look at
+   *     rows and columns
+   */
+  public Plan(
+      Map<String, Graph> graphs, Device.Kind kind, Sharding sharding, int ranks, boolean whole) {
     this.sharding = ranks == 1 ? Sharding.NONE : sharding;
     Map<String, Tensor> leaves = new LinkedHashMap<>();
     graphs.values().forEach(graph -> graph.leaves().forEach(leaf -> merge(leaves, leaf)));
@@ -76,7 +87,7 @@ public final class Plan {
     }
     weights =
         this.sharding.updates()
-            ? new FlatLayout(Buckets.of(graphs.values(), parameters), ranks)
+            ? new FlatLayout(Buckets.of(graphs.values(), parameters), ranks, whole)
             : new FlatLayout(parameters);
     storage = parameters.get(0).type().dtype();
     trained = !of(leaves, Role.GRADIENT).isEmpty();

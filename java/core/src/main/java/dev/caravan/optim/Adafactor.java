@@ -2,6 +2,7 @@ package dev.caravan.optim;
 
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
+import dev.caravan.graph.Shards;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
@@ -16,9 +17,11 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Adafactor, one call for each weight; each expert's matrix is a weight of its own. The second moment of a matrix is kept as its row and column
- * means, so the state of a factored model is next to nothing. Source: Shazeer and Stern 2018, arXiv
- * 1804.04235, algorithms 4 and 5.
+ * Adafactor, one call for each weight; each expert's matrix is a weight of its own. The second
+ * moment of a matrix is kept as its row and column means, so the state of a factored model is next
+ * to nothing. Source: Shazeer and Stern 2018, arXiv 1804.04235, algorithms 4 and 5.
+ *
+ * <p>Ranks that keep parts each update whole weights: the means of a matrix need all of it.
  */
 public final class Adafactor implements Optimizer {
   /**
@@ -60,34 +63,79 @@ public final class Adafactor implements Optimizer {
   private final Memory memory;
   private final Memory workspace;
   private final Map<String, Map<String, TensorRef>> state;
-  private final List<KernelCall> calls = new ArrayList<>();
+  private final Shards shards;
+  private final List<Part> parts = new ArrayList<>();
 
-  /** State of zero for the executor's weights. */
+  /** The calls for the weights of one piece. */
+  private record Part(Shards.Piece piece, List<KernelCall> calls) {}
+
+  /** State of zero for the weights that the executor's rank updates. */
   public Adafactor(Executor executor, TensorRef stepState, Settings settings) {
     Stream stream = executor.stream();
     FlatLayout layout = executor.plan().weights();
-    long bytes = lay(layout, settings, NOWHERE, new LinkedHashMap<>());
+    shards = executor.shards();
+    long bytes = mostState(layout, settings);
     memory = executor.allocate("moments", bytes);
     stream.fill(memory.address(), 0, bytes);
     state = new LinkedHashMap<>();
-    lay(layout, settings, memory.address(), state);
-    for (FlatLayout.Slot slot : layout.slots()) {
-      String name = slot.name();
-      TensorRef remainder = executor.remainders() == null ? null : executor.remainder(name);
-      calls.addAll(
-          calls(
-              slot, executor.weight(name), remainder, executor.gradient(name), state, stepState,
-              settings));
+    List<FlatLayout.Slot> own = new ArrayList<>();
+    for (Shards.Piece piece : shards.pieces()) {
+      layout.spans(piece.first(), piece.count()).forEach(span -> own.add(whole(span)));
     }
-    long largest = workspaceBytes(calls, stream.device().kind());
+    lay(own, settings, memory.address(), state);
+    for (Shards.Piece piece : shards.pieces()) {
+      List<KernelCall> calls = new ArrayList<>();
+      for (FlatLayout.Span span : layout.spans(piece.first(), piece.count())) {
+        calls.addAll(
+            calls(
+                span.slot(),
+                in(piece.weights(), span),
+                piece.remainders() == null ? null : in(piece.remainders(), span),
+                in(piece.gradients(), span),
+                state,
+                stepState,
+                settings));
+      }
+      parts.add(new Part(piece, calls));
+    }
+    List<KernelCall> all = parts.stream().flatMap(part -> part.calls.stream()).toList();
+    // As much on every rank as the one with the largest weight needs.
+    long largest = workspaceBytes(layout, settings, stream.device().kind());
     workspace = executor.allocate("the optimizer's workspace", largest);
     if (workspace != null) {
-      calls.forEach(call -> call.workspace(workspace.address(), workspace.bytes()));
+      all.forEach(call -> call.workspace(workspace.address(), workspace.bytes()));
     }
   }
 
-  private static long workspaceBytes(List<KernelCall> calls, Device.Kind kind) {
-    return calls.stream().mapToLong(call -> call.workspaceBytes(kind)).max().orElse(0);
+  private static FlatLayout.Slot whole(FlatLayout.Span span) {
+    if (!span.whole()) {
+      throw new IllegalArgumentException(span.name() + ": adafactor needs weights that are not cut");
+    }
+    return span.slot();
+  }
+
+  /** A weight within a row of several. */
+  private static TensorRef in(TensorRef row, FlatLayout.Span span) {
+    return TensorRef.of(
+        row.address() + span.at() * row.dtype().bytes(), row.dtype(), span.shape());
+  }
+
+  /** Bytes of state that the rank with most of it keeps. */
+  private static long mostState(FlatLayout layout, Settings settings) {
+    List<List<FlatLayout.Slot>> ranks = new ArrayList<>();
+    for (int rank = 0; rank < layout.parts(); rank++) {
+      ranks.add(new ArrayList<>());
+    }
+    for (FlatLayout.Bucket bucket : layout.buckets()) {
+      long length = bucket.elements() / layout.parts();
+      for (FlatLayout.Slot slot : bucket.slots()) {
+        ranks.get((int) ((slot.offset() - bucket.offset()) / length)).add(slot);
+      }
+    }
+    return ranks.stream()
+        .mapToLong(slots -> lay(slots, settings, NOWHERE, new LinkedHashMap<>()))
+        .max()
+        .orElseThrow();
   }
 
   private static List<KernelCall> calls(
@@ -143,8 +191,12 @@ public final class Adafactor implements Optimizer {
 
   /** Bytes that Adafactor will allocate for a layout: its state and the largest workspace. */
   public static long stateBytes(FlatLayout layout, Settings settings, Device.Kind kind) {
+    return mostState(layout, settings) + workspaceBytes(layout, settings, kind);
+  }
+
+  private static long workspaceBytes(FlatLayout layout, Settings settings, Device.Kind kind) {
     Map<String, Map<String, TensorRef>> nowhere = new LinkedHashMap<>();
-    long bytes = lay(layout, settings, NOWHERE, nowhere);
+    lay(layout.slots(), settings, NOWHERE, nowhere);
     TensorRef stepState = TensorRef.of(NOWHERE, DType.U8, StepState.bytes());
     List<KernelCall> calls = new ArrayList<>();
     for (FlatLayout.Slot slot : layout.slots()) {
@@ -155,7 +207,7 @@ public final class Adafactor implements Optimizer {
       TensorRef gradient = TensorRef.of(NOWHERE, DType.F32, shape);
       calls.addAll(calls(slot, weight, remainder, gradient, nowhere, stepState, settings));
     }
-    bytes += workspaceBytes(calls, kind);
+    long bytes = calls.stream().mapToLong(call -> call.workspaceBytes(kind)).max().orElse(0);
     calls.forEach(KernelCall::close);
     return bytes;
   }
@@ -166,12 +218,12 @@ public final class Adafactor implements Optimizer {
    * @return how many bytes it takes
    */
   private static long lay(
-      FlatLayout layout,
+      List<FlatLayout.Slot> slots,
       Settings settings,
       long address,
       Map<String, Map<String, TensorRef>> state) {
     long next = 0;
-    for (FlatLayout.Slot slot : layout.slots()) {
+    for (FlatLayout.Slot slot : slots) {
       long[] shape = slot.type().shape();
       if (settings.factored && shape.length == 2) {
         next = put(state, "row", slot.name(), address, next, shape[0]);
@@ -209,9 +261,13 @@ public final class Adafactor implements Optimizer {
 
   @Override
   public void step(Stream stream) {
-    for (KernelCall call : calls) {
-      call.run(stream);
+    for (Part part : parts) {
+      for (KernelCall call : part.calls) {
+        call.run(stream);
+      }
+      shards.publish(stream, part.piece);
     }
+    shards.join(stream);
   }
 
   @Override
@@ -221,7 +277,7 @@ public final class Adafactor implements Optimizer {
 
   @Override
   public void close() {
-    calls.forEach(KernelCall::close);
+    parts.forEach(part -> part.calls.forEach(KernelCall::close));
     if (workspace != null) {
       workspace.close();
     }

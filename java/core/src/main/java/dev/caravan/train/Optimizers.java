@@ -21,6 +21,11 @@ final class Optimizers {
     };
   }
 
+  /** Whether each weight has to lie on one rank where ranks keep parts. */
+  static boolean needsWholeWeights(RunConfig.Optimizer config) {
+    return config.name() == RunConfig.OptimizerName.ADAFACTOR;
+  }
+
   /** Bytes of the state that it will keep. */
   static long stateBytes(RunConfig.Optimizer config, FlatLayout layout, Device.Kind kind) {
     return switch (config.name()) {

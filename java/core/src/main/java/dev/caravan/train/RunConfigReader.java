@@ -39,14 +39,7 @@ final class RunConfigReader {
   static RunConfig read(ObjectNode tree, String name) {
     Fields top = Fields.of(tree, "", SECTIONS);
     RunConfig.Sequence sequence = sequence(top);
-    RunConfig config = config(top, sequence, name);
-    if (config.parallel().shard() != RunConfig.Shard.NONE
-        && config.optimizer().name() == RunConfig.OptimizerName.ADAFACTOR) {
-      throw new UserError(
-          "parallel.shard: parts of adafactor's state are not built yet (factored, it is next to"
-              + " nothing); needs none, or optimizer.name adamw");
-    }
-    return config;
+    return config(top, sequence, name);
   }
 
   private static RunConfig config(Fields top, RunConfig.Sequence sequence, String name) {

@@ -2,6 +2,7 @@ package dev.caravan.train;
 
 import dev.caravan.data.UserError;
 import dev.caravan.data.pack.BufferShape;
+import dev.caravan.graph.FlatLayout;
 import dev.caravan.graph.Graph;
 import dev.caravan.graph.Plan;
 import dev.caravan.graph.Recompute;
@@ -91,7 +92,8 @@ public record RunPlan(
     }
     Graph score = graphs.score(tokens, buffers.maxDocuments(), chunk);
     units.put(EVAL, Shard.apply(score, ranks, sharding));
-    Plan plan = new Plan(units, kind, sharding, ranks);
+    Plan plan =
+        new Plan(units, kind, sharding, ranks, Optimizers.needsWholeWeights(config.optimizer()));
     Inputs inputs = Inputs.packed(new Graph(), tokens, buffers.maxDocuments());
     return new RunPlan(
         graphs, buffers, recompute, inputs, plan, ranks, bytes(plan, config, kind, threads));
@@ -141,7 +143,13 @@ public record RunPlan(
   public long wireBytesPerStep(long rounds) {
     Plan.Unit last = plan.units().get(TrainingStep.LAST);
     long micro = plan.units().get(TrainingStep.MICRO).graph().wireBytes();
-    long bytes = last == null ? rounds * micro : last.graph().wireBytes();
+    long exact = last == null ? rounds * micro : last.graph().wireBytes();
+    // Ops count their tensors; what travels in parts has gaps between them.
+    FlatLayout layout = plan.weights();
+    long bytes =
+        plan.sharding().updates()
+            ? (long) ((double) exact * layout.elements() / layout.parameters())
+            : exact;
     boolean publishes = plan.sharding().updates() && !plan.sharding().weights();
     long weights = plan.weights().elements() * plan.storage().bytes();
     return publishes

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.caravan.data.RowStore;
-import dev.caravan.data.UserError;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Memory;
@@ -108,25 +107,37 @@ class RanksTest {
     assertSame(one, three);
   }
 
-  @Test
-  void adafactorDoesNotSeeTheRanks() throws IOException {
-    Run one = train("llama3", "one", "optimizer.name=adafactor");
-    Run two = train("llama3", "two", "optimizer.name=adafactor", "parallel.data=2");
-    assertSame(one, two);
+  /** In parts, too: each rank has whole weights, so rows and columns have the means of one rank. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{data: 2}|true",
+        "{data: 2, shard: optimizer}|true",
+        "{data: 3, shard: gradients}|false",
+        "{data: 4, shard: parameters}|true"
+      })
+  void adafactorDoesNotSeeTheRanks(String layout, boolean factored) throws IOException {
+    String[] common = {
+      "optimizer.name=adafactor",
+      "optimizer.adafactor={beta1: 0.9, factored: " + factored + ", scale_parameter: true}"
+    };
+    Run one = train("llama3", "one", common);
+    Run many = train("llama3", "many", common[0], common[1], "parallel=" + layout);
+    Run again = train("llama3", "again", common[0], common[1], "parallel=" + layout);
+    assertSame(one, many);
+    assertArrayEquals(many.weights(), again.weights(), "from run to run");
   }
 
   @Test
-  void partsOfAdafactorAreRefused() {
-    UserError error =
-        assertThrows(
-            UserError.class,
-            () ->
-                train(
-                    "llama3", "parts", "optimizer.name=adafactor",
-                    "parallel={data: 2, shard: optimizer}"));
-    assertTrue(
-        error.getMessage().startsWith("parallel.shard: parts of adafactor's state are not built yet"),
-        error.getMessage());
+  void aRunOfAdafactorGoesOnInAnotherLayout() throws IOException {
+    String[] common = {"optimizer.name=adafactor", "optimizer.schedule=constant"};
+    Run whole = train("llama3", "whole", common);
+    train(
+        "llama3", "parts", common[0], common[1], "train.steps=10",
+        "parallel={data: 3, shard: parameters}");
+    Run parts = train("llama3", "parts", common[0], common[1], "parallel={data: 2, shard: optimizer}");
+    assertSame(whole, parts);
   }
 
   @ParameterizedTest
@@ -162,12 +173,13 @@ class RanksTest {
         "parallel.data=2",
         "parallel={data: 3, shard: optimizer}",
         "parallel={data: 2, shard: gradients}",
-        "parallel={data: 3, shard: parameters}"
+        "parallel={data: 3, shard: parameters}",
+        "parallel={data: 3, shard: gradients}|optimizer.name=adafactor"
       })
   void everyRankAllocatesWhatThePlanSays(String layout) {
     Blas.install();
     TinyRun runs = new TinyRun(folder, Device.CPU);
-    RunConfig config = runs.config(layout);
+    RunConfig config = runs.config(layout.split("[|]"));
     RowStore rows = TinyRun.rows(40);
     Mesh mesh = new Mesh(config.parallel().data(), config.parallel().tensor());
     long before = Memory.stats().liveBytes();
