@@ -1,10 +1,9 @@
 package dev.caravan.data.mix;
 
-import dev.caravan.data.Row;
 import dev.caravan.data.RowStore;
 
-/** The tokens of consecutive examples. */
-final class Block {
+/** The tokens of consecutive examples. Reading is safe from several threads. */
+interface Block {
   /** What became of an example. */
   enum Fate {
     KEPT,
@@ -16,54 +15,26 @@ final class Block {
     CUT_TARGET
   }
 
-  final int[] start;
-  final int[] ids;
-  final int[] labels;
-  final int[] targetCounts;
-  final byte[] fates;
-  final int[] cut;
+  /** The number of examples. */
+  int size();
 
-  Block(int[] start, int[] ids, int[] labels, byte[] fates, int[] cut) {
-    this.start = start;
-    this.ids = ids;
-    this.labels = labels;
-    this.fates = fates;
-    this.cut = cut;
-    targetCounts = new int[fates.length];
-    for (int i = 0; i < fates.length; i++) {
-      for (int at = start[i] + 1; at < start[i + 1]; at++) {
-        targetCounts[i] += labels[at] == Row.NO_TARGET ? 0 : 1;
-      }
-    }
-  }
+  /** The tokens of example {@code i}; 0 where it is left out. */
+  int length(int i);
 
-  /** Puts examples together. */
-  static Block of(Encoded[] examples) {
-    int[] start = new int[examples.length + 1];
-    byte[] fates = new byte[examples.length];
-    int[] cut = new int[examples.length];
-    for (int i = 0; i < examples.length; i++) {
-      start[i + 1] = start[i] + examples[i].length();
-      fates[i] = (byte) examples[i].fate().ordinal();
-      cut[i] = examples[i].cut();
-    }
-    int[] ids = new int[start[examples.length]];
-    int[] labels = new int[ids.length];
-    for (int i = 0; i < examples.length; i++) {
-      int length = examples[i].length();
-      System.arraycopy(examples[i].ids(), 0, ids, start[i], length);
-      System.arraycopy(examples[i].labels(), 0, labels, start[i], length);
-    }
-    return new Block(start, ids, labels, fates, cut);
-  }
+  /** The target tokens of example {@code i}. */
+  int targets(int i);
 
-  int length(int i) {
-    return start[i + 1] - start[i];
-  }
+  void copyIds(int i, int[] into, int offset);
 
-  long bytes() {
-    return 8L * ids.length + 13L * fates.length;
-  }
+  void copyLabels(int i, int[] into, int offset);
+
+  Fate fate(int i);
+
+  /** The tokens that example {@code i} lost. */
+  int cut(int i);
+
+  /** About as much of the heap as it takes. */
+  long heapBytes();
 
   /**
    * An example's row.

@@ -10,6 +10,9 @@ interface ExampleSet {
   /** Example {@code row}. */
   Example example(long row);
 
+  /** Rows that were left out as bad. */
+  long skipped();
+
   /** Where example {@code row} is from: {@code FILE:LINE}. */
   String where(long row);
 }

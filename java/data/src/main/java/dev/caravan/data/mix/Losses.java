@@ -22,8 +22,8 @@ public final class Losses {
     }
     counted.set(window);
     for (int i = 0; i < task.length; i++) {
-      fates[task[i]][block.fates[i]]++;
-      cut[task[i]] += block.cut[i];
+      fates[task[i]][block.fate(i).ordinal()]++;
+      cut[task[i]] += block.cut(i);
     }
   }
 

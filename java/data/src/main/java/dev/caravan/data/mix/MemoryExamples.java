@@ -8,10 +8,22 @@ import java.util.List;
 final class MemoryExamples implements ExampleSet {
   private final List<Example> examples = new ArrayList<>();
   private final List<String> places = new ArrayList<>();
+  private long skipped;
 
   void add(Example example, String where) {
     examples.add(example);
     places.add(where);
+  }
+
+  /** Ends the set. */
+  MemoryExamples withSkipped(long count) {
+    skipped = count;
+    return this;
+  }
+
+  @Override
+  public long skipped() {
+    return skipped;
   }
 
   @Override

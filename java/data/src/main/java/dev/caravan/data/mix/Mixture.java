@@ -3,6 +3,7 @@ package dev.caravan.data.mix;
 import dev.caravan.data.Row;
 import dev.caravan.data.RowStore;
 import dev.caravan.data.UserError;
+import dev.caravan.data.cache.CacheFolder;
 import dev.caravan.data.mixture.MixtureOrder;
 import dev.caravan.data.mixture.Rates;
 import dev.caravan.data.source.DataFiles;
@@ -61,13 +62,15 @@ public record Mixture(
    */
   public static Mixture load(
       MixtureSpec spec, Tokenizer tokenizer, RowLimits limits, long seed, boolean shuffle) {
-    return load(spec, tokenizer, limits, seed, shuffle, example -> false);
+    return load(spec, tokenizer, limits, seed, shuffle, example -> false, CacheFolder.none());
   }
 
   /**
-   * As above, without some examples.
+   * As above, without some examples, and with what is read of the tasks and what is made of it kept
+   * in a cache, and found there the next time. Both then lie outside the heap.
    *
-   * @param without examples that are left out
+   * @param without examples that are left out; where it leaves out any, {@code wanted} must be
+   *     {@linkplain CacheFolder#apart apart} from other choices of them
    */
   public static Mixture load(
       MixtureSpec spec,
@@ -75,17 +78,23 @@ public record Mixture(
       RowLimits limits,
       long seed,
       boolean shuffle,
-      Predicate<Example> without) {
+      Predicate<Example> without,
+      CacheFolder wanted) {
     List<TaskSpec> specs = spec.trained();
+    CacheFolder cache = wanted.isWorthwhile(bytes(specs)) ? wanted : CacheFolder.none();
     TaskRows[] tasks = new TaskRows[specs.size()];
     IntStream.range(0, tasks.length)
         .parallel()
-        .forEach(t -> tasks[t] =
-                    rows(specs.get(t), t, spec.badRows(), tokenizer, limits, seed, without));
+        .forEach(
+            t ->
+                tasks[t] =
+                    rows(
+                        specs.get(t), t, spec.badRows(), tokenizer, limits, seed, without, cache));
     List<String> names = specs.stream().map(TaskSpec::name).toList();
     long[] sizes = Arrays.stream(tasks).mapToLong(TaskRows::size).toArray();
     double[] rates = rates(spec, names, sizes);
     MixtureOrder order = new MixtureOrder(rates, sizes, seed, shuffle);
+    String identity = Identity.of(spec, specs, sizes, seed, shuffle);
     return new Mixture(
         spec,
         names,
@@ -98,8 +107,9 @@ public record Mixture(
             order,
             epoch(spec.stop(), order, sizes),
             limits.maxTokens(),
-            Estimate.of(tasks, rates)),
-        Identity.of(spec, specs, sizes, seed, shuffle),
+            Estimate.of(tasks, rates),
+            blocks(cache, identity, tokenizer, limits)),
+        identity,
         tokenizer);
   }
 
@@ -154,30 +164,39 @@ public record Mixture(
       Tokenizer tokenizer,
       RowLimits limits,
       long seed,
-      Predicate<Example> without) {
+      Predicate<Example> without,
+      CacheFolder cache) {
     Format format = formatOf(task, DataFiles.resolve(task.paths()).get(0));
     if (format == Format.TEXT || format == Format.TOKENS) {
       Task whole = new Task(task.paths(), format, task.fields(), Optional.empty());
-      return TaskRows.of(RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN, without).rows());
+      return TaskRows.of(
+          RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN, without, cache).rows());
     }
     List<Template> templates =
         task.templates().isEmpty()
             ? List.of(Templates.forFormat(format, tokenizer))
             : task.templates();
-    MemoryExamples examples = new MemoryExamples();
-    TaskReader reader = new TaskReader(task, badRows);
-    reader.read(
-        templates,
-        (example, file, line) -> {
-          if (!without.test(example)) {
-            examples.add(example, file + ":" + line);
-          }
-        });
+    ExampleSet examples = TaskExamples.read(task, badRows, templates, without, cache);
     if (examples.size() == 0) {
       throw new UserError("task '" + task.name() + "' has no rows that are not evaluated on");
     }
-    return new WordedRows(
-        task, examples, templates, tokenizer, limits, seed + number, reader.skipped());
+    return new WordedRows(task, examples, templates, tokenizer, limits, seed + number);
+  }
+
+  /** Windows of a mixture whose tokenizer cannot be told from others are not kept. */
+  private static BlockCache blocks(
+      CacheFolder cache, String identity, Tokenizer tokenizer, RowLimits limits) {
+    String tokens = tokenizer == null ? "none" : tokenizer.identity().orElse("");
+    return cache == CacheFolder.none() || tokens.isEmpty()
+        ? BlockCache.none()
+        : new BlockCache(cache, String.join("\n", identity, tokens, limits.toString()));
+  }
+
+  private static long bytes(List<TaskSpec> tasks) {
+    return tasks.stream()
+        .flatMap(task -> DataFiles.resolve(task.paths()).stream())
+        .mapToLong(DataFiles::bytes)
+        .sum();
   }
 
   /** A row in one of its task's phrasings. */

@@ -3,10 +3,10 @@ package dev.caravan.data.mix;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
 import dev.caravan.data.mixture.MixtureOrder;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ForkJoinPool;
@@ -14,8 +14,8 @@ import java.util.stream.IntStream;
 
 /**
  * The endless sequence of a mixture's examples as rows: row k is example k. They are made a window
- * at a time on all cores, the next window ahead of need, and the latest windows stay on the heap up
- * to a share of it. An example that has nothing to teach is a row without tokens.
+ * at a time on all cores, the next windows ahead of need, or found in a cache; the latest stay on
+ * the heap up to a share of it. An example that has nothing to teach is a row without tokens.
  */
 public final class MixtureRows implements RowSet, AutoCloseable {
   private static final int WINDOW = MixtureOrder.WINDOW;
@@ -23,8 +23,15 @@ public final class MixtureRows implements RowSet, AutoCloseable {
   /** The share of the heap that windows may take. */
   private static final int HEAP_SHARE = 8;
 
-  /** One window more is made while one is read. */
-  private static final int AHEAD = 1;
+  /** So many windows more are made while one is read. */
+  private static final int AHEAD = 2;
+
+  /** Windows in a cache take a memory map each, of which a process may have some 65,000. */
+  private static final int MOST_WINDOWS = 1 << 14;
+
+  /** All cores, also where the reader only waits. */
+  private static final ForkJoinPool MAKERS =
+      new ForkJoinPool(Runtime.getRuntime().availableProcessors());
 
   private final List<String> names;
   private final List<TaskRows> tasks;
@@ -35,7 +42,10 @@ public final class MixtureRows implements RowSet, AutoCloseable {
   private final long heldBytes;
   private final Map<Integer, CompletableFuture<Block>> windows =
       new LinkedHashMap<>(16, 0.75f, true);
+  private final BlockCache cache;
   private final Losses losses;
+  private long held; // bytes of the heap, guarded by windows
+  private int last = -1; // the window asked for before, guarded by windows
 
   MixtureRows(
       List<String> names,
@@ -43,13 +53,15 @@ public final class MixtureRows implements RowSet, AutoCloseable {
       MixtureOrder order,
       long epoch,
       int maxTokens,
-      Estimate estimate) {
+      Estimate estimate,
+      BlockCache cache) {
     this.names = List.copyOf(names);
     this.tasks = List.copyOf(tasks);
     this.order = order;
     size = (int) Math.min(Integer.MAX_VALUE, epoch);
     this.maxTokens = maxTokens;
     this.estimate = estimate;
+    this.cache = cache;
     heldBytes = Runtime.getRuntime().maxMemory() / HEAP_SHARE;
     losses = new Losses(names.size());
   }
@@ -91,21 +103,17 @@ public final class MixtureRows implements RowSet, AutoCloseable {
 
   @Override
   public int targets(int row) {
-    return block(row).targetCounts[row % WINDOW];
+    return block(row).targets(row % WINDOW);
   }
 
   @Override
   public void copyIds(int row, int[] into, int offset) {
-    Block block = block(row);
-    int i = row % WINDOW;
-    System.arraycopy(block.ids, block.start[i], into, offset, block.length(i));
+    block(row).copyIds(row % WINDOW, into, offset);
   }
 
   @Override
   public void copyLabels(int row, int[] into, int offset) {
-    Block block = block(row);
-    int i = row % WINDOW;
-    System.arraycopy(block.labels, block.start[i], into, offset, block.length(i));
+    block(row).copyLabels(row % WINDOW, into, offset);
   }
 
   @Override
@@ -145,6 +153,7 @@ public final class MixtureRows implements RowSet, AutoCloseable {
     synchronized (windows) {
       pending = List.copyOf(windows.values());
       windows.clear();
+      held = 0;
     }
     pending.forEach(window -> window.exceptionally(e -> null).join());
   }
@@ -161,50 +170,79 @@ public final class MixtureRows implements RowSet, AutoCloseable {
 
   private CompletableFuture<Block> ask(int window) {
     synchronized (windows) {
-      CompletableFuture<Block> known = windows.get(window);
-      if (known != null && known.isDone() && windows.containsKey(window + AHEAD)) {
-        return known;
+      boolean onward = last < 0 || window == last || window == last + 1;
+      last = window;
+      CompletableFuture<Block> wanted = start(window);
+      if (onward) {
+        for (int ahead = 1; ahead <= AHEAD; ahead++) {
+          start(window + ahead);
+        }
+        wanted = windows.get(window); // it was read last, and goes last
       }
-      for (int ahead = AHEAD; ahead >= 0; ahead--) {
-        windows.computeIfAbsent(
-            window + ahead,
-            w -> CompletableFuture.supplyAsync(() -> make(w), ForkJoinPool.commonPool()));
-      }
-      known = windows.get(window);
-      trim(window);
-      return known;
+      return wanted;
     }
   }
 
-  /** Lets go of the windows that were not read for longest, beyond what the heap has room for. */
-  private void trim(int window) {
-    long held = 0;
-    List<Integer> idle = new ArrayList<>();
-    for (Map.Entry<Integer, CompletableFuture<Block>> entry : windows.entrySet()) {
-      if (entry.getValue().isDone() && !entry.getValue().isCompletedExceptionally()) {
-        held += entry.getValue().join().bytes();
-        if (entry.getKey() < window || entry.getKey() > window + AHEAD) {
-          idle.add(entry.getKey());
-        }
-      }
+  private CompletableFuture<Block> start(int window) {
+    CompletableFuture<Block> known = windows.get(window);
+    if (known != null) {
+      return known;
     }
-    for (int i = 0; i < idle.size() && held > heldBytes; i++) {
-      held -= windows.remove(idle.get(i)).join().bytes();
+    trim();
+    CompletableFuture<Block> started = new CompletableFuture<>();
+    windows.put(window, started);
+    MAKERS.execute(
+        () -> {
+          try {
+            Block block = make(window);
+            synchronized (windows) {
+              held += windows.get(window) == started ? block.heapBytes() : 0;
+            }
+            started.complete(block);
+          } catch (Throwable e) {
+            started.completeExceptionally(e);
+          }
+        });
+    return started;
+  }
+
+  /** Lets go of the windows that were not read for longest, beyond what there is room for. */
+  private void trim() {
+    var eldest = windows.entrySet().iterator();
+    while ((held > heldBytes || windows.size() > MOST_WINDOWS) && eldest.hasNext()) {
+      CompletableFuture<Block> window = eldest.next().getValue();
+      if (!window.isDone()) {
+        continue;
+      }
+      if (windows.size() <= AHEAD + 1) {
+        return;
+      }
+      held -= window.isCompletedExceptionally() ? 0 : window.join().heapBytes();
+      eldest.remove();
     }
   }
 
   private Block make(int window) {
-    Block.Encoded[] made = new Block.Encoded[WINDOW];
     int[] task = new int[WINDOW];
-    IntStream.range(0, WINDOW)
-        .parallel()
-        .forEach(
-            i -> {
-              MixtureOrder.Draw draw = order.at((long) window * WINDOW + i);
-              task[i] = draw.task();
-              made[i] = tasks.get(draw.task()).encode(draw.row(), draw.visit());
-            });
-    Block block = Block.of(made);
+    Optional<Block> stored = cache.find(window, WINDOW);
+    Block block;
+    if (stored.isPresent()) {
+      block = stored.get();
+      for (int i = 0; i < WINDOW; i++) {
+        task[i] = order.at((long) window * WINDOW + i).task();
+      }
+    } else {
+      Block.Encoded[] made = new Block.Encoded[WINDOW];
+      IntStream.range(0, WINDOW)
+          .parallel()
+          .forEach(
+              i -> {
+                MixtureOrder.Draw draw = order.at((long) window * WINDOW + i);
+                task[i] = draw.task();
+                made[i] = tasks.get(draw.task()).encode(draw.row(), draw.visit());
+              });
+      block = cache.keep(window, new HeapBlock(made));
+    }
     losses.count(window, block, task);
     return block;
   }

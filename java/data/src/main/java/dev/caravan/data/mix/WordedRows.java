@@ -24,12 +24,10 @@ final class WordedRows implements TaskRows {
   private final RowLimits limits;
   private final Optional<FewShot> fewShot;
   private final long seed;
-  private final long skipped;
 
   /**
    * @param templates at least one
    * @param seed of the choices
-   * @param skipped rows that were left out as bad
    */
   WordedRows(
       TaskSpec task,
@@ -37,15 +35,13 @@ final class WordedRows implements TaskRows {
       List<Template> templates,
       Tokenizer tokenizer,
       RowLimits limits,
-      long seed,
-      long skipped) {
+      long seed) {
     this.task = task;
     this.examples = examples;
     this.templates = List.copyOf(templates);
     this.tokenizer = tokenizer;
     this.limits = limits;
     this.seed = seed;
-    this.skipped = skipped;
     encoder = new RowEncoder(tokenizer);
     templates.forEach(encoder::check);
     fewShot =
@@ -61,7 +57,7 @@ final class WordedRows implements TaskRows {
 
   @Override
   public long skipped() {
-    return skipped;
+    return examples.skipped();
   }
 
   @Override

@@ -46,6 +46,19 @@ public final class DataFiles {
   }
 
   /**
+   * The size of a file.
+   *
+   * @throws UserError if it cannot be read
+   */
+  public static long bytes(Path file) {
+    try {
+      return Files.size(file);
+    } catch (IOException e) {
+      throw new UserError(file + ": cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /**
    * The ending of a file's name in lower case, behind a .gz that is taken off: {@code jsonl} for
    * a.jsonl and a.jsonl.gz; empty if there is none.
    */

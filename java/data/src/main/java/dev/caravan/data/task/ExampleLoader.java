@@ -58,7 +58,7 @@ final class ExampleLoader {
       Format format,
       Map<String, String> fields,
       Template template,
-      RowStore.Builder into) {
+      RowSink into) {
     encoder.check(template);
     into.file(file.toString());
     Counter counts = new Counter(file.toString());
@@ -76,7 +76,7 @@ final class ExampleLoader {
   }
 
   private void add(
-      Path file, List<Slot> batch, Template template, RowStore.Builder into, Counter counts) {
+      Path file, List<Slot> batch, Template template, RowSink into, Counter counts) {
     IntStream.range(0, batch.size()).parallel().forEach(i -> encode(batch.get(i), template));
     for (Slot slot : batch) {
       if (slot.error != null) {
@@ -104,7 +104,7 @@ final class ExampleLoader {
     }
   }
 
-  private void add(Path file, Slot slot, RowStore.Builder into, Counter counts) {
+  private void add(Path file, Slot slot, RowSink into, Counter counts) {
     EncodedRow row = slot.row;
     checkVocabulary(file, slot);
     if (purpose == Purpose.SCORE) {
@@ -144,7 +144,7 @@ final class ExampleLoader {
    * Text longer than a row becomes several rows. Each begins with the last token of the one before,
    * which is no target there, so every token is learnt once.
    */
-  private void addPieces(EncodedRow row, long line, RowStore.Builder into) {
+  private void addPieces(EncodedRow row, long line, RowSink into) {
     int limit = limits.maxTokens();
     if (row.length() <= limit || limit < 2) {
       into.add(row.ids(), row.labels(), Math.min(row.length(), limit), line);
@@ -155,6 +155,7 @@ final class ExampleLoader {
       into.add(
           Arrays.copyOfRange(row.ids(), from, to),
           Arrays.copyOfRange(row.labels(), from, to),
+          to - from,
           line);
     }
   }

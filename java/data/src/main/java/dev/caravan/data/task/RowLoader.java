@@ -1,7 +1,12 @@
 package dev.caravan.data.task;
 
-import dev.caravan.data.RowStore;
+import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.cache.CacheFile;
+import dev.caravan.data.cache.CacheFolder;
+import dev.caravan.data.cache.CacheKey;
+import dev.caravan.data.cache.CacheWriter;
+import dev.caravan.data.cache.TokenRows;
 import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.Example;
 import dev.caravan.data.source.ExampleReader;
@@ -15,9 +20,10 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.Predicate;
 
-/** Loads files into tokenized rows in memory. */
+/** Loads files into tokenized rows, in memory or in a cache. */
 public final class RowLoader {
   private RowLoader() {}
 
@@ -42,30 +48,89 @@ public final class RowLoader {
    *     must not be truncated, or when no row with a target is left and the purpose is training
    */
   public static LoadedRows load(Task task, Tokenizer tokenizer, RowLimits limits, Purpose purpose) {
-    return load(task, tokenizer, limits, purpose, example -> false);
+    return load(task, tokenizer, limits, purpose, example -> false, CacheFolder.none());
   }
 
   /**
-   * As above, without some examples.
+   * As above, without some examples, and with rows to train on kept in a cache, and found there by
+   * content, words and tokenizer the next time. Cached rows lie outside the heap.
    *
-   * @param without examples in words that are left out and counted
+   * @param without examples in words that are left out and counted; where it leaves out any, {@code
+   *     cache} must be {@linkplain CacheFolder#apart apart} from other choices of them
    */
   public static LoadedRows load(
       Task task,
       Tokenizer tokenizer,
       RowLimits limits,
       Purpose purpose,
-      Predicate<Example> without) {
-    RowStore.Builder rows = new RowStore.Builder();
-    List<TruncationReport.FileCounts> counts = new ArrayList<>();
-    Optional<Template> named = task.template().map(Templates::of);
-    TokensLoader tokens = new TokensLoader(limits, purpose);
-    for (Path file : DataFiles.resolve(task.paths())) {
-      Format format = ExampleReader.formatOf(file, task.format(), task.fields());
-      if (format == Format.TOKENS) {
-        counts.add(tokens.load(file, rows));
-        continue;
+      Predicate<Example> without,
+      CacheFolder cache) {
+    List<Path> files = DataFiles.resolve(task.paths());
+    Loading loading = new Loading(task, files, tokenizer, limits, purpose, without);
+    boolean cached =
+        purpose == Purpose.TRAIN
+            && (tokenizer == null || tokenizer.identity().isPresent())
+            && cache.isWorthwhile(bytes(files));
+    if (cached) {
+      Optional<CacheFile> file =
+          cache.findOrMake("rows", loading.key(), TokenRows.ENTRY_BYTES, loading::intoCache);
+      if (file.isPresent()) {
+        StoredRows rows = new StoredRows(new TokenRows(file.get()), files);
+        return finish(rows, new TruncationReport(rows.counts()), purpose);
       }
+    }
+    HeapRows rows = new HeapRows();
+    List<TruncationReport.FileCounts> counts = loading.into(rows);
+    return finish(rows.build(), new TruncationReport(counts), purpose);
+  }
+
+  /** One task's files on their way to rows. */
+  private record Loading(
+      Task task,
+      List<Path> files,
+      Tokenizer tokenizer,
+      RowLimits limits,
+      Purpose purpose,
+      Predicate<Example> without) {
+
+    List<TruncationReport.FileCounts> into(RowSink rows) {
+      List<TruncationReport.FileCounts> counts = new ArrayList<>();
+      TokensLoader tokens = new TokensLoader(limits, purpose);
+      ExampleLoader words = new ExampleLoader(tokenizer, limits, purpose, without);
+      for (Path file : files) {
+        Format format = format(file);
+        counts.add(
+            format == Format.TOKENS
+                ? tokens.load(file, rows)
+                : words.load(file, format, task.fields(), template(file, format), rows));
+      }
+      return counts;
+    }
+
+    void intoCache(CacheWriter out) {
+      StoredRows.Sink sink = new StoredRows.Sink(out);
+      sink.end(into(sink));
+    }
+
+    /** Everything that rows and counts depend on. */
+    byte[] key() {
+      CacheKey key = new CacheKey("rows");
+      key.put(limits.maxTokens()).put(limits.setting()).put(limits.vocabSize());
+      key.put(tokenizer == null ? "" : tokenizer.identity().orElseThrow());
+      key.put(new TreeMap<>(task.fields()).toString());
+      for (Path file : files) {
+        Format format = format(file);
+        String words = format == Format.TOKENS ? "" : template(file, format).words();
+        key.put(format.id()).put(words).putContent(file);
+      }
+      return key.bytes();
+    }
+
+    private Format format(Path file) {
+      return ExampleReader.formatOf(file, task.format(), task.fields());
+    }
+
+    private Template template(Path file, Format format) {
       if (tokenizer == null) {
         throw new UserError(
             file
@@ -73,15 +138,21 @@ public final class RowLoader {
                 + format.id()
                 + " needs a tokenizer; set the tokenizer key to its file or folder");
       }
-      Template template = named.orElseGet(() -> Templates.forFormat(format, tokenizer));
-      ExampleLoader loader = new ExampleLoader(tokenizer, limits, purpose, without);
-      counts.add(loader.load(file, format, task.fields(), template, rows));
+      return task.template()
+          .map(Templates::of)
+          .orElseGet(() -> Templates.forFormat(format, tokenizer));
     }
-    return finish(rows, new TruncationReport(counts), purpose);
   }
 
-  private static LoadedRows finish(
-      RowStore.Builder rows, TruncationReport report, Purpose purpose) {
+  private static long bytes(List<Path> files) {
+    long bytes = 0;
+    for (Path file : files) {
+      bytes += DataFiles.bytes(file);
+    }
+    return bytes;
+  }
+
+  private static LoadedRows finish(RowSet rows, TruncationReport report, Purpose purpose) {
     String files =
         report.files().size() == 1
             ? report.files().get(0).file()
@@ -102,6 +173,6 @@ public final class RowLoader {
               + " lost it to truncation"
               + (total.copies() > 0 ? ", " + total.copies() + " are evaluated on" : ""));
     }
-    return new LoadedRows(rows.build(), report);
+    return new LoadedRows(rows, report);
   }
 }

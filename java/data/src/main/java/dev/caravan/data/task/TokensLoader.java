@@ -15,7 +15,7 @@ final class TokensLoader {
   }
 
   /** Adds the rows of {@code file} to {@code into} and returns what became of them. */
-  TruncationReport.FileCounts load(Path file, RowStore.Builder into) {
+  TruncationReport.FileCounts load(Path file, RowSink into) {
     long read = 0;
     long kept = 0;
     into.file(file.toString());

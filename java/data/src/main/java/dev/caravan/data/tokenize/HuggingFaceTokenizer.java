@@ -2,6 +2,7 @@ package dev.caravan.data.tokenize;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.caravan.data.UserError;
+import dev.caravan.data.cache.CacheKey;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -101,6 +102,19 @@ public final class HuggingFaceTokenizer implements Tokenizer {
   @Override
   public Optional<String> chatTemplate() {
     return chatTemplate;
+  }
+
+  @Override
+  public Optional<String> identity() {
+    return Optional.of(
+        "tokenizer.json %s %d %d %s %s %s"
+            .formatted(
+                CacheKey.hex(json.bytes()),
+                bosId,
+                eosId,
+                addsBos,
+                NativeLibraries.version(ai.djl.huggingface.tokenizers.HuggingFaceTokenizer.class),
+                chatTemplate.orElse("")));
   }
 
   @Override

@@ -1,6 +1,7 @@
 package dev.caravan.data.tokenize;
 
 import dev.caravan.data.UserError;
+import dev.caravan.data.cache.CacheKey;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -12,6 +13,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.PriorityQueue;
 
@@ -34,14 +36,16 @@ public final class Llama2cTokenizer implements Tokenizer {
 
   private final List<String> pieces;
   private final float[] scores;
+  private final String hash;
   private final Map<String, Integer> ids = new HashMap<>();
 
   /** The piece that two neighbours make, by their ids. */
   private final Map<Long, Integer> joined = new HashMap<>();
 
-  private Llama2cTokenizer(List<String> pieces, float[] scores) {
+  private Llama2cTokenizer(List<String> pieces, float[] scores, String hash) {
     this.pieces = pieces;
     this.scores = scores;
+    this.hash = hash;
     for (int id = 0; id < pieces.size(); id++) {
       ids.putIfAbsent(pieces.get(id), id);
     }
@@ -96,7 +100,7 @@ public final class Llama2cTokenizer implements Tokenizer {
               + " pieces, expected at least "
               + SPECIAL);
     }
-    return new Llama2cTokenizer(pieces, scores);
+    return new Llama2cTokenizer(pieces, scores, CacheKey.hex(in.array()));
   }
 
   @Override
@@ -138,6 +142,11 @@ public final class Llama2cTokenizer implements Tokenizer {
     }
     Integer id = ids.get(piece);
     return id == null ? OptionalInt.empty() : OptionalInt.of(id);
+  }
+
+  @Override
+  public Optional<String> identity() {
+    return Optional.of("llama2.c " + hash);
   }
 
   @Override

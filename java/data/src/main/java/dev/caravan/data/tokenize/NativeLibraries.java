@@ -22,6 +22,11 @@ final class NativeLibraries {
     // The work is done by the static block above.
   }
 
+  /** The version of the library that a class of DJL's comes with, as far as its jar tells. */
+  static String version(Class<?> binding) {
+    return String.valueOf(binding.getPackage().getImplementationVersion());
+  }
+
   /**
    * The error to show when DJL could not open a tokenizer: about its library if that could not be
    * loaded, else about the file.

@@ -2,6 +2,7 @@ package dev.caravan.data.tokenize;
 
 import ai.djl.sentencepiece.SpTokenizer;
 import dev.caravan.data.UserError;
+import dev.caravan.data.cache.CacheKey;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -81,6 +82,17 @@ public final class SentencePieceTokenizer implements Tokenizer {
   @Override
   public Optional<String> chatTemplate() {
     return chatTemplate;
+  }
+
+  @Override
+  public Optional<String> identity() {
+    return Optional.of(
+        "sentencepiece %s %s %s %s"
+            .formatted(
+                CacheKey.hex(model.bytes()),
+                addsBos,
+                NativeLibraries.version(SpTokenizer.class),
+                chatTemplate.orElse("")));
   }
 
   @Override

@@ -45,6 +45,15 @@ public interface Tokenizer extends AutoCloseable {
     return Optional.empty();
   }
 
+  /**
+   * A text that differs between tokenizers that make other tokens of some text, put other tokens
+   * around it, or bring along another chat template; empty where that is not known, and then
+   * nothing of it is cached.
+   */
+  default Optional<String> identity() {
+    return Optional.empty();
+  }
+
   /** The id of a token by its exact name, special tokens included. */
   OptionalInt id(String piece);
 
