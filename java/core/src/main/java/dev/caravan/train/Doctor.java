@@ -2,6 +2,7 @@ package dev.caravan.train;
 
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.cache.CacheKey;
 import dev.caravan.data.doctor.Finding;
 import dev.caravan.data.doctor.LossCheck;
 import dev.caravan.data.doctor.OptionCheck;
@@ -15,14 +16,17 @@ import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.mix.MixtureReport;
 import dev.caravan.data.mix.MixtureSpec;
 import dev.caravan.data.mix.TaskSpec;
+import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.Example;
 import dev.caravan.data.task.DecodedRow;
 import dev.caravan.data.task.TruncationReport;
 import dev.caravan.data.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.Predicate;
 
 /** What may be wrong with the data of a run, found before it is trained on. */
@@ -141,6 +145,19 @@ final class Doctor {
     }
     Overlap evaluation = OverlapCheck.evaluation(evaluationSources(config));
     return example -> evaluation.find(example).filter(copy -> near || copy.exact()).isPresent();
+  }
+
+  /** Tells apart runs that {@linkplain #dropped leave out} other examples; "" where none are. */
+  static String droppedBy(RunConfig config) {
+    if (config.data().dropCopies() == RunConfig.DropCopies.NONE) {
+      return "";
+    }
+    CacheKey key = new CacheKey("dropped").put(config.data().dropCopies().toString());
+    for (Source source : evaluationSources(config)) {
+      key.put(source.format() + " " + new TreeMap<>(source.fields()) + " " + source.rows());
+      DataFiles.resolve(source.paths()).forEach(key::putContent);
+    }
+    return HexFormat.of().formatHex(key.bytes());
   }
 
   private static List<Source> trainingSources(RunConfig config) {

@@ -114,7 +114,7 @@ public final class Planning {
       return Optional.empty();
     }
     try {
-      return Optional.of(RunData.load(config, model.config().vocab()));
+      return Optional.of(RunData.load(config, model.config().vocab(), notes));
     } catch (UserError e) {
       notes.accept(
           "the data was not read, so the most documents are planned for: " + e.getMessage());

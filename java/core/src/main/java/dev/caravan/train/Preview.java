@@ -84,7 +84,8 @@ public record Preview(
    */
   public static Preview of(RunConfig config) {
     try (RunData data =
-            RunData.load(config, ModelSource.of(config.model()).config().vocab());
+            RunData.load(
+                config, ModelSource.of(config.model()).config().vocab(), note -> {});
         Tokenizer tokenizer = tokenizerOrNull(config)) {
       return of(config, data, tokenizer);
     }

@@ -166,6 +166,8 @@ public record RunConfig(
    *     training; none by default
    * @param tasks {@code data.tasks}: the mixture's tasks that alone are drawn from, or mixtures of them;
    *     all by default
+   * @param cache {@code data.cache}: where tokens are kept: a folder, none, or auto, the default:
+   *     the user's cache folder, for data that is large enough to be worth it
    */
   public record Data(
       List<String> paths,
@@ -174,7 +176,14 @@ public record RunConfig(
       Optional<String> template,
       Optional<Path> mixture,
       DropCopies dropCopies,
-      List<String> tasks) {}
+      List<String> tasks,
+      String cache) {
+    /** {@code data.cache}: the user's folder. */
+    public static final String CACHE_AUTO = "auto";
+
+    /** {@code data.cache}: nothing is kept. */
+    public static final String CACHE_NONE = "none";
+  }
 
   /** Which rows that are evaluated on are left out of training. */
   public enum DropCopies {

@@ -95,7 +95,17 @@ final class RunConfigReader {
   }
 
   private static RunConfig.Data data(Fields top) {
-    Fields f = top.map("data", "path", "format", "fields", "template", "mixture", "drop_copies", "tasks");
+    Fields f =
+        top.map(
+            "data",
+            "path",
+            "format",
+            "fields",
+            "template",
+            "mixture",
+            "drop_copies",
+            "tasks",
+            "cache");
     f.atMostOneOf("path", "mixture");
     Map<String, String> fields = f.textMap("fields", "a map from the format's field to the file's");
     boolean ownWords = f.has("template") || !fields.isEmpty();
@@ -113,7 +123,14 @@ final class RunConfigReader {
         f.has("template") ? Optional.of(f.text("template", "")) : Optional.empty(),
         path(f, "mixture"),
         f.oneOf("drop_copies", RunConfig.DropCopies.NONE),
-        f.texts("tasks"));
+        f.texts("tasks"),
+        cache(f.text("cache", RunConfig.Data.CACHE_AUTO)));
+  }
+
+  private static String cache(String named) {
+    boolean word =
+        named.equals(RunConfig.Data.CACHE_AUTO) || named.equals(RunConfig.Data.CACHE_NONE);
+    return word ? named : Cwd.resolve(named).toString();
   }
 
   private static RunConfig.Sequence sequence(Fields top) {

@@ -36,6 +36,7 @@ public final class RunConfigWriter {
       Set.of(
           "train.steps",
           "train.epochs",
+          "data.cache",
           "parallel",
           "checkpoint.keep",
           "checkpoint.resume",
@@ -56,7 +57,8 @@ public final class RunConfigWriter {
 
   /**
    * The first key in which two runs differ such that one cannot go on where the other stopped;
-   * steps, epochs, the number of ranks, keep, resume, eval and the output folder itself may differ.
+   * steps, epochs, the number of ranks, keep, resume, eval, the cache and the output folder itself may
+   * differ.
    *
    * @return for example {@code optimizer.lr: 1.0E-4, was 2.0E-5}; empty where the runs agree
    */
@@ -64,9 +66,9 @@ public final class RunConfigWriter {
     return difference("", toTree(now), toTree(before), FREE);
   }
 
-  /** The first key in which two runs differ at all. */
+  /** The first key in which two runs differ at all, but for where each keeps its tokens. */
   static Optional<String> anyDifference(RunConfig one, RunConfig other) {
-    return difference("", toTree(one), toTree(other), Set.of());
+    return difference("", toTree(one), toTree(other), Set.of("data.cache"));
   }
 
   /**
@@ -204,6 +206,7 @@ public final class RunConfigWriter {
       data.tasks().forEach(tasks::add);
     }
     out.put("drop_copies", Fields.name(data.dropCopies()));
+    out.put("cache", data.cache());
   }
 
   private static void train(ObjectNode out, RunConfig.Train train) {

@@ -2,6 +2,7 @@ package dev.caravan.train;
 
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.cache.CacheFolder;
 import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.ExampleReader;
@@ -20,6 +21,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.Function;
 
 /**
@@ -41,9 +43,11 @@ public record RunData(
    * Reads the rows of a run.
    *
    * @param vocab token ids of the model are below it
+   * @param notes told, in a line, what does not stop the run
    * @throws UserError if rows are malformed, do not fit, or none is left
    */
-  public static RunData load(RunConfig config, int vocab) {
+  public static RunData load(RunConfig config, int vocab, Consumer<String> notes) {
+    CacheFolder cache = RunCache.of(config, notes);
     config.requireData();
     RowLimits limits = RowLimits.ofSequence(config.sequence().length(), vocab);
     Optional<Task> heldOut =
@@ -71,7 +75,7 @@ public record RunData(
           train.map(
               task ->
                   RowLoader.load(
-                      task, tokenizer, limits, Purpose.TRAIN, Doctor.dropped(config)));
+                      task, tokenizer, limits, Purpose.TRAIN, Doctor.dropped(config), cache));
       heldOutRows = heldOut.map(load);
       tasks.forEach((name, task) -> ofTasks.put(name, load.apply(task)));
     }
@@ -81,7 +85,7 @@ public record RunData(
       }
       return new RunData(trainRows.get(), heldOutRows, ofTasks, Optional.empty());
     }
-    Mixture mixture = RunMixture.load(config, vocab);
+    Mixture mixture = RunMixture.load(config, vocab, cache);
     RunMixture.heldOut(config, mixture, vocab).forEach(ofTasks::putIfAbsent);
     LoadedRows rows = new LoadedRows(mixture.rows(), new TruncationReport(List.of()));
     return new RunData(rows, heldOutRows, ofTasks, Optional.of(mixture));

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.checkpoint.DurableFiles;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.cache.CacheFolder;
 import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.mix.MixtureFile;
 import dev.caravan.data.mix.MixtureReport;
@@ -35,7 +36,7 @@ public final class RunMixture {
    *
    * @throws UserError for anything that is wrong with it
    */
-  static Mixture load(RunConfig config, int vocab) {
+  static Mixture load(RunConfig config, int vocab, CacheFolder cache) {
     MixtureSpec spec = spec(config);
     if (spec.stop() == MixtureSpec.Stop.STEPS && config.train().steps().isEmpty()) {
       throw new UserError(
@@ -49,7 +50,8 @@ public final class RunMixture {
           limits(config, vocab),
           config.train().seed(),
           config.train().shuffle(),
-          Doctor.dropped(config));
+          Doctor.dropped(config),
+          cache);
     } catch (RuntimeException e) {
       if (tokenizer != null) {
         tokenizer.close();

@@ -99,7 +99,7 @@ public final class TrainingRun {
           "sequence.length %d is beyond the model's context of %d"
               .formatted(config.sequence().length(), model.config().maxPosition()));
     }
-    try (RunData data = RunData.load(config, model.config().vocab())) {
+    try (RunData data = RunData.load(config, model.config().vocab(), progress::note)) {
       return run(config, loss, model, data, before, mesh, place, choice, progress, stop, exam);
     }
   }

@@ -47,6 +47,8 @@ class RunConfigWriterTest {
       strings = {
         "train.steps=9",
         "train.epochs=2",
+        "data.cache=none",
+        "data.cache=some/folder",
         "checkpoint.keep=9",
         "checkpoint.resume=never",
         "eval.data=other",

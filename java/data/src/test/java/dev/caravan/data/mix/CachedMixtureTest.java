@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.caravan.data.Row;
 import dev.caravan.data.TestData;
 import dev.caravan.data.cache.CacheFolder;
+import dev.caravan.data.mix.words.Wording;
 import dev.caravan.data.mixture.MixtureOrder;
 import dev.caravan.data.source.Example;
 import dev.caravan.data.source.Format;
@@ -251,6 +252,7 @@ class CachedMixtureTest {
             0,
             List.of(),
             TaskSpec.Choice.ROUND_ROBIN,
+            Wording.NONE,
             false,
             Map.of(),
             new TaskSpec.About(List.of(), Optional.empty(), Optional.empty(), Optional.empty()));
