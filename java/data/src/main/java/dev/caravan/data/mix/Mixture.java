@@ -128,7 +128,16 @@ public record Mixture(
       if (!task.heldOut() || task.paths().isEmpty()) {
         continue;
       }
-      TaskRows rows = rows(task, 0, spec.badRows(), tokenizer, limits, seed, example -> false);
+      TaskRows rows =
+          rows(
+              task,
+              0,
+              spec.badRows(),
+              tokenizer,
+              limits,
+              seed,
+              example -> false,
+              CacheFolder.none());
       RowStore.Builder kept = new RowStore.Builder();
       kept.file("task " + task.name());
       for (long row = 0; row < rows.size() && kept.size() < most; row++) {

@@ -9,7 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.caravan.data.Row;
 import dev.caravan.data.TestData;
 import dev.caravan.data.cache.CacheFolder;
-import dev.caravan.data.mix.words.Wording;
 import dev.caravan.data.mixture.MixtureOrder;
 import dev.caravan.data.source.Example;
 import dev.caravan.data.source.Format;
@@ -21,8 +20,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -243,19 +240,8 @@ class CachedMixtureTest {
   }
 
   private static ExampleSet examples(Path file, Format format, CacheFolder from) {
-    TaskSpec task =
-        new TaskSpec(
-            "t",
-            List.of(file.toString()),
-            format,
-            Map.of(),
-            0,
-            List.of(),
-            TaskSpec.Choice.ROUND_ROBIN,
-            Wording.NONE,
-            false,
-            Map.of(),
-            new TaskSpec.About(List.of(), Optional.empty(), Optional.empty(), Optional.empty()));
+    String yaml = "tasks: {t: {path: '%s', format: %s}}".formatted(file, format.id());
+    TaskSpec task = MixtureFile.parse(yaml, "mix.yaml", path -> path).tasks().get("t");
     return TaskExamples.read(task, MixtureSpec.BadRows.STOP, List.of(), example -> false, from);
   }
 }
