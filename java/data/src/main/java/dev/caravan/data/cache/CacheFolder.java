@@ -10,11 +10,14 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
+import java.util.regex.Pattern;
 
 /**
  * A folder of cached files, shared by the threads of a process, by processes and by later runs. It
@@ -33,6 +36,13 @@ public final class CacheFolder {
 
   private static final Duration UNFINISHED_KEPT = Duration.ofDays(1);
 
+  /** Below the folder of a kind: a cached file, its lock, or an unfinished one. */
+  private static final Pattern OURS =
+      Pattern.compile(
+          "[0-9a-f]{2}/[0-9a-f]{62}(\\.lock|[.0-9a-z]*"
+              + Pattern.quote(CacheWriter.UNFINISHED)
+              + ")?");
+
   private static final CacheFolder NONE = new CacheFolder(null, 0, note -> {});
 
   /** Locks of files are between processes; these are between threads. */
@@ -47,7 +57,7 @@ public final class CacheFolder {
 
   /** What a folder and its parts share; guarded by itself. */
   private static final class State {
-    boolean isCleaned;
+    final Set<String> cleaned = new HashSet<>(); // kinds
     boolean isGivenUp; // nothing more is written
   }
 
@@ -191,7 +201,7 @@ public final class CacheFolder {
     Path place = place(kind, key);
     try {
       Files.createDirectories(place.getParent());
-      clean();
+      clean(kind);
       long free = Files.getFileStore(place.getParent()).getUsableSpace();
       if (free < RESERVE_BYTES) {
         throw new IOException(
@@ -270,16 +280,20 @@ public final class CacheFolder {
     }
   }
 
-  private void clean() throws IOException {
+  /**
+   * Removes what is old, and nothing that is not named as this class names files: the folder may be
+   * any, with other things in it.
+   */
+  private void clean(String kind) throws IOException {
     synchronized (state) {
-      if (state.isCleaned) {
+      if (!state.cleaned.add(kind)) {
         return;
       }
-      state.isCleaned = true;
     }
     Instant now = Instant.now();
-    try (var files = Files.walk(folder)) {
+    try (var files = Files.walk(folder.resolve(kind), 2)) {
       files
+          .filter(file -> OURS.matcher(folder.resolve(kind).relativize(file).toString()).matches())
           .filter(Files::isRegularFile)
           .filter(file -> isStale(file, now))
           .forEach(CacheFolder::delete);

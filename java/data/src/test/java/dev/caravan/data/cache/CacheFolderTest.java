@@ -198,7 +198,9 @@ class CacheFolderTest {
   void whatNobodyUsesGoes() throws IOException {
     cache().findOrMake("t", KEY, ENTRY, this::make);
     Path old = files().get(0);
-    Path half = Files.writeString(folder.resolve("x" + CacheWriter.UNFINISHED), "half");
+    Path half =
+        Files.writeString(
+            old.resolveSibling(old.getFileName() + ".1.2" + CacheWriter.UNFINISHED), "half");
     age(old, 31);
     age(half, 2);
     byte[] other = new CacheKey("other").bytes();
@@ -210,6 +212,33 @@ class CacheFolderTest {
     assertTrue(cache().find("t", other, ENTRY).isPresent());
     cache().findOrMake("t", KEY, ENTRY, this::make);
     assertEquals(2, files().size());
+  }
+
+  @Test
+  void whatIsNotTheCachesStays() throws IOException {
+    cache().findOrMake("t", KEY, ENTRY, this::make);
+    Path ours = files().get(0);
+    String name = ours.getFileName().toString();
+    List<Path> others =
+        List.of(
+            folder.resolve("thesis.tex"),
+            folder.resolve("half" + CacheWriter.UNFINISHED),
+            folder.resolve(name),
+            folder.resolve("t").resolve(name),
+            folder.resolve("t/notes"),
+            ours.resolveSibling("notes.lock"),
+            ours.resolveSibling(name + ".txt"),
+            folder.resolve("u/aa").resolve(name));
+    Files.createDirectories(folder.resolve("u/aa"));
+    for (Path other : others) {
+      age(Files.writeString(other, "mine"), 400);
+    }
+    age(ours, 400);
+    cache().findOrMake("t", new CacheKey("other").bytes(), ENTRY, this::make);
+    assertFalse(Files.exists(ours));
+    for (Path other : others) {
+      assertTrue(Files.exists(other), other.toString());
+    }
   }
 
   private static void age(Path file, int days) throws IOException {
