@@ -19,6 +19,7 @@ import experts_compare  # noqa: E402
 import generate_compare  # noqa: E402
 import precision_compare  # noqa: E402
 import ranks_compare  # noqa: E402
+import scale  # noqa: E402
 import sft_compare  # noqa: E402
 
 
@@ -124,6 +125,22 @@ class Ranks(unittest.TestCase):
         self.assertAlmostEqual(told["ratio_of_rounds"], 1.0)
         self.assertAlmostEqual(told["ratio_of_fastest"], 1.1)
         self.assertAlmostEqual(told["loss_difference"], 0.5)
+
+
+class Scale(unittest.TestCase):
+    def test_a_plan_is_told_whether_it_fits_or_not(self):
+        one = {"fits": False, "bytes": {"total": 2e11}, "wire_bytes_per_step": 3e9, "wire_seconds": 4, "step_seconds": 5,
+               "tokens_per_second_per_device": 600,
+               "published": {"tokens_per_second_per_device": 300, "plan_times": 2}}
+        self.assertEqual(
+            scale.row("X", "h100", 1024, one),
+            "| X | 1,024 h100 | 200.0 GB, does not fit | 3 GB | 5.00 s | exchanges | 600 | 300; 2.00 |")
+        self.assertIn("| products | 600 |  |", scale.row("X", "h100", 8, {**one, "wire_seconds": 1, "published": None}))
+        self.assertEqual(scale.row("X", "h100", 8, {"refused": "no"}), "| X | 8 h100 | no | | | | | |")
+
+    def test_each_machine_says_its_memory(self):
+        for text in scale.MACHINES.values():
+            self.assertEqual(len(scale.MEMORY.findall(text)), 1)
 
 
 if __name__ == "__main__":

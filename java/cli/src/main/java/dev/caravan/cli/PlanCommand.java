@@ -97,7 +97,7 @@ final class PlanCommand implements Callable<Integer> {
                   .put("source", p.source())
                   .put("plan_times", report.tokensPerSecond() / p.tokensPerSecond());
             });
-    out.put("micro_batch_tokens", planned.plan().buffers().tokens());
+    out.put("micro_batch_tokens", planned.microBatchTokens());
     out.put("recompute", planned.recompute());
     out.put("bytes_per_parameter", report.bytesPerParameter());
     planned
@@ -110,15 +110,20 @@ final class PlanCommand implements Callable<Integer> {
                     .put("steps_looked_at", data.packing().steps())
                     .put("padding_share", data.packing().paddingShare())
                     .put("target_share", data.packing().targetShare()));
+    planned.estimate().ifPresent(words -> out.put("estimate", words));
     return out;
   }
 
   private static void print(Planning.Planned planned) {
     PlanReport report = planned.report();
     RunPlan.Bytes bytes = report.bytes();
+    planned.estimate().ifPresent(words -> line("estimate", "%s", words));
     line("parameters", "%,d", report.paramsTotal());
+    if (report.paramsActive() != report.paramsTotal()) {
+      line("active", "%,d in one token", report.paramsActive());
+    }
     line("FLOPs per token", "%.4g", report.flopsPerToken());
-    line("micro-batch", "%,d tokens", planned.plan().buffers().tokens());
+    line("micro-batch", "%,d tokens", planned.microBatchTokens());
     planned
         .data()
         .ifPresent(

@@ -63,6 +63,8 @@ class PlanAtScaleTest {
     double wire = plan.get("wire_bytes_per_step").asDouble();
     assertTrue(wire <= most && wire > 0.97 * most, wire + " of " + most);
     assertTrue(bytes.get("total").asDouble() < 80e9, bytes.toString());
+    // Eight ports of 25 GB/s carry what one device of a node sends.
+    close(wire / 200e9, plan.get("wire_seconds").asDouble(), 1e-9);
     assertEquals(
         plan.get("tokens_per_second_per_device").asDouble() / 380,
         plan.get("published").get("plan_times").asDouble(),
@@ -91,6 +93,13 @@ class PlanAtScaleTest {
     Captured run = plan(8, "parallel.shard=parameters");
     assertEquals(2, run.code());
     assertTrue(run.err().contains("the plan needs "), run.err());
+    assertTrue(run.err().contains("parallel.data=16 would need "), run.err());
+  }
+
+  private JsonNode shape(String model, int gpus, String... sets) throws IOException {
+    List<String> all = new ArrayList<>(List.of("model=" + model, "parallel.shard=parameters"));
+    all.addAll(List.of(sets));
+    return planned(gpus, all.toArray(String[]::new));
   }
 
   /** GLaM's largest: 1.2 trillion parameters, 96.6 billion active. Source: arXiv 2112.06905, table 4. */
@@ -113,12 +122,80 @@ class PlanAtScaleTest {
             "model={family: glam, size: 1.7b-64e}",
             "sequence.length=1024",
             "train.micro_batch_tokens=1024",
+            "train.steps=2",
             "parallel.shard=parameters");
     close(26.8e9, small.get("params_total").asDouble(), 5e-3);
     close(1.88e9, small.get("params_active").asDouble(), 5e-3);
     // Attention's pairs of tokens come on top of six for each active parameter.
     double pairs = 12.0 * 24 * 2048 * 1025 / 2;
     close(6 * 1.88e9 + pairs, small.get("flops_per_token").asDouble(), 5e-3);
+    // A run's FLOPs by parameters count those that take part.
+    close(
+        6 * small.get("params_active").asDouble() * 2 * 4_194_304,
+        small.get("run").get("flops_by_parameters").asDouble(),
+        1e-9);
+  }
+
+  /** Published: 540.35 billion. Source: arXiv 2204.02311, table 1. */
+  @Test
+  void palmHasItsPublishedCountAndSaysWhetherItFits() throws IOException {
+    JsonNode palm = shape("{family: palm, size: 540b}", 1024);
+    close(540.35e9, palm.get("params_total").asDouble(), 1e-4);
+    JsonNode bytes = palm.get("bytes");
+    double parameters = palm.get("params_total").asDouble();
+    close(4 * parameters / 1024, bytes.get("weights").asDouble(), 1e-3);
+    close(4 * parameters / 1024, bytes.get("gradients").asDouble(), 1e-3);
+    close(8 * parameters / 1024, bytes.get("optimizer").asDouble(), 1e-3);
+    assertEquals("by the counts of its shape", palm.get("estimate").asText());
+    JsonNode few = shape("{family: palm, size: 540b}", 8);
+    assertTrue(few.get("estimate").asText().contains("does not fit: a rank needs "), few.toString());
+  }
+
+  /** What the counts say of a dense model's exchanges is what its graph says. */
+  @Test
+  void countsAgreeWithTheGraph() throws IOException {
+    // PaLM's 8B as a LLaMA.
+    JsonNode graph =
+        planned(
+            64,
+            "parallel.shard=parameters",
+            "model={config: {model_type: llama, vocab_size: 256000, hidden_size: 4096,"
+                + " intermediate_size: 16384, num_hidden_layers: 32, num_attention_heads: 16,"
+                + " num_key_value_heads: 1, head_dim: 256, tie_word_embeddings: true,"
+                + " max_position_embeddings: 2048, rms_norm_eps: 1.0e-6, hidden_act: silu}}");
+    JsonNode counts = shape("{family: palm, size: 8b}", 64);
+    for (String key : List.of("params_total", "flops_per_token")) {
+      close(graph.get(key).asDouble(), counts.get(key).asDouble(), 1e-3);
+    }
+    // The graph gathers the tied embedding once more, for its two uses.
+    for (String key : List.of("wire_bytes_per_step", "tokens_per_second_per_device")) {
+      close(graph.get(key).asDouble(), counts.get(key).asDouble(), 0.1);
+    }
+    for (String key : List.of("weights", "gradients", "optimizer")) {
+      close(
+          graph.get("bytes").get(key).asDouble(), counts.get("bytes").get(key).asDouble(), 2e-3);
+    }
+    close(
+        graph.get("bytes").get("total").asDouble(),
+        counts.get("bytes").get("total").asDouble(),
+        0.2);
+  }
+
+  @Test
+  void aShapeIsNotTrained() throws IOException {
+    Path file = dir.resolve("train.yaml");
+    Files.writeString(
+        file,
+        """
+        model: {family: palm, size: 540b}
+        data: {path: rows.jsonl, format: tokens}
+        sequence: {length: 2048}
+        train: {steps: 1, tokens_per_step: 4096}
+        """);
+    Captured run = Captured.run("sft", file.toString(), "--device", "cpu");
+    assertEquals(2, run.code());
+    assertTrue(
+        run.err().contains("'palm' is not built yet, only plan knows its shape"), run.err());
   }
 
   private static void close(double expected, double actual, double relative) {

@@ -50,6 +50,11 @@ public final class ModelSizes {
 
   private ModelSizes() {}
 
+  /** Whether a family is not built yet, and at most its shape is known. */
+  public static boolean isNotBuiltYet(String family) {
+    return NOT_BUILT_YET.contains(family);
+  }
+
   /**
    * The config of a named size.
    *
@@ -57,7 +62,9 @@ public final class ModelSizes {
    */
   public static HfConfig config(String family, String size) {
     if (NOT_BUILT_YET.contains(family)) {
-      throw new UserError("model.family: '" + family + "' is not built yet; " + KNOWN);
+      String shape =
+          ModelShape.of(family, size).isPresent() ? ", only plan knows its shape" : "";
+      throw new UserError("model.family: '" + family + "' is not built yet" + shape + "; " + KNOWN);
     }
     return switch (family) {
       case "glam" -> glam(size, find(GLAM, "glam", size));

@@ -47,9 +47,13 @@ public record Machine(
    * @param betweenNodes bytes per second that a device sends to others elsewhere
    */
   public record Links(int devices, double withinNode, double betweenNodes) {
-    /** What one of so many devices sends per second: the slowest link of their ring decides. */
+    /**
+     * What one of so many devices sends per second in exchanges by rings. There are as many rings as a node
+     * has devices, each leaves a node once and through another device, so a node's ports carry together what
+     * one device sends.
+     */
     public double bytesPerSecond(int ranks) {
-      return ranks <= devices ? withinNode : betweenNodes;
+      return ranks <= devices ? withinNode : Math.min(withinNode, devices * betweenNodes);
     }
   }
 

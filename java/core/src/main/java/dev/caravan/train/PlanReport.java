@@ -1,9 +1,12 @@
 package dev.caravan.train;
 
 import dev.caravan.data.UserError;
+import dev.caravan.model.DecoderConfig;
 import dev.caravan.model.LlamaCost;
+import dev.caravan.model.ModelShape;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.LongUnaryOperator;
 
 /**
  * What `plan` tells of a run.
@@ -16,9 +19,9 @@ import java.util.OptionalInt;
  * @param tokensPerStep input tokens of one optimizer step, over all ranks
  * @param wireBytesPerStep bytes that one device sends in a step
  * @param wireSeconds how long that takes at the machine's stated rate
- * @param stepSeconds how long a step takes at the machine's stated rates: its products at the
- *     product rate, with exchanges beside them, whichever takes longer; and then the update's
- *     traffic at the memory rate
+ * @param stepSeconds how long a step takes at the machine's stated rates: its products, those that
+ *     are computed again too, at the product rate, with exchanges beside them, whichever takes
+ *     longer; and then the update's traffic at the memory rate
  * @param run what the whole run takes, if it has a number of steps
  * @param published what others have reported of such a run
  */
@@ -42,15 +45,72 @@ public record PlanReport(
   public static PlanReport of(
       RunConfig config, ModelSource model, RunPlan plan, long tokensPerStep, Machine machine) {
     LlamaCost cost = new LlamaCost(model.config());
-    long parameters = cost.parameters();
     double flops = cost.trainingFlopsPerToken(plan.buffers().sequenceLength());
-    RunPlan.Bytes bytes = plan.bytes();
+    DecoderConfig shape = model.config();
+    double blocks = flops - outputFlops(shape.vocab(), shape.dModel());
+    double again = blocks / 3 * Math.min(plan.recompute().blocks(), shape.layers()) / shape.layers();
+    return of(
+        config,
+        new Needs(
+            cost.parameters(),
+            cost.activeParameters(),
+            flops,
+            again,
+            plan.bytes(),
+            plan.buffers().tokens(),
+            plan::wireBytesPerStep),
+        tokensPerStep,
+        machine);
+  }
+
+  /** The same of a model that is known by its counts. */
+  static PlanReport of(RunConfig config, ShapePlan plan, long tokensPerStep, Machine machine) {
+    ModelShape shape = plan.shape();
+    double flops = shape.trainingFlopsPerToken(config.sequence().length());
+    double again = (flops - outputFlops(shape.vocab(), shape.dModel())) / 3;
+    return of(
+        config,
+        new Needs(
+            shape.parameters(),
+            shape.parameters(),
+            flops,
+            again,
+            plan.bytes(),
+            plan.tokens(),
+            plan::wireBytesPerStep),
+        tokensPerStep,
+        machine);
+  }
+
+  /** Training FLOPs of the output projection, which is never computed again. */
+  private static double outputFlops(int vocab, int dModel) {
+    return 6.0 * vocab * dModel;
+  }
+
+  /**
+   * What a report is made from.
+   *
+   * @param again FLOPs of a token that are computed a second time
+   * @param micro tokens of a buffer
+   * @param wire bytes that a rank sends in a step of so many buffers
+   */
+  private record Needs(
+      long parameters,
+      long active,
+      double flops,
+      double again,
+      RunPlan.Bytes bytes,
+      int micro,
+      LongUnaryOperator wire) {}
+
+  private static PlanReport of(
+      RunConfig config, Needs needs, long tokensPerStep, Machine machine) {
+    RunPlan.Bytes bytes = needs.bytes();
     // The update reads weights, gradients and moments, and writes all but the gradients.
     double traffic = 2.0 * (bytes.weights() + bytes.optimizer()) + bytes.gradients();
-    int ranks = plan.ranks();
-    long buffers =
-        Math.max(1, (tokensPerStep + plan.buffers().tokens() - 1) / plan.buffers().tokens());
-    long wire = plan.wireBytesPerStep((buffers + ranks - 1) / ranks);
+    int ranks = config.parallel().data();
+    long buffers = Math.max(1, (tokensPerStep + needs.micro() - 1) / needs.micro());
+    long wire = needs.wire().applyAsLong((buffers + ranks - 1) / ranks);
     double rate = machine.links().bytesPerSecond(ranks);
     if (wire > 0 && rate == 0) {
       throw new UserError(
@@ -61,17 +121,20 @@ public record PlanReport(
               + " devices need them");
     }
     double wireSeconds = wire == 0 ? 0 : wire / rate;
-    double products = (double) tokensPerStep / ranks * flops / machine.flopsPerSecond();
+    double products =
+        (double) tokensPerStep / ranks * (needs.flops() + needs.again()) / machine.flopsPerSecond();
     double seconds = Math.max(products, wireSeconds) + traffic / machine.bytesPerSecond();
     OptionalInt steps = config.train().steps();
     Optional<RunCost> run =
         steps.isPresent()
-            ? Optional.of(RunCost.of(steps.getAsInt(), tokensPerStep, flops, parameters))
+            ? Optional.of(
+                RunCost.of(
+                    steps.getAsInt(), tokensPerStep, needs.flops(), needs.active()))
             : Optional.empty();
     return new PlanReport(
-        parameters,
-        cost.activeParameters(),
-        flops,
+        needs.parameters(),
+        needs.active(),
+        needs.flops(),
         bytes,
         ranks,
         tokensPerStep,

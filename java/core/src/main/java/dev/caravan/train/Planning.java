@@ -8,6 +8,8 @@ import dev.caravan.graph.Recompute;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
+import dev.caravan.model.ModelShape;
+import dev.caravan.model.ModelSizes;
 import java.util.Optional;
 import java.util.function.Consumer;
 
@@ -17,21 +19,27 @@ public final class Planning {
    * The answer.
    *
    * @param machine that it is planned for
-   * @param plan of one device
+   * @param microBatchTokens tokens of a buffer
+   * @param recompute the policy of recomputation, in the run file's words
    * @param report what it costs
    * @param data what fills its buffers, where the data could be read
+   * @param estimate of a model that is known by its counts alone: that it is one, and whether it fits; else
+   *     empty
    */
   public record Planned(
-      Machine machine, RunPlan plan, PlanReport report, Optional<DataPlan> data) {
-    /** The policy of recomputation, in the run file's words. */
-    public String recompute() {
-      Recompute.Policy policy = plan.recompute();
-      if (policy.equals(Recompute.Policy.FULL)) {
-        return "full";
-      }
-      String cheap = policy.cheap() ? "selective" : "none";
-      return policy.blocks() == 0 ? cheap : cheap + ", full in " + policy.blocks() + " blocks";
+      Machine machine,
+      int microBatchTokens,
+      String recompute,
+      PlanReport report,
+      Optional<DataPlan> data,
+      Optional<String> estimate) {}
+
+  private static String words(Recompute.Policy policy) {
+    if (policy.equals(Recompute.Policy.FULL)) {
+      return "full";
     }
+    String cheap = policy.cheap() ? "selective" : "none";
+    return policy.blocks() == 0 ? cheap : cheap + ", full in " + policy.blocks() + " blocks";
   }
 
   /**
@@ -58,6 +66,10 @@ public final class Planning {
    */
   public static Planned plan(
       RunConfig config, String machine, DeviceChoice choice, Consumer<String> notes) {
+    if (config.model() instanceof RunConfig.ModelSize named
+        && ModelSizes.isNotBuiltYet(named.family())) {
+      return counted(config, named, machine);
+    }
     ModelSource model = ModelSource.of(config.model());
     Machine target = machine(machine, config, choice);
     Optional<RunData> data = data(config, model, notes);
@@ -75,7 +87,13 @@ public final class Planning {
                   choice.threads(),
                   target.memoryBytes());
       PlanReport report = PlanReport.of(config, model, plan, tokensPerStep(config), target);
-      return new Planned(target, plan, report, data.map(read -> filled(config, read, plan)));
+      return new Planned(
+          target,
+          plan.buffers().tokens(),
+          words(plan.recompute()),
+          report,
+          data.map(read -> filled(config, read, plan)),
+          Optional.empty());
     } finally {
       data.ifPresent(RunData::close);
     }
@@ -92,6 +110,32 @@ public final class Planning {
         rows.size(),
         data.lengths().mean(),
         PackStatistics.of(source, (int) Math.max(1, Math.min(STEPS_LOOKED_AT, steps))));
+  }
+
+  /** A model whose counts are all that is known. */
+  private static Planned counted(RunConfig config, RunConfig.ModelSize named, String machine) {
+    ModelShape shape = ModelShape.of(named.family(), named.size()).orElseThrow();
+    if (machine.equals(Machine.THIS)) {
+      throw new UserError(
+          "model.family: '" + named.family() + "' is not built yet; its shape is planned for a machine"
+              + " that --machine names");
+    }
+    Machine target = Machine.of(machine);
+    int tokens =
+        config
+            .train()
+            .microBatchTokens()
+            .orElseGet(() -> TrainingRun.defaultMicroBatch(config, config.sequence().length()));
+    ShapePlan plan = new ShapePlan(shape, config, tokens);
+    return new Planned(
+        target,
+        tokens,
+        "full",
+        PlanReport.of(config, plan, tokensPerStep(config), target),
+        Optional.empty(),
+        Optional.of(
+            "by the counts of its shape"
+                + plan.misfit(target).map(words -> "; " + words).orElse("")));
   }
 
   private static Machine machine(String name, RunConfig config, DeviceChoice choice) {

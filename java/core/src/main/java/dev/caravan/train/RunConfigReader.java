@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.data.UserError;
 import dev.caravan.data.source.Format;
 import dev.caravan.model.HfConfig;
+import dev.caravan.model.ModelShape;
 import dev.caravan.model.ModelSizes;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -84,7 +85,9 @@ final class RunConfigReader {
     if (f.has("family")) {
       String family = f.text("family", "");
       String size = f.text("size", "");
-      ModelSizes.config(family, size);
+      if (ModelShape.of(family, size).isEmpty()) {
+        ModelSizes.config(family, size);
+      }
       return new RunConfig.ModelSize(family, size, seed);
     }
     throw new UserError("model: missing, needs one of path, config and family with size");

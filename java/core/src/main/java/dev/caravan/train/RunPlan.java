@@ -20,6 +20,7 @@ import dev.caravan.optim.ClipNorm;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * What a training run needs on one device, to the byte, before anything is allocated.
@@ -45,6 +46,9 @@ public record RunPlan(
 
   /** Stack and scratch of each CPU thread: CARAVAN_CPU_SCRATCH_BYTES. */
   private static final long SCRATCH_BYTES = 4L << 20;
+
+  /** Times as many ranks as there are that are looked at when a plan does not fit. */
+  private static final int MOST_TIMES = 64;
 
   /** Logits exist for this share of a buffer's rows at once. */
   private static final int CHUNKS = 8;
@@ -271,7 +275,37 @@ public record RunPlan(
         }
       }
     }
-    return "a shorter sequence.length or a smaller model would fit";
+    return moreRanks(model, config, buffers, kind, threads, available)
+        .orElse("a shorter sequence.length or a smaller model would fit");
+  }
+
+  /** How many ranks that keep parts would hold it, where that is what lacks. */
+  private static Optional<String> moreRanks(
+      DecoderConfig model,
+      RunConfig config,
+      BufferShape buffers,
+      Device.Kind kind,
+      int threads,
+      long available) {
+    boolean parts = config.parallel().shard() != RunConfig.Shard.NONE && kind == Device.Kind.CUDA;
+    int now = config.parallel().data();
+    for (int ranks = 2 * now; parts && ranks <= MOST_TIMES * now; ranks *= 2) {
+      RunPlan plan =
+          of(
+              model,
+              config.withDataRanks(ranks),
+              storage(config.precision(), kind),
+              buffers,
+              Recompute.Policy.FULL,
+              kind,
+              threads);
+      if (plan.bytes.total() <= available) {
+        return Optional.of(
+            "recompute=full, parallel.data=%d would need %s on each"
+                .formatted(ranks, size(plan.bytes.total())));
+      }
+    }
+    return Optional.empty();
   }
 
   /** An amount of memory in a unit that shows it. */
