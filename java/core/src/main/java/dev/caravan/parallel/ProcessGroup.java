@@ -232,7 +232,8 @@ public final class ProcessGroup implements AutoCloseable {
     failure = reason;
     RankCollectives known = ranks;
     if (known != null) {
-      known.abort(new RankFailure(reason));
+      known.abort(
+          new RankFailure("rank %d, in %s: %s".formatted(place.rank(), known.position(), reason)));
     }
   }
 

@@ -70,7 +70,11 @@ final class TcpTransport implements Transport {
     } catch (IOException e) {
       Throwable known = reason;
       if (known != null) {
-        throw new RankFailure("rank " + rank + ": " + known.getMessage(), known);
+        throw new RankFailure(
+            known instanceof RankFailure
+                ? known.getMessage()
+                : "rank " + rank + ": " + known.getMessage(),
+            known);
       }
       throw lost.apply(other);
     }
