@@ -17,6 +17,7 @@ import attention_compare  # noqa: E402
 import conditions  # noqa: E402
 import experts_compare  # noqa: E402
 import generate_compare  # noqa: E402
+import mixture_scale  # noqa: E402
 import precision_compare  # noqa: E402
 import ranks_compare  # noqa: E402
 import scale  # noqa: E402
@@ -141,6 +142,13 @@ class Scale(unittest.TestCase):
     def test_each_machine_says_its_memory(self):
         for text in scale.MACHINES.values():
             self.assertEqual(len(scale.MEMORY.findall(text)), 1)
+
+    def test_rows_are_split_evenly_and_all_differ(self):
+        with tempfile.TemporaryDirectory() as name:
+            mixture_scale.write_tasks(Path(name), 3, 11)
+            files = [path.read_text().splitlines() for path in sorted(Path(name).iterdir())]
+        self.assertEqual([len(lines) for lines in files], [4, 4, 3])
+        self.assertEqual(len({line for lines in files for line in lines}), 11)
 
 
 if __name__ == "__main__":
