@@ -59,15 +59,23 @@ public final class Main {
       System.out.print(help(args[0]));
       return DONE;
     }
-    CommandLine line =
-        new CommandLine(new Main())
-            .setCaseInsensitiveEnumValuesAllowed(true)
-            .setParameterExceptionHandler((e, given) -> usage(e))
-            .setExecutionExceptionHandler((e, command, parsed) -> failure(e));
+    CommandLine line = new CommandLine(new Main());
     if (!line.getSubcommands().containsKey(args[0])) {
       return say(BAD_INPUT, Nearest.unknown("verb", args[0], line.getSubcommands().keySet()));
     }
-    return line.execute(args);
+    return execute(line, args);
+  }
+
+  /** Executes a command; whatever it throws becomes one line and an exit code. */
+  static int execute(CommandLine line, String... args) {
+    line.setCaseInsensitiveEnumValuesAllowed(true)
+        .setParameterExceptionHandler((e, given) -> usage(e))
+        .setExecutionExceptionHandler((e, command, parsed) -> failure(e));
+    try {
+      return line.execute(args);
+    } catch (Error e) { // a full heap, above all: handlers of exceptions do not see it
+      return failure(e);
+    }
   }
 
   private static int usage(ParameterException e) {
@@ -101,7 +109,11 @@ public final class Main {
       return say(FAILED, e.getMessage());
     }
     if (e instanceof OutOfMemoryError) {
-      return say(FAILED, "the Java heap is full: " + e.getMessage());
+      return say(
+          FAILED,
+          "the Java heap is full ("
+              + e.getMessage()
+              + "); CARAVAN_JAVA_OPTS=-Xmx8g gives it 8 GiB, and data in a cache takes none of it");
     }
     String what =
         e.getMessage() == null ? "" : ": " + e.getMessage().lines().findFirst().orElse("");

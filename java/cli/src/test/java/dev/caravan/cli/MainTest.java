@@ -5,12 +5,17 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.caravan.data.UserError;
 import dev.caravan.kernels.KernelException;
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
 
 class MainTest {
   @TempDir Path dir;
@@ -121,5 +126,28 @@ class MainTest {
     assertEquals(1, Main.failure(KernelException.lost("the device failed")));
     assertEquals(1, Main.failure(new OutOfMemoryError("heap")));
     assertEquals(1, Main.failure(new NullPointerException()));
+  }
+
+  @Command(name = "full")
+  static final class FullHeap implements Runnable {
+    @Override
+    public void run() {
+      throw new OutOfMemoryError("Java heap space");
+    }
+  }
+
+  @Test
+  void aFullHeapIsOneLineToo() {
+    PrintStream before = System.err;
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
+    try {
+      assertEquals(1, Main.execute(new CommandLine(new FullHeap())));
+    } finally {
+      System.setErr(before);
+    }
+    String said = err.toString(StandardCharsets.UTF_8);
+    assertEquals(1, said.lines().count(), said);
+    assertTrue(said.startsWith("caravan: the Java heap is full (Java heap space); "), said);
   }
 }
