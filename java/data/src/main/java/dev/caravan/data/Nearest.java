@@ -31,21 +31,20 @@ public final class Nearest {
 
   /**
    * One sentence for an unknown name: {@code unknown key 'lenght', did you mean 'length'?}, or the
-   * known names where none is near: {@code unknown format 'xml'; known: alpaca, text}.
+   * known names where none is near: {@code unknown format 'xml'; known: alpaca, text}. Where none is
+   * known it says so.
    *
    * @param kind what the name names: key, format, template
    */
   public static String unknown(String kind, String name, Collection<String> known) {
-    return find(name, known)
-        .map(near -> "unknown " + kind + " '" + name + "', did you mean '" + near + "'?")
-        .orElseGet(
-            () ->
-                "unknown "
-                    + kind
-                    + " '"
-                    + name
-                    + "'; known: "
-                    + String.join(", ", new TreeSet<>(known)));
+    String unknown = "unknown " + kind + " '" + name + "'";
+    if (known.isEmpty()) {
+      return unknown + "; there is none here";
+    }
+    return unknown
+        + find(name, known)
+            .map(near -> ", did you mean '" + near + "'?")
+            .orElseGet(() -> "; known: " + String.join(", ", new TreeSet<>(known)));
   }
 
   private static String fold(String name) {

@@ -31,6 +31,9 @@ class NearestTest {
     assertEquals(
         "unknown key 'xyzzy'; known: length, lr, packing, target_length",
         Nearest.unknown("key", "xyzzy", KEYS));
+    assertEquals(
+        "unknown category 'QA'; there is none here",
+        Nearest.unknown("category", "QA", List.of()));
   }
 
   @Test
