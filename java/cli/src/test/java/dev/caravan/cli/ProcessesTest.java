@@ -9,12 +9,15 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Ranks that are processes, as launchers start them. */
 class ProcessesTest {
@@ -113,6 +116,20 @@ class ProcessesTest {
     }
 
     assertEquals(List.of(0, 0), finish(launch(output, "optimizer")), words(0) + words(1));
+    assertArrayEquals(weights(threads), weights(output));
+  }
+
+  @ParameterizedTest
+  @CsvSource({"3, gradients", "4, parameters"})
+  void moreProcessesTrainAsThreadsToo(int ranks, String shard) throws Exception {
+    Path threads = dir.resolve("threads");
+    String parallel = "parallel={data: " + ranks + ", shard: " + shard + "}";
+    Captured run = Captured.run(TrainTest.arguments("sft", threads, STEPS, parallel));
+    assertEquals(0, run.code(), run.err());
+
+    Path output = dir.resolve("processes");
+    List<Process> processes = launch(output, shard, Collections.nCopies(ranks, List.of()));
+    assertEquals(Collections.nCopies(ranks, 0), finish(processes), () -> words(0));
     assertArrayEquals(weights(threads), weights(output));
   }
 
