@@ -127,7 +127,7 @@ final class Rows {
               .sorted()
               .toList();
       if (files.isEmpty()) {
-        throw new UserError(data + ": no " + expected + " in it");
+        throw new UserError(data + ": holds no " + expected);
       }
       return files;
     } catch (IOException e) {

@@ -93,6 +93,83 @@ class SuitesTest {
     refused("5 exemplars, needs 6", () -> read("mmlu", shots(6)));
   }
 
+  private static SuiteOptions reasoning(OptionalInt shots) {
+    return new SuiteOptions(
+        Optional.empty(),
+        shots,
+        OptionalInt.empty(),
+        Optional.of(SuiteOptions.Reasoning.COT),
+        OptionalInt.empty());
+  }
+
+  private static void writeReasoned(Path folder, String sums) throws IOException {
+    Files.writeString(
+        folder.resolve("mmlu/mmlu-cot.json"),
+        "{\"small_sums\": \"%s\", \"colours\": \"%s\"}"
+            .formatted(sums, "About colours." + exemplar("Sky?", 'B').repeat(6)));
+  }
+
+  private static String exemplar(String question, char letter) {
+    return "\\n\\nQ: %s\\n(A) 1 (B) 2 (C) 3 (D) 4\\nA: Let's think step by step. So the answer is (%s)."
+        .formatted(question, letter);
+  }
+
+  @Test
+  void mmluWithReasoningHasExemplarsThatReason() throws IOException {
+    Fixtures.write(other);
+    writeReasoned(other, "About sums." + exemplar("1 + 1?", 'B').repeat(5));
+    List<Paper> papers = Suites.named("mmlu").read(other, SuiteOptions.usual());
+    assertEquals(
+        List.of("mmlu_test", "mmlu_cot_test"), papers.stream().map(Paper::name).toList());
+    Paper paper = papers.get(1);
+    assertEquals(5, paper.shots());
+    assertEquals(List.of(), paper.notes());
+    Question.Open sum = (Question.Open) paper.questions().get(2);
+    assertEquals(List.of("A"), sum.references());
+    assertEquals(0.25, sum.chance());
+    String shown =
+        "Q: 1 + 1?\n(A) 1 (B) 2 (C) 3 (D) 4\nA: Let's think step by step. So the answer is (B).\n\n";
+    assertEquals(
+        "About sums.\n\n"
+            + shown.repeat(5)
+            + "Q: What is 4 - 4?\n(A) 0 (B) 1 (C) 2 (D) 3\nA: Let's think step by step.",
+        sum.prompt().text());
+    Scoring.Metric metric = ((Scoring.Writing) paper.scoring()).metrics().get(0);
+    assertEquals(Optional.of("C"), metric.extraction().of(" Thus. The answer is (C). Q: b"));
+    assertEquals(Optional.empty(), metric.extraction().of(" It is C."));
+  }
+
+  @Test
+  void mmluWithReasoningSaysWhatItsExemplarsLack() throws IOException {
+    Suite mmlu = Suites.named("mmlu");
+    refused(
+        "mmlu-cot.json: no such file; it should hold exemplars with reasoning",
+        () -> mmlu.read(root, reasoning(OptionalInt.empty())));
+    Paper without = mmlu.read(root, reasoning(OptionalInt.of(0))).get(0);
+    assertEquals(0, without.shots());
+    assertTrue(
+        without
+            .questions()
+            .get(0)
+            .prompt()
+            .text()
+            .startsWith(
+                "The following are multiple choice questions (with answers) about colours.\n\nQ: G"));
+    Fixtures.write(other);
+    writeReasoned(other, "About sums." + exemplar("1 + 1?", 'B').repeat(4));
+    assertEquals(
+        List.of("fewer than 5 exemplars: small_sums (4)"),
+        mmlu.read(other, reasoning(OptionalInt.empty())).get(0).notes());
+    refused(
+        "there are 4 exemplars (small_sums)", () -> mmlu.read(other, reasoning(OptionalInt.of(5))));
+    writeReasoned(other, "About sums.\\n\\nQ: 1 + 1?\\nA: 2");
+    refused(
+        "'small_sums', exemplar 1: needs 'A: Let's think step by step.'",
+        () -> mmlu.read(other, reasoning(OptionalInt.empty())));
+    Files.writeString(other.resolve("mmlu/mmlu-cot.json"), "{\"small_sums\": \"a\"}");
+    refused("no text 'colours'", () -> mmlu.read(other, reasoning(OptionalInt.of(1))));
+  }
+
   @Test
   void aMissingFileIsNamedWithWhatItShouldHold() throws IOException {
     Fixtures.write(other);
