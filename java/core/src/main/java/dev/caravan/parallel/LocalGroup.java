@@ -1,11 +1,15 @@
 package dev.caravan.parallel;
 
 import dev.caravan.kernels.Collective;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collectives;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Ranks that are threads of one process. They reach into each other's memory: when all have come, rank
@@ -15,7 +19,8 @@ import java.util.List;
 final class LocalGroup {
   private static final String SUM = "a sum of numbers";
 
-  private final String name;
+  private final Axis axis;
+  private final List<Integer> ranks; // by their places in the group
   private final Duration patience;
   private final Collective[] given;
   private final double[][] numbers;
@@ -25,13 +30,14 @@ final class LocalGroup {
   private Throwable failure;
 
   /**
-   * @param name for errors: the axis
-   * @param size how many ranks
+   * @param ranks that it has, by their places in it
    * @param patience how long a rank waits for the others
    */
-  LocalGroup(String name, int size, Duration patience) {
-    this.name = name;
+  LocalGroup(Axis axis, List<Integer> ranks, Duration patience) {
+    this.axis = axis;
+    this.ranks = ranks;
     this.patience = patience;
+    int size = ranks.size();
     given = new Collective[size];
     numbers = new double[size][];
     waiting = new String[size];
@@ -39,7 +45,7 @@ final class LocalGroup {
 
   /** The end of one rank. */
   Transport member(int rank) {
-    return new Member(rank);
+    return new Member(ranks.indexOf(rank));
   }
 
   private synchronized void fail(Throwable reason) {
@@ -74,7 +80,7 @@ final class LocalGroup {
         wait(Math.max(1, left));
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
-        fail(new RankFailure("rank " + rank + " was interrupted", e));
+        fail(new RankFailure("rank " + ranks.get(rank) + " was interrupted", e));
       }
     }
   }
@@ -84,14 +90,14 @@ final class LocalGroup {
     String what = "";
     for (int rank = 0; rank < waiting.length; rank++) {
       if (waiting[rank] == null) {
-        missing.add(rank);
+        missing.add(ranks.get(rank));
       } else {
         what = waiting[rank];
       }
     }
     return "%s group: rank%s %s did not come to %s within %d s"
         .formatted(
-            name,
+            axis,
             missing.size() == 1 ? "" : "s",
             missing.toString().replaceAll("[\\[\\]]", ""),
             what,
@@ -100,7 +106,8 @@ final class LocalGroup {
 
   private RankFailure different(int rank, int other) {
     return new RankFailure(
-        "rank %d has %s, rank %d has %s".formatted(rank, what(rank), other, what(other)));
+        "rank %d has %s, rank %d has %s"
+            .formatted(ranks.get(rank), what(rank), ranks.get(other), what(other)));
   }
 
   private Object what(int rank) {
@@ -112,7 +119,7 @@ final class LocalGroup {
       throw new RankFailure(
           "rank %d, %s%s: %s"
               .formatted(
-                  rank, what, step > 0 ? " in step " + step : "", failure.getMessage()),
+                  ranks.get(rank), what, step > 0 ? " in step " + step : "", failure.getMessage()),
           failure);
     }
   }
@@ -182,25 +189,20 @@ final class LocalGroup {
    * @param patience how long a rank waits for the others
    */
   static List<Collectives> of(Mesh mesh, Duration patience) {
-    LocalGroup world = new LocalGroup("world", mesh.size(), patience);
-    List<LocalGroup> data = groups("data", mesh.tensor(), mesh.data(), patience);
-    List<LocalGroup> tensor = groups("tensor", mesh.data(), mesh.tensor(), patience);
+    Map<Axis, Map<List<Integer>, LocalGroup>> groups = new EnumMap<>(Axis.class);
     List<Collectives> ends = new ArrayList<>();
     for (int rank = 0; rank < mesh.size(); rank++) {
-      ends.add(
-          new RankCollectives(
-              data.get(mesh.tensorRank(rank)).member(mesh.dataRank(rank)),
-              tensor.get(mesh.dataRank(rank)).member(mesh.tensorRank(rank)),
-              world.member(rank)));
+      Map<Axis, Transport> transports = new EnumMap<>(Axis.class);
+      for (Axis axis : Axis.values()) {
+        LocalGroup group =
+            groups
+                .computeIfAbsent(axis, its -> new HashMap<>())
+                .computeIfAbsent(
+                    mesh.group(axis, rank), ranks -> new LocalGroup(axis, ranks, patience));
+        transports.put(axis, group.member(rank));
+      }
+      ends.add(new RankCollectives(transports));
     }
     return ends;
-  }
-
-  private static List<LocalGroup> groups(String name, int count, int size, Duration patience) {
-    List<LocalGroup> groups = new ArrayList<>();
-    for (int i = 0; i < count; i++) {
-      groups.add(new LocalGroup(name, size, patience));
-    }
-    return groups;
   }
 }

@@ -1,6 +1,7 @@
 package dev.caravan.parallel;
 
 import dev.caravan.data.UserError;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collectives;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -13,6 +14,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Duration;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
 import java.util.function.UnaryOperator;
 
 /**
@@ -48,17 +52,18 @@ public final class ProcessGroup implements AutoCloseable {
   /**
    * Joins the other processes, when this one's data is ready.
    *
+   * @param mesh how the processes are arranged, told when the settings were found to be equal
    * @param settings what must be equal on all, as a text of less than 64 KiB
    * @param difference from rank 0's settings to what differs here; "" if nothing
    * @throws UserError if the settings differ, naming what does, or a process does not come
    */
   public static ProcessGroup join(
-      Rendezvous place, String settings, UnaryOperator<String> difference) {
+      Rendezvous place, Mesh mesh, String settings, UnaryOperator<String> difference) {
     Duration patience = RankThreads.patience();
     try {
       ProcessGroup group = new ProcessGroup(place, patience);
       try {
-        group.meet(settings, difference);
+        group.meet(mesh, settings, difference);
         return group;
       } catch (IOException | RuntimeException e) {
         group.tell(e.getMessage());
@@ -124,7 +129,8 @@ public final class ProcessGroup implements AutoCloseable {
     }
   }
 
-  private void meet(String settings, UnaryOperator<String> difference) throws IOException {
+  private void meet(Mesh mesh, String settings, UnaryOperator<String> difference)
+      throws IOException {
     beats.hello(place.rank(), InetAddress.getLocalHost().getHostName());
     TcpStore.daemon("rank-" + place.rank() + "-heart", this::beat);
     if (place.rank() == 0) {
@@ -135,13 +141,16 @@ public final class ProcessGroup implements AutoCloseable {
         throw new UserError("rank " + place.rank() + " differs from rank 0: " + differs);
       }
     }
-    TcpLink[] data = connect("data");
-    TcpLink[] world = connect("world");
-    ranks =
-        new RankCollectives(
-            new TcpTransport(place.rank(), data, this::lost),
-            new LocalGroup("tensor", 1, patience).member(0),
-            new TcpTransport(place.rank(), world, this::lost));
+    Map<Axis, Transport> transports = new EnumMap<>(Axis.class);
+    for (Axis axis : Axis.values()) {
+      List<Integer> group = mesh.group(axis, place.rank());
+      transports.put(
+          axis,
+          group.size() == 1
+              ? new LocalGroup(axis, group, patience).member(place.rank())
+              : new TcpTransport(group, place.rank(), connect(axis, group), this::lost));
+    }
+    ranks = new RankCollectives(transports);
     ranks.barrier();
   }
 
@@ -158,31 +167,24 @@ public final class ProcessGroup implements AutoCloseable {
     return value;
   }
 
-  /** Connects with every other rank: to the lower ones, and the higher ones to this. */
-  private TcpLink[] connect(String axis) throws IOException {
-    TcpLink[] links = new TcpLink[place.size()];
+  /** Connects with every other rank of a group: to the lower ones, and the higher ones to this. */
+  private TcpLink[] connect(Axis axis, List<Integer> group) throws IOException {
+    int own = group.indexOf(place.rank());
+    TcpLink[] links = new TcpLink[group.size()];
     try (ServerSocketChannel server = ServerSocketChannel.open()) {
-      server.bind(new InetSocketAddress(0), place.size());
+      server.bind(new InetSocketAddress(0), group.size());
       int port = ((InetSocketAddress) server.getLocalAddress()).getPort();
-      String own = place.rank() == 0 ? "" : calls.address();
-      calls.set(axis + "/" + place.rank(), own + ":" + port);
-      for (int other = 0; other < place.rank(); other++) {
-        String address = wanted(axis + "/" + other, other);
-        int colon = address.lastIndexOf(':');
-        String host = colon == 0 ? reached[0] : address.substring(0, colon);
-        InetSocketAddress to =
-            new InetSocketAddress(host, Integer.parseInt(address.substring(colon + 1)));
-        SocketChannel channel = SocketChannel.open(to);
-        ByteBuffer me = ByteBuffer.allocate(Integer.BYTES).putInt(place.rank()).flip();
-        while (me.hasRemaining()) {
-          channel.write(me);
-        }
-        links[other] = link(axis, other, channel);
+      String host = place.rank() == 0 ? "" : calls.address();
+      calls.set(axis + "/" + place.rank(), host + ":" + port);
+      for (int other = 0; other < own; other++) {
+        String address = wanted(axis + "/" + group.get(other), group.get(other));
+        links[other] = link(axis, group.get(other), reach(address));
       }
-      for (int other = place.rank() + 1; other < place.size(); other++) {
-        wanted(axis + "/" + other, other); // it is on its way, so accepting will not wait for ever
+      for (int other = own + 1; other < group.size(); other++) {
+        // It is on its way, so accepting will not wait for ever.
+        wanted(axis + "/" + group.get(other), group.get(other));
       }
-      for (int left = place.size() - 1 - place.rank(); left > 0; left--) {
+      for (int left = group.size() - 1 - own; left > 0; left--) {
         SocketChannel channel = server.accept();
         ByteBuffer who = ByteBuffer.allocate(Integer.BYTES);
         while (who.hasRemaining()) {
@@ -191,13 +193,27 @@ public final class ProcessGroup implements AutoCloseable {
           }
         }
         int other = who.flip().getInt();
-        links[other] = link(axis, other, channel);
+        links[group.indexOf(other)] = link(axis, other, channel);
       }
     }
     return links;
   }
 
-  private TcpLink link(String axis, int other, SocketChannel channel) throws IOException {
+  /** Connects to where a rank listens and says who this is. */
+  private SocketChannel reach(String address) throws IOException {
+    int colon = address.lastIndexOf(':');
+    String host = colon == 0 ? reached[0] : address.substring(0, colon);
+    SocketChannel channel =
+        SocketChannel.open(
+            new InetSocketAddress(host, Integer.parseInt(address.substring(colon + 1))));
+    ByteBuffer me = ByteBuffer.allocate(Integer.BYTES).putInt(place.rank()).flip();
+    while (me.hasRemaining()) {
+      channel.write(me);
+    }
+    return channel;
+  }
+
+  private TcpLink link(Axis axis, int other, SocketChannel channel) throws IOException {
     channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
     return new TcpLink("rank-" + place.rank() + "-" + axis + "-to-" + other, channel);
   }

@@ -16,11 +16,14 @@ final class RankCollectives implements Collectives {
   private volatile Collective latest;
   private volatile long summingSince; // when a sum of the host's numbers began; 0 for none
 
-  RankCollectives(Transport data, Transport tensor, Transport world) {
-    String name = "rank-" + world.rank();
-    queues.put(Axis.DATA, new ExchangeQueue(name + "-data", data));
-    queues.put(Axis.TENSOR, new ExchangeQueue(name + "-tensor", tensor));
-    queues.put(Axis.WORLD, new ExchangeQueue(name + "-world", world));
+  /**
+   * @param transports to the rank's group on every axis
+   */
+  RankCollectives(Map<Axis, Transport> transports) {
+    String name = "rank-" + transports.get(Axis.WORLD).rank() + "-";
+    for (Axis axis : Axis.values()) {
+      queues.put(axis, new ExchangeQueue(name + axis, transports.get(axis)));
+    }
   }
 
   @Override

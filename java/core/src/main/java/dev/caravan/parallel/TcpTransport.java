@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.IntFunction;
 
 /**
@@ -18,8 +19,9 @@ final class TcpTransport implements Transport {
   private static final int HEADER = 32;
   private static final int SUM = 99; // the kind of numbers of the host
 
-  private final int rank;
-  private final TcpLink[] links; // null at the rank itself
+  private final List<Integer> ranks; // by their places in the group
+  private final int rank; // this one's place
+  private final TcpLink[] links; // by place; null at the rank itself
   private final IntFunction<RuntimeException> lost;
   private final ByteBuffer header = native64(HEADER);
   private final ByteBuffer theirs = native64(HEADER);
@@ -27,11 +29,15 @@ final class TcpTransport implements Transport {
   private volatile Throwable reason;
 
   /**
-   * @param links connections by rank
+   * @param ranks of the group, by their places in it
+   * @param rank this one
+   * @param links connections by place
    * @param lost what to say when the connection to a rank ended
    */
-  TcpTransport(int rank, TcpLink[] links, IntFunction<RuntimeException> lost) {
-    this.rank = rank;
+  TcpTransport(
+      List<Integer> ranks, int rank, TcpLink[] links, IntFunction<RuntimeException> lost) {
+    this.ranks = ranks;
+    this.rank = ranks.indexOf(rank);
     this.links = links;
     this.lost = lost;
   }
@@ -73,10 +79,10 @@ final class TcpTransport implements Transport {
         throw new RankFailure(
             known instanceof RankFailure
                 ? known.getMessage()
-                : "rank " + rank + ": " + known.getMessage(),
+                : "rank " + ranks.get(rank) + ": " + known.getMessage(),
             known);
       }
-      throw lost.apply(other);
+      throw lost.apply(ranks.get(other));
     }
   }
 
@@ -95,10 +101,10 @@ final class TcpTransport implements Transport {
                 new RankFailure(
                     "rank %d has %s in step %d, rank %d has %s of %d elements in step %d"
                         .formatted(
-                            rank,
+                            ranks.get(rank),
                             what,
                             step,
-                            other,
+                            ranks.get(other),
                             its == SUM ? "a sum of numbers" : Kind.values()[its],
                             theirs.getLong(8),
                             theirs.getLong(24)));

@@ -164,7 +164,7 @@ public final class TrainingRun {
     RankRun rank =
         new RankRun(config, loss, model, plan, source, heldOut, mixture, steps, choice, exam);
     if (place.isPresent()) {
-      return process(place.get(), rank, data, progress, stop);
+      return process(place.get(), mesh, rank, data, progress, stop);
     }
     return mesh.size() == 1
         ? rank.run(Collectives.ALONE, progress, stop)
@@ -183,7 +183,12 @@ public final class TrainingRun {
 
   /** One rank of several processes: joins the others when its data is there. */
   private static Outcome process(
-      Rendezvous place, RankRun rank, RunData data, Progress progress, BooleanSupplier stop) {
+      Rendezvous place,
+      Mesh mesh,
+      RankRun rank,
+      RunData data,
+      Progress progress,
+      BooleanSupplier stop) {
     RowSet rows = data.train().rows();
     String lengths =
         "data: %d rows, %d tokens, %d targets"
@@ -191,7 +196,8 @@ public final class TrainingRun {
             + data.mixture().map(mixture -> ", mixture " + mixture.identity()).orElse("");
     String settings = lengths + "\n" + RunConfigWriter.toYaml(rank.config());
     try (ProcessGroup group =
-        ProcessGroup.join(place, settings, first -> difference(first, lengths, rank.config()))) {
+        ProcessGroup.join(
+            place, mesh, settings, first -> difference(first, lengths, rank.config()))) {
       try {
         return rank.run(group.ranks(), progress, stop);
       } catch (RuntimeException | Error e) {

@@ -17,6 +17,7 @@ import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import java.time.Duration;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -72,29 +73,45 @@ class LocalGroupTest {
     assertArrayEquals(new short[] {expected, expected, expected}, sums);
   }
 
-  @Test
-  void ranksFormGroupsAlongEachAxis() {
-    Mesh mesh = new Mesh(2, 3);
-    double[][] sums = new double[6][];
-    RankThreads.run(
-        mesh,
+  /** What each rank gets as the sum of the ranks of each of its groups, by axis. */
+  static double[][] groupSums(Consumer<RankThreads.Body<Object>> ranks, Mesh mesh) {
+    double[][] sums = new double[mesh.size()][];
+    ranks.accept(
         end -> {
           int rank = end.rank(Axis.WORLD);
-          double[] data = {rank};
-          double[] tensor = {rank};
-          double[] world = {rank};
-          end.sum(Axis.DATA, data);
-          end.sum(Axis.TENSOR, tensor);
-          end.sum(Axis.WORLD, world);
-          sums[rank] = new double[] {data[0], tensor[0], world[0]};
+          double[] own = new double[Axis.values().length];
+          for (Axis axis : Axis.values()) {
+            double[] value = {rank};
+            end.sum(axis, value);
+            own[axis.ordinal()] = value[0];
+            assertEquals(rank, mesh.group(axis, rank).get(end.rank(axis)));
+          }
+          sums[rank] = own;
           return null;
         });
-    for (int rank = 0; rank < 6; rank++) {
+    return sums;
+  }
+
+  @Test
+  void ranksFormGroupsAlongEachAxis() {
+    Mesh mesh = new Mesh(4, 3, 2);
+    double[][] sums = groupSums(body -> RankThreads.run(mesh, body), mesh);
+    for (int rank = 0; rank < 12; rank++) {
       int d = rank / 3;
       int t = rank % 3;
-      double[] expected = {t + (3 + t), 3 * (3 * d) + 3, 15};
+      double[] expected = new double[Axis.values().length];
+      expected[Axis.DATA.ordinal()] = 3 * (0 + 1 + 2 + 3) + 4 * t;
+      expected[Axis.TENSOR.ordinal()] = 3 * (3 * d) + 3;
+      expected[Axis.EXPERT.ordinal()] = 3 * (2 * (d / 2) + 2 * (d / 2) + 1) + 2 * t;
+      expected[Axis.REPLICA.ordinal()] = 3 * (d % 2 + d % 2 + 2) + 2 * t;
+      expected[Axis.WORLD.ordinal()] = 66;
       assertArrayEquals(expected, sums[rank], "rank " + rank);
     }
+  }
+
+  @Test
+  void expertRanksThatDoNotDivideTheDataRanksAreRefused() {
+    assertThrows(IllegalArgumentException.class, () -> new Mesh(4, 1, 3));
   }
 
   @Test

@@ -27,6 +27,11 @@ class ProcessGroupTest {
 
   /** Runs a body on ranks that meet by a file; gives what each failed with, or null. */
   private List<Throwable> run(int ranks, String[] settings, RankThreads.Body<Object> body) {
+    return run(new Mesh(ranks, 1), settings, body);
+  }
+
+  private List<Throwable> run(Mesh mesh, String[] settings, RankThreads.Body<Object> body) {
+    int ranks = mesh.size();
     Path file = folder.resolve("meet-" + meetings++);
     List<Throwable> failures =
         Collections.synchronizedList(new ArrayList<>(Collections.nCopies(ranks, null)));
@@ -40,6 +45,7 @@ class ProcessGroupTest {
                 try (ProcessGroup group =
                     ProcessGroup.join(
                         place,
+                        mesh,
                         settings[me],
                         first -> first.equals(settings[me]) ? "" : settings[me] + ", was " + first)) {
                   try {
@@ -87,6 +93,40 @@ class ProcessGroupTest {
             Exchanges.expected(kind, ranks, 5003, root, rank), got[rank], kind + ", rank " + rank);
       }
     }
+  }
+
+  @Test
+  void processesFormTheGroupsOfThreads() {
+    Mesh mesh = new Mesh(2, 2, 2);
+    double[][] threads = LocalGroupTest.groupSums(body -> RankThreads.run(mesh, body), mesh);
+    double[][] processes =
+        LocalGroupTest.groupSums(
+            body ->
+                run(mesh, same(mesh.size()), body)
+                    .forEach(failure -> assertEquals(null, failure, "" + failure)),
+            mesh);
+    for (int rank = 0; rank < mesh.size(); rank++) {
+      assertArrayEquals(threads[rank], processes[rank], "rank " + rank);
+    }
+  }
+
+  /** A group that is not all ranks: the one that is lost has its number among all. */
+  @Test
+  void aRankOfAGroupThatDoesSomethingElseIsNamedByItsNumberAmongAll() {
+    List<Throwable> failures =
+        run(
+            new Mesh(2, 2),
+            same(4),
+            ranks -> {
+              int rank = ranks.rank(Axis.WORLD);
+              if (rank >= 2) {
+                ranks.sum(Axis.TENSOR, new double[rank]);
+              }
+              ranks.barrier();
+              return null;
+            });
+    String told = failures.toString();
+    assertTrue(told.contains("rank 2 has") && told.contains("rank 3 has"), told);
   }
 
   @Test
@@ -146,7 +186,7 @@ class ProcessGroupTest {
     System.setProperty(RankThreads.PATIENCE, "0");
     try {
       UserError error =
-          assertThrows(UserError.class, () -> ProcessGroup.join(nowhere, "", first -> ""));
+          assertThrows(UserError.class, () -> ProcessGroup.join(nowhere, Mesh.ONE, "", first -> ""));
       assertTrue(
           error.getMessage().startsWith("rank 1 of 2 cannot join the others at 127.0.0.1:1: rank 0"),
           error.getMessage());

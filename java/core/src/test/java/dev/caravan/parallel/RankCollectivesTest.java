@@ -6,6 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.Collective.Axis;
+import java.time.Duration;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
 
@@ -59,8 +63,12 @@ class RankCollectivesTest {
   @Test
   void aSumThatNobodyJoinsIsSeenAndNamed() throws InterruptedException {
     Deserted world = new Deserted();
-    LocalGroup alone = new LocalGroup("alone", 1, java.time.Duration.ofMinutes(1));
-    try (RankCollectives ranks = new RankCollectives(alone.member(0), alone.member(0), world)) {
+    Map<Axis, Transport> transports = new EnumMap<>(Axis.class);
+    for (Axis axis : Axis.values()) {
+      LocalGroup alone = new LocalGroup(axis, List.of(0), Duration.ofMinutes(1));
+      transports.put(axis, axis == Axis.WORLD ? world : alone.member(0));
+    }
+    try (RankCollectives ranks = new RankCollectives(transports)) {
       ranks.at(7);
       assertEquals(0, ranks.stuckFor());
       Throwable[] failure = new Throwable[1];

@@ -44,6 +44,10 @@ public record Collective(
     DATA,
     /** Those that see the same examples and hold different parts of each matrix. */
     TENSOR,
+    /** Those among DATA that together hold all experts, each its own. */
+    EXPERT,
+    /** Those among DATA that hold the same experts. */
+    REPLICA,
     /** All. */
     WORLD;
 
