@@ -48,7 +48,7 @@ int32_t probe(char* reason, int64_t capacity) {
     }
     const int32_t capability = simt::settings().capability;
     if (!built_for(capability, reason, capacity)) return 0;
-    if (simt::shared_limit(capability) != 0) return 1;
+    if (simt::shared_limit(capability) != 0) return simt::settings().devices;
     std::snprintf(reason, static_cast<size_t>(capacity),
                   "CARAVAN_SIMT_CAPABILITY: got %d, needs 80, 86, 89, 90 or 120", capability);
     return 0;

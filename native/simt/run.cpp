@@ -475,6 +475,7 @@ Settings& settings() {
         number_from("CARAVAN_SIMT_LOST_AT", 0),
         number_from("CARAVAN_SIMT_HELD_BYTES", 0),
         number_from("CARAVAN_SIMT_HELD_FROM", 0),
+        static_cast<int32_t>(number_from("CARAVAN_SIMT_DEVICES", 1)),
         static_cast<int32_t>(number_from("CARAVAN_SIMT_DRIVER", 13000)),
     };
     return made;

@@ -29,6 +29,7 @@ struct Settings {
     int64_t lost_at;       // CARAVAN_SIMT_LOST_AT=N: the device fails at launch N, counted from 1
     int64_t held_bytes;    // CARAVAN_SIMT_HELD_BYTES: of the memory, by other processes
     int64_t held_from;     // CARAVAN_SIMT_HELD_FROM=N: from this process's allocation N on
+    int32_t devices;       // CARAVAN_SIMT_DEVICES: how many there seem to be, of one memory
     int32_t driver;        // CARAVAN_SIMT_DRIVER=12040: no later CUDA than 12.4
 };
 Settings& settings();

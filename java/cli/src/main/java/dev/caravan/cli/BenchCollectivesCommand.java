@@ -70,9 +70,16 @@ final class BenchCollectivesCommand implements Callable<Integer> {
           });
     }
     if (ranks > 1) {
-      throw new UserError(
-          "--ranks: %d on %s are not built yet; one rank goes through NCCL all the same"
-              .formatted(ranks, choice.device()));
+      List<Device> devices = choice.ofRanks(ranks);
+      return RankThreads.run(
+          new Mesh(ranks, 1),
+          met -> {
+            Device own = devices.get(met.rank(Axis.WORLD));
+            try (var stream = dev.caravan.kernels.Stream.open(own, 1);
+                var group = DeviceCollectives.join(stream, met).orElseThrow()) {
+              return CollectivesBench.run(group, stream, sizes);
+            }
+          });
     }
     try (var stream = dev.caravan.kernels.Stream.open(choice.device(), 1);
         var group = DeviceCollectives.alone(stream, Axis.WORLD)) {

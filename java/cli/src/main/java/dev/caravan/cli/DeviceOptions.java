@@ -1,6 +1,7 @@
 package dev.caravan.cli;
 
 import dev.caravan.data.UserError;
+import dev.caravan.parallel.Rendezvous;
 import dev.caravan.train.DeviceChoice;
 import picocli.CommandLine.Option;
 
@@ -18,7 +19,11 @@ final class DeviceOptions {
       throw new UserError("--threads: got " + threads + ", needs a whole number of at least 1");
     }
     int cores = Runtime.getRuntime().availableProcessors();
-    DeviceChoice choice = DeviceChoice.of(device, threads == null ? cores : threads);
+    DeviceChoice choice = 
+        DeviceChoice.of(
+            device,
+            threads == null ? cores : threads,
+            Rendezvous.localRank(System.getenv()));
     System.err.println(choice.line());
     return choice;
   }

@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -141,6 +142,37 @@ class GpuFailureTest {
     unusable(
         Map.of("CARAVAN_SIMT_CAPABILITY", "70"),
         "the NVIDIA GPU has compute capability 7.0, needs 8.0 or later");
+  }
+
+  @Test
+  void ranksNeedAGpuEachAndNccl() {
+    Map<String, String> two = Map.of("CARAVAN_SIMT_DEVICES", "2");
+    String[] ranks = {"--device", "cuda", "--set", "parallel.data=3"};
+    assertEquals(
+        "caravan: parallel: 3 ranks need 3 GPUs, this machine has 2; --device cpu has them as threads",
+        failed(2, child(two, sft("a", 1, ranks))));
+    assertEquals(
+        "caravan: parallel: 3 ranks need 3 GPUs, cuda:0 is one; --device cpu has them as threads",
+        failed(2, child(two, sft("a", 1, "--device", "cuda:0", ranks[2], ranks[3]))));
+    Map<String, String> three = Map.of("CARAVAN_SIMT_DEVICES", "3");
+    match("caravan: NCCL cannot be used: .+", failed(2, child(three, sft("a", 1, ranks))));
+    assertFalse(Files.exists(dir.resolve("a")));
+  }
+
+  /** A launcher's process takes the GPU of its number on the node, or the one that it sees. */
+  @Test
+  void processesTakeAGpuEach() {
+    String[] one = sft("a", 1, "--device", "cuda");
+    Map<String, String> launcher =
+        Map.of("RANK", "5", "WORLD_SIZE", "8", "LOCAL_RANK", "1", "MASTER_ADDR", "127.0.0.1");
+    Map<String, String> gpus = new HashMap<>(launcher);
+    gpus.put("CARAVAN_SIMT_DEVICES", "4");
+    assertTrue(child(gpus, one).err().startsWith("device: cuda:1 ("));
+    assertTrue(child(launcher, one).err().startsWith("device: cuda:0 ("));
+    gpus.put("LOCAL_RANK", "4");
+    assertEquals(
+        "caravan: process 4 of this node: this machine has 4 usable GPU(s), from 0",
+        failed(2, child(gpus, one)));
   }
 
   @Test

@@ -14,6 +14,7 @@ final class RankCollectives implements Collectives {
   private final Map<Axis, ExchangeQueue> queues = new EnumMap<>(Axis.class);
   private volatile long step;
   private volatile Collective latest;
+  private volatile Carrier carrier;
   private volatile long summingSince; // when a sum of the host's numbers began; 0 for none
 
   /**
@@ -41,7 +42,7 @@ final class RankCollectives implements Collectives {
   public long begin(Stream stream, Collective collective) {
     if (stream.device().kind() != Device.Kind.CPU) {
       throw KernelException.unsupported(
-          collective + ": between ranks on " + stream.device().kind() + " is not built yet");
+          collective + ": ranks on " + stream.device().kind() + " exchange by a library of their own");
     }
     if (collective.ranks() != size(collective.axis())) {
       throw KernelException.invalid(
@@ -77,6 +78,10 @@ final class RankCollectives implements Collectives {
 
   /** What the rank was last in, for errors. */
   String position() {
+    Carrier other = carrier;
+    if (other != null && summingSince == 0) {
+      return other.position();
+    }
     Collective known = latest;
     if (summingSince != 0) {
       return "a sum of numbers in step " + step + (known == null ? "" : ", behind " + known);
@@ -92,9 +97,18 @@ final class RankCollectives implements Collectives {
         sum, queues.values().stream().mapToLong(ExchangeQueue::busyMillis).max().orElse(0));
   }
 
+  @Override
+  public void carriedBy(Carrier other) {
+    carrier = other;
+  }
+
   /** Wakes all ranks of its groups with the reason. */
   void abort(Throwable reason) {
     queues.values().forEach(queue -> queue.transport().abort(reason));
+    Carrier other = carrier;
+    if (other != null) {
+      other.abort(reason.getMessage());
+    }
   }
 
   @Override

@@ -33,7 +33,7 @@ public final class RankThreads {
   }
 
   /** How long a rank waits for the others. */
-  static Duration patience() {
+  public static Duration patience() {
     return Duration.ofSeconds(Long.getLong(PATIENCE, DEFAULT_PATIENCE));
   }
 
@@ -59,7 +59,8 @@ public final class RankThreads {
                     boolean tells = failures[0] instanceof RankFailure && !(e instanceof RankFailure);
                     failures[0] = first || tells ? e : failures[0];
                   }
-                  ((RankCollectives) end).abort(new RankFailure(told(rank, e), e));
+                  RankFailure reason = new RankFailure(told(rank, e), e);
+                  ends.forEach(other -> ((RankCollectives) other).abort(reason));
                 }
               },
               "rank-" + end.rank(Axis.WORLD)));

@@ -4,6 +4,7 @@ import dev.caravan.data.UserError;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -27,13 +28,14 @@ public record Rendezvous(
   private static final int PORTS = 20_000;
   private static final int DEFAULT_PORT = 29_500; // torchrun's
 
-  /** Variables of a launcher: its name, the rank, the number of processes. */
-  private record Convention(String launcher, String rank, String size) {}
+  /** Variables of a launcher: its name, the rank, the number of processes, the rank on this node. */
+  private record Convention(String launcher, String rank, String size, String local) {}
 
   private static final Convention[] CONVENTIONS = {
-    new Convention("torchrun", "RANK", "WORLD_SIZE"),
-    new Convention("mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    new Convention("srun", "SLURM_PROCID", "SLURM_NTASKS")
+    new Convention("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    new Convention(
+        "mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    new Convention("srun", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
   };
 
   /**
@@ -57,6 +59,27 @@ public record Rendezvous(
       }
     }
     return Optional.empty();
+  }
+
+  /**
+   * This process's number among those on its node, from 0; empty where no launcher tells it.
+   *
+   * @throws UserError if it is no number
+   */
+  public static OptionalInt localRank(Map<String, String> environment) {
+    for (Convention c : CONVENTIONS) {
+      if (environment.containsKey(c.rank) && environment.containsKey(c.size)) {
+        if (!environment.containsKey(c.local)) {
+          return OptionalInt.empty();
+        }
+        int local = number(environment, c.local);
+        if (local < 0) {
+          throw new UserError(c.local + "=" + local + ": needs a number from 0");
+        }
+        return OptionalInt.of(local);
+      }
+    }
+    return OptionalInt.empty();
   }
 
   private static int number(Map<String, String> environment, String name) {

@@ -4,25 +4,37 @@ import dev.caravan.data.UserError;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.nvidia.CublasLt;
 import dev.caravan.kernels.nvidia.NvidiaLibraries;
+import java.util.Collections;
+import java.util.List;
 import java.util.Locale;
+import java.util.OptionalInt;
+import java.util.stream.IntStream;
 
 /**
  * The device of a run, and why it is this one.
  *
- * @param device what computes
+ * @param device what computes; of a run with several ranks the first one's
+ * @param certain whether this one GPU was asked for, so that another will not do
  * @param threads threads of the CPU
  * @param line one line for the user: which device, and why
  */
-public record DeviceChoice(Device device, int threads, String line) {
+public record DeviceChoice(Device device, boolean certain, int threads, String line) {
+
+  /** As {@link #of(String, int, OptionalInt)}, in a process that no launcher started. */
+  public static DeviceChoice of(String wish, int threads) {
+    return of(wish, threads, OptionalInt.empty());
+  }
 
   /**
    * Chooses a device.
    *
    * @param wish cpu, cuda or cuda:N; empty means cuda where a usable GPU is there, else cpu
    * @param threads threads of the CPU
+   * @param local this process's number among those that a launcher started on this node: which GPU is its
+   *     own, unless the launcher lets it see one only
    * @throws UserError if the wish is none of these or is not there
    */
-  public static DeviceChoice of(String wish, int threads) {
+  public static DeviceChoice of(String wish, int threads, OptionalInt local) {
     if (wish.equals("cpu")) {
       return cpu(threads, "as asked");
     }
@@ -37,14 +49,33 @@ public record DeviceChoice(Device device, int threads, String line) {
     if (probe.count() == 0) {
       throw new UserError("--device " + wish + ": no CUDA because " + probe.reason());
     }
-    int index = wish.startsWith("cuda:") ? Integer.parseInt(wish.substring(5)) : 0;
+    boolean certain = wish.startsWith("cuda:");
+    int index = certain ? Integer.parseInt(wish.substring(5)) : probe.count() == 1 ? 0 : local.orElse(0);
     if (index >= probe.count()) {
-      throw new UserError(
-          "--device " + wish + ": this machine has " + probe.count() + " usable GPU(s), from 0");
+      String who = certain ? "--device " + wish : "process " + index + " of this node";
+      throw new UserError(who + ": this machine has " + probe.count() + " usable GPU(s), from 0");
     }
     Device device = Device.cuda(index);
     String why = wish.isEmpty() ? "a usable GPU is there" : "as asked";
-    return new DeviceChoice(device, threads, describe(device, why + "; " + products()));
+    return new DeviceChoice(device, certain, threads, describe(device, why + "; " + products()));
+  }
+
+  /**
+   * The devices of ranks that are threads of this process: the CPU for all, or a GPU for each.
+   *
+   * @throws UserError if there are fewer GPUs
+   */
+  public List<Device> ofRanks(int ranks) {
+    if (device.kind() == Device.Kind.CPU || ranks == 1) {
+      return Collections.nCopies(ranks, device);
+    }
+    int count = Device.probe(Device.Kind.CUDA).count();
+    if (certain || count < ranks) {
+      throw new UserError(
+          "parallel: %d ranks need %d GPUs, %s; --device cpu has them as threads"
+              .formatted(ranks, ranks, certain ? device + " is one" : "this machine has " + count));
+    }
+    return IntStream.range(0, ranks).mapToObj(Device::cuda).toList();
   }
 
   /** Who computes matrix products on a GPU, said once. */
@@ -57,7 +88,7 @@ public record DeviceChoice(Device device, int threads, String line) {
 
   private static DeviceChoice cpu(int threads, String why) {
     String word = threads == 1 ? "1 thread" : threads + " threads";
-    return new DeviceChoice(Device.CPU, threads, describe(Device.CPU, word + "; " + why));
+    return new DeviceChoice(Device.CPU, false, threads, describe(Device.CPU, word + "; " + why));
   }
 
   private static String describe(Device device, String why) {

@@ -33,7 +33,8 @@ import java.util.function.BooleanSupplier;
  * @param heldOut rows to evaluate on
  * @param mixture what is drawn from a mixture, where the run names one
  * @param steps of the whole run
- * @param choice where; the ranks share its threads
+ * @param choice of the run; the ranks share its threads
+ * @param devices of the ranks, or the one of this process's rank
  * @param exam of every checkpoint
  */
 record RankRun(
@@ -46,21 +47,30 @@ record RankRun(
     Optional<MixtureReport> mixture,
     int steps,
     DeviceChoice choice,
+    List<Device> devices,
     TrainingRun.Exam exam) {
   /** How to learn which op failed on a device that says so late. */
   private static final String NAMES_THE_OP =
       " (to see at which op, go on with CARAVAN_JAVA_OPTS=-D" + LaunchMode.PROPERTY + "=wait)";
 
   /** Runs it; only the first rank is told of by {@code progress}. */
-  TrainingRun.Outcome run(Collectives ranks, Progress progress, BooleanSupplier stop) {
-    int rank = ranks.rank(Axis.WORLD);
-    Turns share = new Turns(rank, ranks.size(Axis.WORLD));
+  TrainingRun.Outcome run(Collectives met, Progress progress, BooleanSupplier stop) {
+    int rank = met.rank(Axis.WORLD);
+    Device device = devices.get(devices.size() == 1 ? 0 : rank);
+    Turns share = new Turns(rank, met.size(Axis.WORLD));
     int threads =
-        choice.device().kind() == Device.Kind.CPU ? share.threads(choice.threads()) : choice.threads();
-    try (Stream stream = Stream.open(choice.device(), threads);
-        Trainer trainer = trainer(stream, ranks)) {
+        device.kind() == Device.Kind.CPU ? share.threads(choice.threads()) : choice.threads();
+    try (Stream stream = Stream.open(device, threads);
+        Collectives joined = DeviceCollectives.join(stream, met).orElse(null)) {
+      return run(stream, joined == null ? met : joined, progress, stop);
+    }
+  }
+
+  private TrainingRun.Outcome run(
+      Stream stream, Collectives ranks, Progress progress, BooleanSupplier stop) {
+    try (Trainer trainer = trainer(stream, ranks)) {
       ranks.barrier(); // everything that can be wrong on a rank is found before the folder is touched
-      if (rank > 0) {
+      if (ranks.rank(Axis.WORLD) > 0) {
         ranks.barrier();
         RunFolder.inspect(config, loss).ifPresent(trainer::resume);
         return new TrainingRun.Outcome(

@@ -90,7 +90,8 @@ public final class TrainingRun {
       BooleanSupplier stop,
       Exam exam) {
     Optional<Rendezvous> place = Rendezvous.of(System.getenv());
-    Mesh mesh = mesh(config, choice, place);
+    Mesh mesh = mesh(config, place);
+    List<Device> devices = choice.ofRanks(place.isPresent() ? 1 : mesh.size());
     Optional<SavedCheckpoint> before = RunFolder.inspect(config, loss);
     ModelSource model = ModelSource.of(config.model());
     ExpertSettings.checkRanks(config, model.config());
@@ -100,7 +101,8 @@ public final class TrainingRun {
               .formatted(config.sequence().length(), model.config().maxPosition()));
     }
     try (RunData data = RunData.load(config, model.config().vocab(), progress::note)) {
-      return run(config, loss, model, data, before, mesh, place, choice, progress, stop, exam);
+      return run(
+          config, loss, model, data, before, mesh, place, choice, devices, progress, stop, exam);
     }
   }
 
@@ -113,6 +115,7 @@ public final class TrainingRun {
       Mesh mesh,
       Optional<Rendezvous> place,
       DeviceChoice choice,
+      List<Device> devices,
       Progress progress,
       BooleanSupplier stop,
       Exam exam) {
@@ -162,7 +165,8 @@ public final class TrainingRun {
       Blas.install();
     }
     RankRun rank =
-        new RankRun(config, loss, model, plan, source, heldOut, mixture, steps, choice, exam);
+        new RankRun(
+            config, loss, model, plan, source, heldOut, mixture, steps, choice, devices, exam);
     if (place.isPresent()) {
       return process(place.get(), mesh, rank, data, progress, stop);
     }
@@ -218,20 +222,14 @@ public final class TrainingRun {
                 : lengths + ", was " + first.substring(0, line));
   }
 
-  /** How the ranks of a run are arranged, where the device can do it. */
-  private static Mesh mesh(
-      RunConfig config, DeviceChoice choice, Optional<Rendezvous> place) {
+  /** How the ranks of a run are arranged. */
+  private static Mesh mesh(RunConfig config, Optional<Rendezvous> place) {
     Mesh mesh = new Mesh(config.parallel().data(), config.parallel().tensor());
     if (place.isPresent() && place.get().size() != mesh.size()) {
       throw new UserError(
           "parallel.data: got %d, but %s started %d processes; several ranks in each of several processes"
               .formatted(mesh.data(), place.get().launcher(), place.get().size())
               + " are not built yet");
-    }
-    if (mesh.size() > 1 && choice.device().kind() != Device.Kind.CPU) {
-      throw new UserError(
-          "parallel: %d ranks on %s are not built yet; --device cpu has them as threads"
-              .formatted(mesh.size(), choice.device()));
     }
     return mesh;
   }

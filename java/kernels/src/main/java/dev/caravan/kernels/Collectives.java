@@ -71,6 +71,21 @@ public interface Collectives extends AutoCloseable {
   /** What the rank is at, for errors: the optimizer step. */
   default void at(long step) {}
 
+  /** What does the exchanges of tensors in place of the group that the rank came by. */
+  interface Carrier {
+    /** What the rank is in, for errors. */
+    String position();
+
+    /** Ends all exchanges of this rank, those under way too; from any thread. */
+    void abort(String reason);
+  }
+
+  /**
+   * From now on the exchanges are another's, as of ranks that met by the host and exchange by their GPUs:
+   * it says where the rank is, and is told when another rank has failed.
+   */
+  default void carriedBy(Carrier carrier) {}
+
   /** Ends its threads and gives its memory back. */
   @Override
   default void close() {}

@@ -27,7 +27,10 @@ import java.util.function.Consumer;
  * #abort} names, or an exchange that takes longer than the patience ends all exchanges of this rank: what
  * waits for them goes on with an error that names rank, exchange and step.
  */
-public final class NcclCollectives implements Collectives {
+public final class NcclCollectives implements Collectives, Collectives.Carrier {
+  /** Bytes of an id. Source: ncclUniqueId in NCCL's header. */
+  public static final int ID_BYTES = 128;
+
   private static final long ASK_MILLIS = 200;
   private static final int NUMBERS = 64; // of the host, summed at once
 
@@ -80,7 +83,7 @@ public final class NcclCollectives implements Collectives {
    * @param patience how long an exchange may take
    * @param reason gets why NCCL cannot be used
    */
-  public static Optional<Collectives> open(
+  public static Optional<NcclCollectives> open(
       Stream work, Map<Axis, Place> places, Duration patience, Consumer<String> reason) {
     if (work.device().kind() != Device.Kind.CUDA) {
       reason.accept("the device is no GPU");
@@ -205,13 +208,17 @@ public final class NcclCollectives implements Collectives {
     busySince = System.nanoTime();
   }
 
+  @Override
+  public String position() {
+    Collective known = latest;
+    return (known == null ? "the start" : known.toString()) + (step > 0 ? " in step " + step : "");
+  }
+
   /** Ends all exchanges of this rank, those under way too, for a reason that later calls are told. */
+  @Override
   public synchronized void abort(String reason) {
     if (failure == null && !closed) {
-      Collective known = latest;
-      failure =
-          "rank %d, in %s of step %d: %s"
-              .formatted(rank(Axis.WORLD), known == null ? "the start" : known, step, reason);
+      failure = "rank %d, in %s: %s".formatted(rank(Axis.WORLD), position(), reason);
       groups.values().forEach(NcclGroup::abort);
     }
   }

@@ -224,7 +224,7 @@ class NcclCollectivesTest {
           assertTrue(
               failure
                   .getMessage()
-                  .startsWith("rank 0, in all_reduce of F32 [5] over world of step 12: "),
+                  .startsWith("rank 0, in all_reduce of F32 [5] over world in step 12: "),
               failure.getMessage());
           assertTrue(failure.getMessage().contains("unhandled system error"));
           assertThrows(KernelException.DeviceLost.class, group::barrier);

@@ -1,0 +1,146 @@
+package dev.caravan.train;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.caravan.graph.LaunchMode;
+import dev.caravan.kernels.Blas;
+import dev.caravan.kernels.Collective;
+import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.Collectives;
+import dev.caravan.kernels.Device;
+import dev.caravan.kernels.Stream;
+import dev.caravan.kernels.nvidia.NcclCollectives;
+import dev.caravan.parallel.Mesh;
+import dev.caravan.parallel.RankThreads;
+import dev.caravan.train.log.StepMetrics;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.DoubleStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Several ranks, each with a stream of the emulated GPU, train as one does. */
+@Tag("simt")
+class CudaRanksTest {
+  private static final Device CUDA = Device.cuda(0);
+  private static final int STEPS = 3;
+
+  @TempDir Path folder;
+
+  @BeforeEach
+  void launchPlainly() {
+    Blas.install();
+    assertTrue(CUDA.name().contains("emulation"), CUDA.name());
+    System.setProperty(LaunchMode.PROPERTY, "plain"); // ByHost exchanges at once, so nothing is recorded
+  }
+
+  @AfterEach
+  void defaultLaunches() {
+    System.clearProperty(LaunchMode.PROPERTY);
+  }
+
+  /**
+   * Exchanges by the host what the emulated device has computed: its memory is the host's.
+   *
+   * @param met the groups of the host
+   * @param host a stream of the CPU
+   */
+  private record ByHost(Collectives met, Stream host) implements Collectives {
+    @Override
+    public int size(Axis axis) {
+      return met.size(axis);
+    }
+
+    @Override
+    public int rank(Axis axis) {
+      return met.rank(axis);
+    }
+
+    @Override
+    public long begin(Stream stream, Collective collective) {
+      stream.synchronize();
+      return met.begin(host, collective);
+    }
+
+    @Override
+    public void join(Stream stream, Axis axis, long ticket) {
+      met.join(host, axis, ticket);
+    }
+
+    @Override
+    public void sum(Axis axis, double[] values) {
+      met.sum(axis, values);
+    }
+  }
+
+  /** A run's losses and norms, step after step, and the bits of its weights. */
+  private record Outcome(double[] curve, byte[] weights) {}
+
+  private Outcome train(String name, int ranks, String... more) throws IOException {
+    TinyRun run = new TinyRun(folder.resolve(name), CUDA);
+    List<String> all = new ArrayList<>(TinyRun.SMALLER);
+    all.addAll(List.of("precision=fp32", "optimizer.eps=1e-2", "train.steps=" + STEPS));
+    all.addAll(List.of(more));
+    RunConfig config = run.config(all.toArray(String[]::new));
+    List<StepMetrics> steps =
+        RankThreads.run(new Mesh(ranks, 1), met -> steps(run, config, met));
+    double[] curve =
+        steps.stream().flatMapToDouble(s -> DoubleStream.of(s.loss(), s.gradNorm())).toArray();
+    Path last = config.output().resolve("checkpoints/step-" + STEPS);
+    return new Outcome(curve, Files.readAllBytes(last.resolve("model.safetensors")));
+  }
+
+  private static List<StepMetrics> steps(TinyRun run, RunConfig config, Collectives met) {
+    List<StepMetrics> steps = new ArrayList<>();
+    try (Stream stream = Stream.open(CUDA, 1);
+        Stream host = Stream.open(Device.CPU, 1);
+        RunFolder output = met.rank(Axis.WORLD) == 0 ? RunFolder.open(config) : null;
+        Trainer trainer =
+            run.trainer(config, TinyRun.rows(40), stream, new ByHost(met, host))) {
+      met.barrier();
+      trainer.run(
+          new Trainer.Listener() {
+            @Override
+            public void step(StepMetrics metrics) {
+              steps.add(metrics);
+            }
+          },
+          () -> false);
+    }
+    return steps;
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"none", "optimizer", "parameters"})
+  void ranksOnGpusTrainAsOne(String shard) throws IOException {
+    Outcome one = train("one", 1);
+    String parallel = "parallel={data: 2, shard: " + shard + "}";
+    Outcome two = train("two", 2, parallel);
+    TinyRun.assertClose(one.curve(), two.curve(), 1e-5);
+    assertArrayEquals(two.weights(), train("again", 2, parallel).weights(), "from run to run");
+  }
+
+  /** The id of a group of GPUs travels as numbers. */
+  @Test
+  void theFirstRanksBytesReachAll() {
+    byte[] id = new byte[NcclCollectives.ID_BYTES];
+    new Random().nextBytes(id);
+    RankThreads.run(
+        new Mesh(3, 1),
+        met -> {
+          boolean first = met.rank(Axis.WORLD) == 0;
+          assertArrayEquals(id, DeviceCollectives.tell(met, Axis.WORLD, first ? id : null));
+          return null;
+        });
+  }
+}
