@@ -19,6 +19,9 @@ Ints whole(const Numbers& values) { return Ints(values.begin(), values.end()); }
 struct Case {
     int64_t tokens, experts, choices, capacity, group;
     int32_t policy;
+    int32_t first = 0, in_all = 0;  // the experts that are chosen among, where they are more
+
+    int64_t known() const { return in_all == 0 ? experts : in_all; }
 };
 
 constexpr float kThreshold = 0.5f;
@@ -38,9 +41,9 @@ bool wants(int32_t policy, int64_t assignment, double weight) {
 Ints choices_of(const Case& c, int skew, Random& random) {
     Ints chosen;
     for (int64_t t = 0; t < c.tokens; ++t) {
-        const int64_t first = skew == 0 ? random.below(c.experts) : skew == 1 ? 0 : t % 2;
+        const int64_t first = skew == 0 ? random.below(c.known()) : skew == 1 ? 0 : t % 2;
         for (int64_t k = 0; k < c.choices; ++k) {
-            chosen.push_back(t * 8 >= c.tokens * 7 ? -1 : (first + k) % c.experts);
+            chosen.push_back(t * 8 >= c.tokens * 7 ? -1 : (first + k) % c.known());
         }
     }
     return chosen;
@@ -50,6 +53,8 @@ void check(const Case& c, int skew, Random& random) {
     test::context() = test::shape_name({c.tokens, c.experts, c.choices, c.capacity, c.group}) +
                       " policy " + std::to_string(c.policy) + " skew " + std::to_string(skew);
     const Ints chosen = choices_of(c, skew, random);
+    Ints own = chosen;
+    for (auto& e : own) e = e >= c.first && e < c.first + c.experts ? e - c.first : -1;
     Numbers weights;
     std::vector<bool> wanted;
     for (int64_t i = 0; i < c.tokens * c.choices; ++i) {
@@ -57,7 +62,7 @@ void check(const Case& c, int skew, Random& random) {
         wanted.push_back(i % c.choices == 0 || wants(c.policy, i, weights.back()));
     }
     const auto expected =
-        reference::sort_experts(c.experts, c.choices, chosen, c.capacity,
+        reference::sort_experts(c.experts, c.choices, own, c.capacity,
                                 c.group == 0 ? std::max<int64_t>(c.tokens, 1) : c.group, wanted);
     test::same_bits_for_threads([&](caravan_stream stream) {
         Tensor experts =
@@ -81,6 +86,8 @@ void check(const Case& c, int skew, Random& random) {
         args.group = c.group;
         args.policy = c.policy;
         args.threshold = kThreshold;
+        args.first = c.first;
+        args.in_all = c.in_all;
         int64_t bytes = 0;
         CHECK_OK(caravan_expert_sort_workspace(test::kind(), &args, &bytes));
         Tensor workspace(CARAVAN_U8, {std::max<int64_t>(bytes, 1)});
@@ -96,12 +103,15 @@ void check(const Case& c, int skew, Random& random) {
 
 void values() {
     Random random(3);
-    const Case cases[] = {{0, 4, 2, 0, 0, 0},   {1, 1, 1, 0, 0, 0},    {1, 8, 8, 0, 0, 0},
-                          {9, 3, 2, 0, 0, 0},   {130, 17, 3, 0, 0, 0}, {64, 4, 2, 5, 16, 0},
-                          {70, 4, 2, 1, 16, 0}, {40, 8, 1, 3, 0, 0},   {33, 5, 3, 4, 10, 0},
-                          {48, 6, 2, 0, 0, 1},  {48, 6, 2, 3, 12, 1},  {600, 9, 2, 70, 600, 1},
-                          {48, 6, 3, 0, 0, 2},  {48, 6, 2, 3, 12, 2},  {600, 9, 2, 70, 250, 2},
-                          {50, 3, 3, 7, 20, 0}, {129, 4, 1, 9, 64, 0}};
+    const Case cases[] = {
+        {0, 4, 2, 0, 0, 0},           {1, 1, 1, 0, 0, 0},         {1, 8, 8, 0, 0, 0},
+        {9, 3, 2, 0, 0, 0},           {130, 17, 3, 0, 0, 0},      {64, 4, 2, 5, 16, 0},
+        {70, 4, 2, 1, 16, 0},         {40, 8, 1, 3, 0, 0},        {33, 5, 3, 4, 10, 0},
+        {48, 6, 2, 0, 0, 1},          {48, 6, 2, 3, 12, 1},       {600, 9, 2, 70, 600, 1},
+        {48, 6, 3, 0, 0, 2},          {48, 6, 2, 3, 12, 2},       {600, 9, 2, 70, 250, 2},
+        {50, 3, 3, 7, 20, 0},         {129, 4, 1, 9, 64, 0},      {90, 4, 3, 0, 0, 0, 0, 12},
+        {90, 4, 3, 0, 0, 0, 8, 12},   {130, 1, 2, 0, 0, 0, 1, 2}, {64, 4, 2, 5, 16, 0, 4, 8},
+        {600, 3, 2, 70, 250, 2, 3, 9}};
     for (const Case& c : cases) {
         for (int skew = 0; skew < 3; ++skew) check(c, skew, random);
     }
@@ -167,6 +177,12 @@ void refusals() {
     refused("capacity: got -1", [](auto& args) { args.capacity = -1; });
     refused("weights: got null", [](auto& args) { args.policy = CARAVAN_SECOND_THRESHOLD; });
     refused("policy: got 3", [](auto& args) { args.policy = 3; });
+    refused("first: got 1, needs 0 to 0 for 3 of 3 experts", [](auto& args) { args.first = 1; });
+    refused("first: got -1, needs 0 to 5 for 3 of 8 experts", [](auto& args) {
+        args.first = -1;
+        args.in_all = 8;
+    });
+    refused("in_all: got 1025 experts", [](auto& args) { args.in_all = 1025; });
     refused("assignments: got shape [3]", [](auto& args) { args.assignments.shape[0] = 3; });
 }
 

@@ -637,6 +637,9 @@ typedef enum caravan_second_expert {
  * `capacity`, all first choices in the order of tokens, then all second choices, and so on; choices of
  * the policy's first. Weights are not renormalised over what remains. Source: Lepikhin et al. 2020,
  * arXiv 2006.16668, algorithm 1 and section 3.2.
+ * Of more experts than the E that are sorted, in_all of them, those from `first` on are: theirs are
+ * the numbers first .. first + E - 1 in `experts`, which may hold any below in_all; choices of others
+ * count as padding.
  *   state u8, for the random policy: drawn by (seed, step, salt, assignment) */
 typedef struct caravan_expert_sort_args {
     int64_t size;
@@ -652,6 +655,8 @@ typedef struct caravan_expert_sort_args {
     float threshold;
     int32_t policy; /* caravan_second_expert, on choices after the first */
     int32_t salt;   /* tells layers apart */
+    int32_t first;
+    int32_t in_all; /* 0: E */
 } caravan_expert_sort_args;
 
 CARAVAN_API caravan_status caravan_expert_sort_forward(caravan_stream stream,

@@ -6,6 +6,10 @@ namespace {
 
 constexpr const char* kOp = "expert_sort_forward";
 
+int64_t experts_in_all(const caravan_expert_sort_args& args) {
+    return args.in_all == 0 ? args.offsets.shape[0] - 1 : args.in_all;
+}
+
 int64_t workspace_bytes(int32_t kind, const caravan_expert_sort_args& args) {
     const caravan::Check check(kOp);
     check.shape("experts", args.experts, 2);
@@ -25,6 +29,13 @@ void check(int32_t kind, const caravan_expert_sort_args& args) {
                static_cast<long long>(choices), static_cast<long long>(tokens));
     check.packed("offsets", args.offsets, {CARAVAN_I32}, {caravan::kAny});
     caravan::check_experts(check, args.offsets.shape[0] - 1);
+    const int64_t in_all = experts_in_all(args), n = args.offsets.shape[0] - 1;
+    check.that(in_all <= CARAVAN_MAX_EXPERTS, "in_all: got %lld experts, needs at most %d",
+               static_cast<long long>(in_all), CARAVAN_MAX_EXPERTS);
+    check.that(args.first >= 0 && args.first + n <= in_all,
+               "first: got %d, needs 0 to %lld for %lld of %lld experts", args.first,
+               static_cast<long long>(in_all - n), static_cast<long long>(n),
+               static_cast<long long>(in_all));
     check.packed("assignments", args.assignments, {CARAVAN_I32}, {tokens * choices});
     check.packed("slots", args.slots, {CARAVAN_I32}, {tokens, choices});
     check.that(args.capacity >= 0, "capacity: got %lld, needs at least 0",
@@ -45,7 +56,7 @@ void check(int32_t kind, const caravan_expert_sort_args& args) {
 void check_values(const caravan_expert_sort_args& args) {
     const caravan::Check check(kOp);
     const auto* experts = static_cast<const int32_t*>(args.experts.data);
-    const int64_t bound = args.offsets.shape[0] - 1;
+    const int64_t bound = experts_in_all(args);
     for (int64_t i = 0; i < args.experts.shape[0] * args.experts.shape[1]; ++i) {
         check.that(experts[i] >= -1 && experts[i] < bound,
                    "experts: got %d at %lld, needs -1 to %lld", experts[i],

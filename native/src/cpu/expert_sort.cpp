@@ -13,6 +13,12 @@ namespace {
 
 constexpr int32_t kDropped = -1, kKept = 0;
 
+// The expert of an assignment among those that are sorted.
+int32_t expert_of(const caravan_expert_sort_args& args, int64_t assignment) {
+    const int32_t e = data<int32_t>(args.experts)[assignment] - args.first;
+    return e < args.offsets.shape[0] - 1 ? e : -1;
+}
+
 // Whether the policy keeps a choice after the first.
 bool keeps(const caravan_expert_sort_args& args, int64_t assignment) {
     if (args.policy == CARAVAN_SECOND_ALL) return true;
@@ -32,7 +38,7 @@ void mark(const caravan_expert_sort_args& args, int64_t from, int64_t to) {
     for (int64_t c = 0; c < choices; ++c) {
         for (int64_t t = from; t < to; ++t) {
             const int64_t i = t * choices + c;
-            const int32_t e = data<int32_t>(args.experts)[i];
+            const int32_t e = expert_of(args, i);
             bool kept = e >= 0 && (c == 0 || keeps(args, i));
             if (kept && args.capacity > 0) kept = taken[e]++ < args.capacity;
             data<int32_t>(args.slots)[i] = kept ? kKept : kDropped;
@@ -45,7 +51,6 @@ void mark(const caravan_expert_sort_args& args, int64_t from, int64_t to) {
 void expert_sort_forward(Pool&, const caravan_expert_sort_args& args) {
     const int64_t tokens = args.experts.shape[0], all = tokens * args.experts.shape[1];
     const int64_t n = args.offsets.shape[0] - 1;
-    const auto* const experts = data<int32_t>(args.experts);
     auto* const slots = data<int32_t>(args.slots);
     auto* const offsets = data<int32_t>(args.offsets);
     auto* const assignments = data<int32_t>(args.assignments);
@@ -55,7 +60,7 @@ void expert_sort_forward(Pool&, const caravan_expert_sort_args& args) {
     }
     int32_t next[CARAVAN_MAX_EXPERTS] = {};
     for (int64_t i = 0; i < all; ++i) {
-        if (slots[i] == kKept) ++next[experts[i]];
+        if (slots[i] == kKept) ++next[expert_of(args, i)];
     }
     int32_t sum = 0;
     for (int64_t e = 0; e < n; ++e) {
@@ -66,7 +71,7 @@ void expert_sort_forward(Pool&, const caravan_expert_sort_args& args) {
     offsets[n] = sum;
     for (int64_t i = 0; i < all; ++i) {
         if (slots[i] != kKept) continue;
-        slots[i] = next[experts[i]]++;
+        slots[i] = next[expert_of(args, i)]++;
         assignments[slots[i]] = static_cast<int32_t>(i);
     }
     std::fill(assignments + sum, assignments + all, -1);

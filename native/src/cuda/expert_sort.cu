@@ -28,10 +28,13 @@ struct Sort {
     int32_t n, choices, chunk, chunks;
     int64_t capacity;
     float threshold;
-    int32_t policy, salt;
+    int32_t policy, salt, first;
 
+    __device__ __forceinline__ int32_t expert(int64_t assignment) const {
+        return experts[assignment] - first;
+    }
     __device__ __forceinline__ bool wants(int64_t assignment, int32_t choice) const {
-        const int32_t e = experts[assignment];
+        const int32_t e = expert(assignment);
         if (e < 0 || e >= n) return false;
         if (choice == 0 || policy == CARAVAN_SECOND_ALL) return true;
         const float weight = weights[assignment];
@@ -74,7 +77,7 @@ __global__ void __launch_bounds__(kThreads) expert_sort_want_kernel(const Sort a
     const Tokens tokens(a, group, chunk);
     for (int64_t t = tokens.from + threadIdx.x; t < tokens.to; t += kThreads) {
         const int64_t i = t * a.choices + choice;
-        if (a.wants(i, choice)) atomicAdd(counts + a.experts[i], 1);
+        if (a.wants(i, choice)) atomicAdd(counts + a.expert(i), 1);
     }
     __syncthreads();
     int32_t* const to =
@@ -136,7 +139,7 @@ __global__ void __launch_bounds__(kThreads) expert_sort_mark_kernel(const Sort a
     const Tokens tokens(a, group, chunk);
     for (int64_t t = tokens.from + threadIdx.x; t < tokens.to; t += kThreads) {
         const int64_t i = t * a.choices + choice;
-        if (a.wants(i, choice)) masks.set(a.experts[i], static_cast<int>(t - tokens.from));
+        if (a.wants(i, choice)) masks.set(a.expert(i), static_cast<int>(t - tokens.from));
     }
     __syncthreads();
     const int32_t* const before =
@@ -145,7 +148,7 @@ __global__ void __launch_bounds__(kThreads) expert_sort_mark_kernel(const Sort a
         const int64_t i = t * a.choices + choice;
         bool kept = a.wants(i, choice);
         if (kept) {
-            const int32_t e = a.experts[i];
+            const int32_t e = a.expert(i);
             kept = before[e] + masks.before(e, static_cast<int>(t - tokens.from)) < a.capacity;
         }
         a.slots[i] = kept ? kKept : kDropped;
@@ -158,7 +161,7 @@ __global__ void __launch_bounds__(kThreads) expert_sort_count_kernel(const Sort 
     const int64_t from = static_cast<int64_t>(blockIdx.x) * a.chunk;
     const int64_t to = min(from + a.chunk, a.all);
     for (int64_t i = from + threadIdx.x; i < to; i += kThreads) {
-        if (a.keeps(i)) atomicAdd(counts + a.experts[i], 1);
+        if (a.keeps(i)) atomicAdd(counts + a.expert(i), 1);
     }
     __syncthreads();
     for (int e = threadIdx.x; e < a.n; e += kThreads) {
@@ -190,7 +193,7 @@ __global__ void __launch_bounds__(kThreads) expert_sort_place_kernel(const Sort 
     const int64_t from = static_cast<int64_t>(blockIdx.x) * a.chunk;
     const int64_t to = min(from + a.chunk, a.all);
     for (int64_t i = from + threadIdx.x; i < to; i += kThreads) {
-        if (a.keeps(i)) masks.set(a.experts[i], static_cast<int>(i - from));
+        if (a.keeps(i)) masks.set(a.expert(i), static_cast<int>(i - from));
     }
     __syncthreads();
     const int32_t* const before = a.counts + static_cast<int64_t>(blockIdx.x) * a.n;
@@ -198,7 +201,7 @@ __global__ void __launch_bounds__(kThreads) expert_sort_place_kernel(const Sort 
     for (int64_t i = from + threadIdx.x; i < to; i += kThreads) {
         int32_t slot = kDropped;
         if (a.keeps(i)) {
-            const int32_t e = a.experts[i];
+            const int32_t e = a.expert(i);
             slot = a.offsets[e] + before[e] + masks.before(e, static_cast<int>(i - from));
             a.assignments[slot] = static_cast<int32_t>(i);
         }
@@ -233,6 +236,7 @@ void expert_sort_forward(tile::Launcher& launcher, const caravan_expert_sort_arg
     a.threshold = args.threshold;
     a.policy = args.policy;
     a.salt = args.salt;
+    a.first = args.first;
     const auto config = [](int64_t blocks, int64_t across, int threads, int64_t bytes) {
         return tile::Config{dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(across)),
                             dim3(static_cast<unsigned>(threads)), bytes, 1};
