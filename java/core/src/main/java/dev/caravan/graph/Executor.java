@@ -482,6 +482,11 @@ public final class Executor implements AutoCloseable {
     }
 
     @Override
+    public int rank(Axis axis) {
+      return ranks.rank(axis);
+    }
+
+    @Override
     public Launch join(Axis axis, int tag) {
       return tag == Join.ALL
           ? on -> ranks.join(on, axis)

@@ -313,6 +313,11 @@ public final class Plan {
     }
 
     @Override
+    public int rank(Collective.Axis axis) {
+      return 0;
+    }
+
+    @Override
     public Launch join(Collective.Axis axis, int tag) {
       return stream -> {
         throw new IllegalStateException("a plan runs nothing");

@@ -38,6 +38,11 @@ public final class ExpertWeights {
 
   private ExpertWeights() {}
 
+  /** Whether a parameter holds a matrix of each expert, so that ranks can share them out. */
+  static boolean divided(String name) {
+    return name.endsWith(FIRST) || name.endsWith(UNGATED) || name.endsWith(SECOND);
+  }
+
   /** What a parameter is in a file: itself, or the matrices of its experts. */
   public static List<Piece> pieces(String name, List<Long> shape) {
     boolean up = name.endsWith(FIRST) || name.endsWith(SHARED_FIRST);

@@ -2,6 +2,7 @@ package dev.caravan.model;
 
 import dev.caravan.graph.Autodiff;
 import dev.caravan.graph.Division;
+import dev.caravan.graph.ExpertPartition;
 import dev.caravan.graph.Graph;
 import dev.caravan.graph.Partition;
 import dev.caravan.graph.Recompute;
@@ -15,6 +16,7 @@ import dev.caravan.nn.Rotary;
 import dev.caravan.nn.SparseExperts;
 import dev.caravan.ops.Gather;
 import dev.caravan.ops.MatMul;
+import dev.caravan.parallel.Mesh;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
@@ -72,11 +74,30 @@ public record LlamaGraphs(
    */
   public Graph train(
       int tokens, int documents, int chunk, Recompute.Policy recompute, int ranks) {
-    Graph forward =
+    return train(tokens, documents, chunk, recompute, new Mesh(1, ranks));
+  }
+
+  /**
+   * The same of one of the ranks of a mesh, but for what data-parallel ranks exchange of weights and
+   * gradients.
+   *
+   * @throws IllegalArgumentException if the model cannot be divided among so many
+   */
+  public Graph train(
+      int tokens, int documents, int chunk, Recompute.Policy recompute, Mesh mesh) {
+    Graph part =
         Partition.apply(
-            loss(tokens, documents, chunk, true).graph, division(ranks));
+            loss(tokens, documents, chunk, true).graph, division(mesh.tensor()));
+    Graph forward = ExpertPartition.apply(part, experts(mesh.expert()), mesh.data());
     int forwardNodes = forward.nodes().size() - 1; // the loss itself is made in the backward sweep
     return Recompute.apply(Autodiff.differentiate(forward), forwardNodes, recompute);
+  }
+
+  /** How so many ranks share the experts: as many each, in order. */
+  public Division experts(int ranks) {
+    return new Division(
+        ranks,
+        name -> ExpertWeights.divided(name) ? Division.Split.ROWS : Division.Split.WHOLE);
   }
 
   private Division division(int ranks) {
@@ -95,6 +116,13 @@ public record LlamaGraphs(
     Loss loss = loss(tokens, documents, chunk, false);
     loss.graph.result(loss.nll);
     return loss.graph;
+  }
+
+  /** The same of one of the ranks of a mesh. */
+  public Graph score(int tokens, int documents, int chunk, Mesh mesh) {
+    Graph part =
+        Partition.apply(score(tokens, documents, chunk), division(mesh.tensor()));
+    return ExpertPartition.apply(part, experts(mesh.expert()), mesh.data());
   }
 
   private Loss loss(int tokens, int documents, int chunk, boolean training) {

@@ -40,6 +40,9 @@ public interface Addresses {
    */
   Launch begin(Collective collective, int tag);
 
+  /** The rank's place in its group of an axis, from 0; shapes may not depend on it. */
+  int rank(Collective.Axis axis);
+
   /** Lets later work wait for the exchange of a tag and those begun before it, or for all. */
   Launch join(Collective.Axis axis, int tag);
 

@@ -46,15 +46,6 @@ final class ExpertSettings {
         keys.capacityFactor().orElse(0));
   }
 
-  /** Ranks that share a micro-batch would have to count its choices together, which is not built. */
-  static void checkRanks(RunConfig config, DecoderConfig model) {
-    if (config.parallel().data() > 1 && model.experts().isPresent()) {
-      throw new UserError(
-          "parallel.data: got " + config.parallel().data()
-              + ", a model with sparse experts on more than one rank is not built yet");
-    }
-  }
-
   private static Balance automatic(DecoderConfig model, ExpertsConfig experts) {
     if (model.modelType().equals(GlamConfig.TYPE)) {
       return Balance.FIRST;

@@ -17,6 +17,7 @@ import dev.caravan.model.LlamaCost;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.nn.Inputs;
 import dev.caravan.optim.ClipNorm;
+import dev.caravan.parallel.Mesh;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -87,14 +88,15 @@ public record RunPlan(
     Map<String, Graph> units = new LinkedHashMap<>();
     int ranks = config.parallel().data();
     Sharding sharding = Sharding.valueOf(config.parallel().shard().name());
-    Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute);
+    Mesh mesh = new Mesh(ranks, 1);
+    Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute, mesh);
     Graph sharded = Shard.apply(micro, ranks, sharding);
     boolean always = ranks > 1 && sharding.gradients(); // whole gradients travel once a step
     units.put(TrainingStep.MICRO, always ? sharded : micro);
     if (ranks > 1 && !always) {
       units.put(TrainingStep.LAST, sharded);
     }
-    Graph score = graphs.score(tokens, buffers.maxDocuments(), chunk);
+    Graph score = graphs.score(tokens, buffers.maxDocuments(), chunk, mesh);
     units.put(EVAL, Shard.apply(score, ranks, sharding));
     Plan plan =
         new Plan(units, kind, sharding, ranks, Optimizers.needsWholeWeights(config.optimizer()));
@@ -140,14 +142,14 @@ public record RunPlan(
 
   /**
    * Bytes that one rank sends in a step. Whole gradients travel once, whatever the micro-batches; parts
-   * of gradients and weights in each of them.
+   * of gradients and weights, and activations and statistics, in each of them.
    *
    * @param rounds micro-batches of a rank
    */
   public long wireBytesPerStep(long rounds) {
     Plan.Unit last = plan.units().get(TrainingStep.LAST);
     long micro = plan.units().get(TrainingStep.MICRO).graph().wireBytes();
-    long exact = last == null ? rounds * micro : last.graph().wireBytes();
+    long exact = last == null ? rounds * micro : (rounds - 1) * micro + last.graph().wireBytes();
     // Ops count their tensors; what travels in parts has gaps between them.
     FlatLayout layout = plan.weights();
     long bytes =

@@ -94,7 +94,6 @@ public final class TrainingRun {
     List<Device> devices = choice.ofRanks(place.isPresent() ? 1 : mesh.size());
     Optional<SavedCheckpoint> before = RunFolder.inspect(config, loss);
     ModelSource model = ModelSource.of(config.model());
-    ExpertSettings.checkRanks(config, model.config());
     if (config.sequence().length() > model.config().maxPosition()) {
       progress.note(
           "sequence.length %d is beyond the model's context of %d"

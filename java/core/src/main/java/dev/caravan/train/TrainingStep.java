@@ -17,6 +17,7 @@ import dev.caravan.optim.ClipNorm;
 import dev.caravan.optim.Optimizer;
 import dev.caravan.parallel.Turns;
 import dev.caravan.train.log.ExpertMetrics;
+import java.util.Arrays;
 import java.util.Optional;
 
 /**
@@ -145,20 +146,42 @@ public final class TrainingStep implements AutoCloseable {
   /** Waits for the step that was begun and says what it did, over all ranks. */
   Result end(Step step) {
     StepState.Result result = state.result(stream);
-    double[] loss = {result.lossSum()};
-    executor.ranks().sum(Axis.DATA, loss);
+    double[] totals = expertTotals.map(this::read).orElse(new double[0]);
+    double[] sums = new double[1 + sparseLayers];
+    sums[0] = result.lossSum();
+    for (int layer = 0; layer < sparseLayers; layer++) {
+      sums[1 + layer] = totals[dropped(totals, layer)];
+    }
+    executor.ranks().sum(Axis.DATA, sums);
+    for (int layer = 0; layer < sparseLayers; layer++) {
+      totals[dropped(totals, layer)] = sums[1 + layer] - (turns.ranks() - 1) * chosen(totals, layer);
+    }
     return new Result(
-        loss[0] / step.targetTokens(),
+        sums[0] / step.targetTokens(),
         result.gradNorm(),
         result.finite(),
-        expertTotals.map(this::experts));
+        expertTotals.map(all -> ExpertMetrics.of(totals, sparseLayers)));
   }
 
-  private ExpertMetrics experts(TensorRef totals) {
+  /**
+   * Where a layer's drops stand among the totals, all others of which are those of all ranks: as many as all
+   * ranks' choices without those that found room on this one.
+   */
+  private int dropped(double[] totals, int layer) {
+    return layer * (totals.length / sparseLayers) + 2;
+  }
+
+  private double chosen(double[] totals, int layer) {
+    int first = dropped(totals, layer) + 1;
+    int end = (layer + 1) * (totals.length / sparseLayers);
+    return Arrays.stream(totals, first, end).sum();
+  }
+
+  private double[] read(TensorRef totals) {
     try (TensorAccess access = TensorAccess.of(stream)) {
       double[] values = new double[(int) (totals.bytes() / Double.BYTES)];
       access.read(totals.address(), (int) totals.bytes()).asDoubleBuffer().get(values);
-      return ExpertMetrics.of(values, sparseLayers);
+      return values;
     }
   }
 

@@ -3,6 +3,7 @@ package dev.caravan.graph;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Experts;
 import dev.caravan.model.DecoderConfig;
+import dev.caravan.model.ExpertLosses;
 import dev.caravan.model.ExpertsConfig;
 import dev.caravan.model.GlamConfig;
 import dev.caravan.model.LlamaConfig;
@@ -10,6 +11,7 @@ import dev.caravan.model.LlamaGraphs;
 import dev.caravan.model.RopeScaling;
 import dev.caravan.nn.Rotary;
 import dev.caravan.ops.Glu;
+import dev.caravan.parallel.Mesh;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
@@ -232,6 +234,12 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
   /** The same of one of several tensor-parallel ranks. */
   Graph train(DType storage, Recompute.Policy recompute, int ranks) {
     return graphs(storage).train(tokens(), documents(), chunk, recompute, ranks);
+  }
+
+  /** The same of one of the ranks of a mesh, with what training adds for experts. */
+  Graph train(DType storage, Recompute.Policy recompute, Mesh mesh, ExpertLosses losses) {
+    return new LlamaGraphs(config, storage, config.maxPosition(), losses)
+        .train(tokens(), documents(), chunk, recompute, mesh);
   }
 
   /** The graph of the loss alone. */

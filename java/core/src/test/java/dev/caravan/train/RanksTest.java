@@ -80,6 +80,37 @@ class RanksTest {
     assertArrayEquals(many.weights(), again.weights(), "from run to run");
   }
 
+  /** A micro-batch of all ranks together holds a step's rows, as that of the one rank does. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "mixtral|{data: 2}|512|none",
+        "glam|{data: 2, shard: parameters}|512|full",
+        "qwen3-moe|{data: 4, shard: optimizer}|256|selective"
+      })
+  void balanceLossesAreThoseOfAllRanks(
+      String golden, String layout, int tokens, String recompute) throws IOException {
+    String[] losses = {"experts.z_weight=0.01", "experts.aux_weight=0.05"};
+    Run one = train(golden, "one", losses[0], losses[1], "train.micro_batch_tokens=1024");
+    String buffers = "train.micro_batch_tokens=" + tokens;
+    String parallel = "parallel=" + layout;
+    String again = "recompute=" + recompute;
+    Run many = train(golden, "many", losses[0], losses[1], buffers, parallel, again);
+    assertSame(one, many);
+  }
+
+  /** Choices compete for places within a buffer, wherever it is computed. */
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3})
+  void dropsAreThoseOfOneRank(int ranks) throws IOException {
+    String[] dropping = {"experts.capacity_factor=0.5", "experts.aux_loss=none"};
+    Run one = train("mixtral", "one", dropping);
+    Run many = train("mixtral", "many", dropping[0], dropping[1], "parallel.data=" + ranks);
+    assertTrue(one.metrics().get(0).get("drop_share").asDouble() > 0);
+    assertSame(one, many);
+  }
+
   private static void assertSame(Run one, Run many) {
     assertEquals(one.metrics().size(), many.metrics().size());
     for (int i = 0; i < one.metrics().size(); i++) {
@@ -88,7 +119,7 @@ class RanksTest {
       for (String key : List.of("step", "target_tokens", "input_tokens", "eval_targets", "lr")) {
         assertEquals(its.get(key), line.get(key), key);
       }
-      for (String key : List.of("loss", "grad_norm", "eval_loss")) {
+      for (String key : List.of("loss", "grad_norm", "eval_loss", "aux_loss", "z_loss", "drop_share")) {
         if (its.has(key)) {
           double expected = its.get(key).asDouble();
           assertEquals(expected, line.get(key).asDouble(), RELATIVE * expected, key + ", line " + i);

@@ -171,12 +171,31 @@ public final class Experts {
       TensorRef slots,
       long capacity,
       long group) {
+    return sort(experts, offsets, assignments, slots, capacity, group, 0, 0);
+  }
+
+  /**
+   * The same of some experts alone; choices of others count as padding.
+   *
+   * @param first number of the first of them
+   * @param inAll how many experts there are; 0 for no others
+   */
+  public static KernelCall sort(
+      TensorRef experts,
+      TensorRef offsets,
+      TensorRef assignments,
+      TensorRef slots,
+      long capacity,
+      long group,
+      long first,
+      long inAll) {
     caravan_expert_sort_args args = zeroed(new caravan_expert_sort_args());
     set(args.experts(), experts);
     set(args.offsets(), offsets);
     set(args.assignments(), assignments);
     set(args.slots(), slots);
     args.expert_capacity(capacity).group(group);
+    args.first(Math.toIntExact(first)).in_all(Math.toIntExact(inAll));
     return KernelCall.of(
         "expert_sort_forward",
         args,

@@ -1,0 +1,234 @@
+package dev.caravan.graph;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.caravan.graph.Division.Split;
+import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Experts.Balance;
+import dev.caravan.model.ExpertLosses;
+import dev.caravan.ops.AllGatherRows;
+import dev.caravan.ops.ReduceScatterRows;
+import dev.caravan.parallel.Mesh;
+import dev.caravan.parallel.RankThreads;
+import dev.caravan.tensor.Tensor;
+import dev.caravan.tensor.Tensor.Role;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Ranks that share the experts, as threads: loss and gradients of one rank on all their buffers. */
+class ExpertPartitionTest {
+  private static final double RELATIVE = 1e-5;
+
+  private static final ExpertLosses DROPPING = new ExpertLosses(Balance.NONE, 0, 0, 0.75);
+
+  /** What a rank computed: the loss, and gradients by weight. */
+  private record Outcome(double loss, Map<String, double[]> gradients) {}
+
+  /** Where tokens go. */
+  private enum Routing {
+    /** Here and there. */
+    SPREAD,
+    /** All to the first two experts: the first rank has all rows. */
+    FIRST,
+    /** No logit is above another but the last expert's, of some tokens. */
+    LOPSIDED
+  }
+
+  private static List<TinyLlama> models() {
+    return TinyLlama.all().stream().filter(model -> model.config().experts().isPresent()).toList();
+  }
+
+  static Stream<Arguments> cases() {
+    List<Arguments> cases = new ArrayList<>();
+    for (TinyLlama model : models()) {
+      for (Mesh mesh : List.of(new Mesh(2, 1, 2), new Mesh(4, 1, 4), new Mesh(4, 1, 2))) {
+        for (Routing routing : Routing.values()) {
+          cases.add(Arguments.of(model, mesh, routing));
+        }
+      }
+    }
+    return cases.stream();
+  }
+
+  private static Values values(TinyLlama model, Routing routing) {
+    Values values = model.values(DType.F32, 71);
+    for (Tensor leaf : model.score(DType.F32).leaves(Role.PARAMETER)) {
+      if (routing != Routing.SPREAD && leaf.name().endsWith(".gate.weight")) {
+        double[] router = values.get(leaf.name()).clone();
+        int kept = routing == Routing.LOPSIDED ? (int) leaf.dim(1) : 0;
+        Arrays.fill(router, 0, router.length - kept, 0);
+        values.set(leaf.name(), router);
+      }
+    }
+    return values;
+  }
+
+  /** The buffer of a rank, on the same weights. */
+  private static Values buffer(TinyLlama model, Values values, int rank) {
+    int[][] lengths = {{5, 0, 2, 4}, {3, 3, 3, 0}, {8, 1, 3, 2}, {1, 0, 0, 0}};
+    return model.with(lengths[rank]).buffer(values.copy(), new Random(100 + rank));
+  }
+
+  private static Outcome outcome(Graph graph, DeviceRun run) {
+    Map<String, double[]> gradients = new LinkedHashMap<>();
+    for (Tensor parameter : graph.leaves(Role.PARAMETER)) {
+      gradients.put(parameter.name(), run.gradient(parameter.name()));
+    }
+    return new Outcome(run.lossSum(), gradients);
+  }
+
+  /** One rank on one buffer after another. */
+  private static Outcome one(TinyLlama model, Values values, Mesh mesh, ExpertLosses losses) {
+    Graph graph = model.train(DType.F32, Recompute.Policy.NONE, Mesh.ONE, losses);
+    try (DeviceRun run = new DeviceRun(graph, 1)) {
+      run.fillArena(DeviceRun.POISON);
+      run.load(values);
+      for (int rank = 0; rank < mesh.size(); rank++) {
+        Values own = buffer(model, values, rank);
+        run.loadInputs(own);
+        run.run(own);
+      }
+      return outcome(graph, run);
+    }
+  }
+
+  private static Map<Integer, Outcome> ranks(
+      TinyLlama model, Values values, Recompute.Policy recompute, Mesh mesh, ExpertLosses losses) {
+    Map<Integer, Outcome> outcomes = new ConcurrentHashMap<>();
+    RankThreads.run(
+        mesh,
+        ranks -> {
+          int rank = ranks.rank(Axis.WORLD);
+          Graph graph = model.train(DType.F32, recompute, mesh, losses);
+          Values own = buffer(model, values, rank);
+          for (Tensor weight : graph.leaves(Role.PARAMETER)) {
+            own.set(
+                weight.name(),
+                part(weight, values.get(weight.name()), mesh.expertRank(rank)));
+          }
+          try (DeviceRun run = new DeviceRun(graph, 1, ranks)) {
+            run.fillArena(DeviceRun.POISON);
+            run.load(own);
+            run.run(own);
+            outcomes.put(rank, outcome(graph, run));
+          }
+          return "done";
+        });
+    return outcomes;
+  }
+
+  /** A rank's part of a weight; all of it where it is no expert's. */
+  private static double[] part(Tensor weight, double[] whole, int rank) {
+    int count = (int) weight.type().elements();
+    return count == whole.length
+        ? whole
+        : Arrays.copyOfRange(whole, rank * count, (rank + 1) * count);
+  }
+
+  private static void assertRanksAreOne(
+      TinyLlama model, Values values, Recompute.Policy recompute, Mesh mesh, ExpertLosses losses) {
+    Outcome one = one(model, values, mesh, losses);
+    Map<Integer, Outcome> many = ranks(model, values, recompute, mesh, losses);
+    Map<Integer, Outcome> again = ranks(model, values, recompute, mesh, losses);
+    double loss = many.values().stream().mapToDouble(Outcome::loss).sum();
+    assertEquals(one.loss(), loss, RELATIVE * one.loss());
+    double scale =
+        one.gradients().values().stream()
+            .flatMapToDouble(Arrays::stream)
+            .map(Math::abs)
+            .max()
+            .orElseThrow();
+    Graph graph = model.train(DType.F32, recompute, mesh, losses);
+    for (Tensor weight : graph.leaves(Role.PARAMETER)) {
+      String name = weight.name();
+      double[] whole = one.gradients().get(name);
+      double[] sum = new double[whole.length];
+      for (int rank = 0; rank < mesh.size(); rank++) {
+        double[] its = many.get(rank).gradients().get(name);
+        int first = its.length == whole.length ? 0 : mesh.expertRank(rank) * its.length;
+        for (int i = 0; i < its.length; i++) {
+          sum[first + i] += its[i];
+        }
+        assertArrayEquals(its, again.get(rank).gradients().get(name), name + ", run to run");
+      }
+      for (int i = 0; i < whole.length; i++) {
+        assertEquals(whole[i], sum[i], RELATIVE * scale, name + " " + i);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void manyRanksHaveLossAndGradientsOfOne(TinyLlama model, Mesh mesh, Routing routing) {
+    List<Recompute.Policy> policies =
+        routing == Routing.SPREAD ? List.of(Recompute.Policy.NONE, new Recompute.Policy(false, 2))
+            : List.of(Recompute.Policy.FULL);
+    for (Recompute.Policy recompute : policies) {
+      assertRanksAreOne(model, values(model, routing), recompute, mesh, ExpertLosses.NONE);
+    }
+  }
+
+  /** Each rank's tokens alone compete for places, as they would on one rank after another. */
+  @ParameterizedTest
+  @MethodSource("cases")
+  void aCapacityDropsWhatOneRankDrops(TinyLlama model, Mesh mesh, Routing routing) {
+    assertRanksAreOne(model, values(model, routing), Recompute.Policy.SELECTIVE, mesh, DROPPING);
+  }
+
+  @Test
+  void oneRankLeavesTheGraphAsItIs() {
+    TinyLlama model = models().get(0);
+    Graph graph = model.score(DType.F32);
+    assertSame(graph, ExpertPartition.apply(graph, new Division(1, name -> Split.WHOLE), 2));
+  }
+
+  /** Tokens go round once forward and once backward, a block that is computed again gathers again. */
+  @Test
+  void whatIsExchangedIsInThePlan() {
+    TinyLlama model = models().get(0);
+    Mesh mesh = new Mesh(2, 1, 2);
+    Graph graph = model.train(DType.F32, Recompute.Policy.NONE, mesh, ExpertLosses.NONE);
+    long layers = model.config().layers();
+    long tokens = graph.leaf("ids").dim(0);
+    long rows = tokens * model.config().dModel() * Float.BYTES;
+    long choices = tokens * 2 * Float.BYTES; // experts and weights forward, weights' gradient backward
+    long statistics = layers * (3 * 4 + 2) * Float.BYTES; // of 4 experts, over all data ranks
+    assertEquals(layers * (4 * rows + 3 * choices) + statistics, graph.wireBytes());
+    assertEquals(3 * layers, count(graph, AllGatherRows.class));
+    assertEquals(3 * layers, count(graph, ReduceScatterRows.class));
+    Graph again = model.train(DType.F32, Recompute.Policy.FULL, mesh, ExpertLosses.NONE);
+    assertEquals(layers * (5 * rows + 5 * choices) + statistics, again.wireBytes());
+  }
+
+  private static long count(Graph graph, Class<?> op) {
+    return graph.nodes().stream().filter(node -> op.isInstance(node.op())).count();
+  }
+
+  @Test
+  void expertsThatCannotBeSharedAreRefused() {
+    IllegalArgumentException error =
+        assertThrows(
+            IllegalArgumentException.class,
+            () ->
+                models().get(0)
+                    .train(DType.F32, Recompute.Policy.NONE, new Mesh(3, 1, 3), ExpertLosses.NONE));
+    assertTrue(
+        error.getMessage().endsWith("for 3 ranks, needs a multiple of them in axis 0"),
+        error.getMessage());
+  }
+}
