@@ -5,10 +5,12 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.data.doctor.Finding;
 import dev.caravan.data.pack.PackStatistics;
+import dev.caravan.data.pack.PairStatistics;
 import dev.caravan.data.task.DecodedRow;
 import dev.caravan.data.task.Distribution;
 import dev.caravan.data.task.RowStatistics;
 import dev.caravan.data.task.TruncationReport.FileCounts;
+import dev.caravan.train.PairPreview;
 import dev.caravan.train.Preview;
 import dev.caravan.train.RunMixture;
 import dev.caravan.train.TaskShare;
@@ -62,19 +64,8 @@ final class PreviewCommand implements Callable<Integer> {
     line(
         "tokens       %,d, %,d of them targets (%.1f %%)",
         rows.tokens(), rows.targets(), 100 * rows.targetShare());
-    print("a row", rows.lengths());
-    print("its targets", rows.targetLengths());
-    PackStatistics packing = preview.packing();
-    line("");
-    line("steps        %,d; of the first %,d:", preview.steps(), packing.steps());
-    line(
-        "a step       %.1f examples in %.1f buffers, %,.0f tokens,%n             %,.0f targets, at least %,d",
-        (double) packing.documents() / packing.steps(),
-        (double) packing.microBatches() / packing.steps(),
-        (double) packing.inputTokens() / packing.steps(),
-        (double) packing.targetTokens() / packing.steps(),
-        packing.fewestTargets());
-    line("padding      %.1f %%", 100 * packing.paddingShare());
+    preview.packing().ifPresent(packing -> print(preview, packing));
+    preview.pairs().ifPresent(pairs -> print(preview, pairs));
     tasks(preview.tasks());
     line("");
     line("The first buffer begins with these; what is learnt is between [[ and ]].");
@@ -99,6 +90,42 @@ final class PreviewCommand implements Callable<Integer> {
     if (preview.findings().size() > FINDINGS_SHOWN) {
       line("%,d more, all of them in --json", preview.findings().size() - FINDINGS_SHOWN);
     }
+  }
+
+  private static void print(Preview preview, PackStatistics packing) {
+    print("a row", preview.rows().lengths());
+    print("its targets", preview.rows().targetLengths());
+    line("");
+    line("steps        %,d; of the first %,d:", preview.steps(), packing.steps());
+    line(
+        "a step       %.1f examples in %.1f buffers, %,.0f tokens,%n             %,.0f targets, at least %,d",
+        (double) packing.documents() / packing.steps(),
+        (double) packing.microBatches() / packing.steps(),
+        (double) packing.inputTokens() / packing.steps(),
+        (double) packing.targetTokens() / packing.steps(),
+        packing.fewestTargets());
+    line("padding      %.1f %%", 100 * packing.paddingShare());
+  }
+
+  private static void print(Preview preview, PairPreview pairs) {
+    PairStatistics packing = pairs.packing();
+    print("a source", pairs.sources());
+    print("a target", pairs.targets());
+    line("");
+    line("steps        %,d; of the first %,d:", preview.steps(), packing.steps());
+    line(
+        "a step       %.1f examples in %.1f pairs of buffers, %,.0f source tokens,%n"
+            + "             %,.0f target tokens",
+        (double) packing.documents() / packing.steps(),
+        (double) packing.microBatches() / packing.steps(),
+        (double) packing.sourceTokens() / packing.steps(),
+        (double) packing.targetTokens() / packing.steps());
+    line(
+        "padding      %.1f %% of the encoder's %,d, %.1f %% of the decoder's %,d",
+        100 * packing.sourcePaddingShare(),
+        pairs.shape().sourceTokens(),
+        100 * packing.targetPaddingShare(),
+        pairs.shape().targetTokens());
   }
 
   private static void folded(String line) {
@@ -180,8 +207,14 @@ final class PreviewCommand implements Callable<Integer> {
     out.set("lengths", toJson(rows.lengths()));
     out.set("target_lengths", toJson(rows.targetLengths()));
     out.put("labels_not_at_position", rows.otherLabels());
-    PackStatistics packing = preview.packing();
     out.put("steps", preview.steps());
+    preview.packing().ifPresent(packing -> put(out, packing));
+    preview.pairs().ifPresent(pairs -> put(out, pairs));
+    lists(out, preview);
+    return out;
+  }
+
+  private static void put(ObjectNode out, PackStatistics packing) {
     out.putObject("packing")
         .put("steps", packing.steps())
         .put("micro_batches", packing.microBatches())
@@ -191,6 +224,25 @@ final class PreviewCommand implements Callable<Integer> {
         .put("padding_tokens", packing.paddingTokens())
         .put("padding_share", packing.paddingShare())
         .put("fewest_targets", packing.fewestTargets());
+  }
+
+  private static void put(ObjectNode out, PairPreview pairs) {
+    PairStatistics packing = pairs.packing();
+    out.set("source_lengths", toJson(pairs.sources()));
+    out.putObject("packing")
+        .put("steps", packing.steps())
+        .put("micro_batches", packing.microBatches())
+        .put("documents", packing.documents())
+        .put("source_tokens", packing.sourceTokens())
+        .put("source_padding_tokens", packing.sourcePadding())
+        .put("source_padding_share", packing.sourcePaddingShare())
+        .put("target_tokens", packing.targetTokens())
+        .put("target_padding_tokens", packing.targetPadding())
+        .put("target_padding_share", packing.targetPaddingShare())
+        .put("targets", packing.targets());
+  }
+
+  private static void lists(ObjectNode out, Preview preview) {
     ArrayNode first = out.putArray("first");
     for (Preview.Document document : preview.first()) {
       ObjectNode row = first.addObject().put("example", document.example());
@@ -206,7 +258,8 @@ final class PreviewCommand implements Callable<Integer> {
               .put("truncated", t.truncated())
               .put("tokens_cut", t.tokensCut())
               .put("empty_target", t.emptyTarget())
-              .put("cut_target", t.cutTarget());
+              .put("cut_target", t.cutTarget())
+              .put("target_truncated", t.targetTruncated());
       node.set("lengths", toJson(t.lengths()));
       node.set("target_lengths", toJson(t.targetLengths()));
     }
@@ -229,7 +282,6 @@ final class PreviewCommand implements Callable<Integer> {
           .put("what", finding.what())
           .put("advice", finding.advice());
     }
-    return out;
   }
 
   private static ArrayNode toJson(DecodedRow row) {

@@ -102,6 +102,75 @@ class PreviewTest {
   }
 
   @Test
+  void anEncoderDecoderIsGivenPairs() throws IOException {
+    Files.writeString(
+        dir.resolve("mix.yaml"),
+        """
+        tasks:
+          named: {path: DIR/train.jsonl, templates: qa, shots: {count: 3, share: 1}}
+          other:
+            path: DIR/other.jsonl
+            templates: {prompt: "{prompt}", target: "{target}, and so on, and so on"}
+        mixtures:
+          all: {parts: {named: 3, other: 1}}
+        """
+            .replace("DIR", dir.toString()));
+    String[] sets = {
+      "model={family: t5, size: xxl}",
+      "data={mixture: DIR/mix.yaml, format: auto}",
+      "eval={}",
+      "sequence={length: 128, target_length: 20}",
+      "train={steps: 6, examples_per_step: 16, micro_batch_tokens: 256}"
+    };
+    Captured run = json(sets);
+    assertEquals(0, run.code(), run.err() + run.out());
+    JsonNode tree = json(run);
+    JsonNode packing = tree.get("packing");
+    assertEquals(96, packing.get("documents").asInt());
+    long buffers = packing.get("micro_batches").asLong();
+    assertEquals(
+        256 * buffers,
+        packing.get("source_tokens").asLong() + packing.get("source_padding_tokens").asLong());
+    assertEquals(
+        40 * buffers,
+        packing.get("target_tokens").asLong() + packing.get("target_padding_tokens").asLong());
+    assertTrue(tree.get("source_lengths").get("max").asInt() <= 120, tree.toString());
+    assertEquals(20, tree.get("target_lengths").get("max").asInt());
+    JsonNode other = tree.get("tasks").get(1);
+    assertEquals(other.get("examples"), other.get("target_truncated"));
+    assertEquals(0, tree.get("tasks").get(0).get("truncated").asInt());
+    assertEquals(2, tree.get("first").get(0).get("spans").size());
+    Captured text = preview(sets);
+    assertTrue(text.out().contains("\na source     "), text.out());
+    assertTrue(
+        text.out().contains("% of the encoder's 256, ") && text.out().contains("decoder's 40\n"),
+        text.out());
+  }
+
+  @Test
+  void anEncoderDecoderTakesOneFileToo() throws IOException {
+    Captured run =
+        json(
+            "model={family: t5, size: small}",
+            "data={path: DIR/train.jsonl, format: prompt}",
+            "eval={}",
+            "sequence={length: 64, target_length: 32}",
+            "train={epochs: 1, tokens_per_step: 200}");
+    assertEquals(0, run.code(), run.err() + run.out());
+    JsonNode tree = json(run);
+    assertEquals("data", tree.get("tasks").get(0).get("task").asText());
+    assertEquals(40, tree.get("rows").asInt());
+    Captured sft = Captured.run("sft", "first-run", "--set", "model={family: t5, size: small}");
+    assertEquals(2, sft.code());
+    assertTrue(sft.err().contains("'t5' is not built yet, only preview shows"), sft.err());
+    Captured plan =
+        Captured.run(
+            "plan", "first-run", "--machine", "h100", "--set", "model={family: t5, size: small}");
+    assertEquals(2, plan.code());
+    assertTrue(plan.err().contains("'t5' is not built yet"), plan.err());
+  }
+
+  @Test
   void aMixtureShowsEveryPhrasing() throws IOException {
     Files.writeString(
         dir.resolve("mix.yaml"),

@@ -9,15 +9,19 @@ import dev.caravan.data.mix.MixtureReport;
 import dev.caravan.data.pack.BufferShape;
 import dev.caravan.data.pack.MicroBatch;
 import dev.caravan.data.pack.PackStatistics;
+import dev.caravan.data.pack.PairShape;
+import dev.caravan.data.pack.PairSource;
 import dev.caravan.data.pack.Step;
 import dev.caravan.data.pack.StepSource;
 import dev.caravan.data.task.DecodedRow;
+import dev.caravan.data.task.LoadedRows;
 import dev.caravan.data.task.RowStatistics;
 import dev.caravan.data.task.TruncationReport;
 import dev.caravan.data.tokenize.Tokenizer;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -27,7 +31,9 @@ import java.util.stream.IntStream;
  *
  * @param files what happened to the rows of each file
  * @param rows lengths and targets of the rows that are left
- * @param packing how the first steps fill their buffers
+ * @param packing how the first steps fill their buffers; empty where there are pairs
+ * @param pairs of an encoder-decoder: lengths of both sides, and how the first steps fill both
+ *     buffers
  * @param steps optimizer steps of the run
  * @param mixture what is drawn from a mixture, where the run names one
  * @param first the documents of the first buffer, as given and learnt text
@@ -38,7 +44,8 @@ import java.util.stream.IntStream;
 public record Preview(
     TruncationReport files,
     RowStatistics rows,
-    PackStatistics packing,
+    Optional<PackStatistics> packing,
+    Optional<PairPreview> pairs,
     long steps,
     Optional<MixtureReport> mixture,
     List<Document> first,
@@ -83,6 +90,10 @@ public record Preview(
    * @throws UserError if the data is bad, or if nothing of it would be learnt
    */
   public static Preview of(RunConfig config) {
+    Optional<PairModel> pairs = PairModel.of(config.model());
+    if (pairs.isPresent()) {
+      return ofPairs(config, pairs.get());
+    }
     try (RunData data =
             RunData.load(
                 config, ModelSource.of(config.model()).config().vocab(), note -> {});
@@ -117,13 +128,66 @@ public record Preview(
     return new Preview(
         data.train().report(),
         statistics,
-        packing,
+        Optional.of(packing),
+        Optional.empty(),
         steps,
         mixture,
         first(config, rows, source, tokenizer),
         data.mixture().map(drawn -> TaskShare.of(drawn, ROWS_LOOKED_AT)).orElse(List.of()),
         data.mixture().map(drawn -> phrasings(drawn, tokenizer)).orElse(List.of()),
         new Doctor(config, data, tokenizer).findings(mixture, ROWS_LOOKED_AT));
+  }
+
+  /** Of an encoder-decoder, whose data is always a mixture, if only of one task. */
+  private static Preview ofPairs(RunConfig config, PairModel model) {
+    try (Mixture mixture =
+            RunMixture.loadPairs(config, model.vocab(), RunCache.of(config, note -> {}));
+        Tokenizer tokenizer = tokenizerOrNull(config)) {
+      RowSet rows = mixture.rows();
+      PairShape shape = PairPreview.shape(config, model, mixture);
+      PairSource source = PairPreview.source(config, mixture, shape);
+      long steps =
+          config.train().steps().isPresent()
+              ? config.train().steps().getAsInt()
+              : source.stepsOf(config.train().epochs().orElseThrow());
+      PairPreview pairs =
+          PairPreview.of(
+              source,
+              shape,
+              mixture.rows().pairs(),
+              Math.min(STEPS_LOOKED_AT, steps),
+              ROWS_LOOKED_AT);
+      if (pairs.packing().targets() == 0) {
+        throw new UserError("nothing would be learnt: no row of the first steps has a target");
+      }
+      RunData data =
+          new RunData(
+              new LoadedRows(rows, new TruncationReport(List.of())),
+              Optional.empty(),
+              Map.of(),
+              Optional.of(mixture));
+      Optional<MixtureReport> report =
+          Optional.of(RunMixture.report(config, mixture, steps));
+      List<Document> documents = new ArrayList<>();
+      for (long example : PairPreview.first(source, DOCUMENTS_SHOWN)) {
+        documents.add(document(example, rows.row((int) example), tokenizer));
+      }
+      return new Preview(
+          data.train().report(),
+          RowStatistics.of(new FirstRows(rows, ROWS_LOOKED_AT)),
+          Optional.empty(),
+          Optional.of(pairs),
+          steps,
+          report,
+          documents,
+          TaskShare.of(mixture, ROWS_LOOKED_AT),
+          phrasings(mixture, tokenizer),
+          new Doctor(config, data, tokenizer).findings(report, ROWS_LOOKED_AT));
+    }
+  }
+
+  private static Document document(long example, Row row, Tokenizer tokenizer) {
+    return new Document(example, tokenizer == null ? ids(row) : DecodedRow.of(row, tokenizer));
   }
 
   private static List<Phrasing> phrasings(Mixture mixture, Tokenizer tokenizer) {
@@ -153,8 +217,7 @@ public record Preview(
     for (int d = 0; d < Math.min(DOCUMENTS_SHOWN, batch.documents()); d++) {
       long example = batch.example(d);
       Row row = rows.row(TrainingRun.order(config, rows).rowAt(example));
-      documents.add(
-          new Document(example, tokenizer == null ? ids(row) : DecodedRow.of(row, tokenizer)));
+      documents.add(document(example, row, tokenizer));
     }
     return documents;
   }

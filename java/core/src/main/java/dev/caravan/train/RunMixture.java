@@ -16,6 +16,7 @@ import dev.caravan.data.mix.MixtureSpec;
 import dev.caravan.data.task.LoadedRows;
 import dev.caravan.data.task.RowLimits;
 import dev.caravan.data.task.TruncationReport;
+import dev.caravan.data.template.Templates;
 import dev.caravan.data.tokenize.Tokenizer;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -37,7 +38,30 @@ public final class RunMixture {
    * @throws UserError for anything that is wrong with it
    */
   static Mixture load(RunConfig config, int vocab, CacheFolder cache) {
-    MixtureSpec spec = spec(config);
+    return load(config, spec(config), limits(config, vocab), cache);
+  }
+
+  /**
+   * The same as pairs for an encoder-decoder; where the run names no mixture, one of a task that is
+   * called data.
+   *
+   * @throws UserError for anything that is wrong with it
+   */
+  static Mixture loadPairs(RunConfig config, int vocab, CacheFolder cache) {
+    config.requireData();
+    RunConfig.Data data = config.data();
+    MixtureSpec spec =
+        data.mixture().isPresent()
+            ? spec(config)
+            : MixtureSpec.of(
+                data.paths(), data.format(), data.fields(), data.template().map(Templates::of));
+    RowLimits limits =
+        RowLimits.ofPairs(config.sequence().length(), config.sequence().targetLength(), vocab);
+    return load(config, spec, limits, cache);
+  }
+
+  private static Mixture load(
+      RunConfig config, MixtureSpec spec, RowLimits limits, CacheFolder cache) {
     if (spec.stop() == MixtureSpec.Stop.STEPS && config.train().steps().isEmpty()) {
       throw new UserError(
           spec.file() + ".stop: steps, but the run counts epochs; set train.steps");
@@ -47,7 +71,7 @@ public final class RunMixture {
       return Mixture.load(
           spec,
           tokenizer,
-          limits(config, vocab),
+          limits,
           config.train().seed(),
           config.train().shuffle(),
           Doctor.dropped(config),

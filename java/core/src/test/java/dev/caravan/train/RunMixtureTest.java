@@ -182,6 +182,6 @@ class RunMixtureTest {
   void previewShowsTheMixture() {
     Preview preview = Preview.of(config("run"));
     assertEquals(2, preview.mixture().orElseThrow().lines().size());
-    assertTrue(preview.packing().targetTokens() > 0);
+    assertTrue(preview.packing().orElseThrow().targetTokens() > 0);
   }
 }

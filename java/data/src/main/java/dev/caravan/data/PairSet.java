@@ -9,6 +9,14 @@ public interface PairSet {
   /** The number of pairs. */
   int size();
 
+  /**
+   * Whether pairs are made when they are asked for, to fit the lengths that they are packed for.
+   * Then there are more than {@link #size}, and those that have nothing to teach have no tokens.
+   */
+  default boolean isDrawn() {
+    return false;
+  }
+
   /** The tokens that the encoder reads of pair {@code row}. */
   int sourceLength(int row);
 

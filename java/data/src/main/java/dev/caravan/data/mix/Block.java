@@ -12,7 +12,9 @@ interface Block {
     /** It has no target. */
     EMPTY_TARGET,
     /** Truncation took its whole target. */
-    CUT_TARGET
+    CUT_TARGET,
+    /** The target of a pair lost tokens, and its source may have. */
+    TRUNCATED_TARGET
   }
 
   /** The number of examples. */
@@ -23,6 +25,9 @@ interface Block {
 
   /** The target tokens of example {@code i}. */
   int targets(int i);
+
+  /** The tokens of a pair's source, which stands before its target; 0 for a row. */
+  int sources(int i);
 
   void copyIds(int i, int[] into, int offset);
 
@@ -37,11 +42,16 @@ interface Block {
   long heapBytes();
 
   /**
-   * An example's row.
+   * An example's row, or its pair as one: the source, then the target.
    *
    * @param length of its tokens; 0 where it is left out
+   * @param sources tokens of a pair's source; 0 for a row
    */
-  record Encoded(int[] ids, int[] labels, int length, Fate fate, int cut) {
+  record Encoded(int[] ids, int[] labels, int length, Fate fate, int cut, int sources) {
+    Encoded(int[] ids, int[] labels, int length, Fate fate, int cut) {
+      this(ids, labels, length, fate, cut, 0);
+    }
+
     int targetTokens() {
       return RowStore.targets(labels, length);
     }

@@ -6,6 +6,7 @@ import dev.caravan.data.mix.words.Wording;
 import dev.caravan.data.source.Example;
 import dev.caravan.data.task.EncodedRow;
 import dev.caravan.data.task.RowEncoder;
+import dev.caravan.data.task.RowLimits;
 import dev.caravan.data.template.Exchange;
 import dev.caravan.data.template.Segment;
 import dev.caravan.data.template.Template;
@@ -13,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.Function;
 
 /**
  * Rows with exemplars: other rows of the same task's training split, in the words of the same
@@ -28,6 +30,7 @@ final class FewShot {
   private final Wording wording;
   private final ExampleSet examples;
   private final RowEncoder encoder;
+  private final Function<List<Segment>, EncodedRow> form;
   private final int maxTokens;
   private final int promptTokens;
   private final LongAdder found = new LongAdder();
@@ -35,15 +38,16 @@ final class FewShot {
 
   /**
    * @param examples of the task
-   * @param maxTokens of a row
+   * @param limits of rows, or of pairs, whose sources alone have to fit
    */
-  FewShot(Wording wording, ExampleSet examples, RowEncoder encoder, int maxTokens) {
+  FewShot(Wording wording, ExampleSet examples, RowEncoder encoder, RowLimits limits) {
     this.wording = wording;
     this.examples = examples;
     this.encoder = encoder;
-    this.maxTokens = maxTokens;
+    form = limits.isPairs() ? encoder::pair : encoder::row;
+    maxTokens = limits.isPairs() ? Integer.MAX_VALUE : limits.maxTokens();
     shots = wording.shots().orElseThrow();
-    promptTokens = shots.promptTokens(maxTokens);
+    promptTokens = shots.promptTokens(limits.maxTokens());
   }
 
   /**
@@ -69,7 +73,7 @@ final class FewShot {
       texts.add((words.prompt() + words.target()).strip() + separator);
     }
     while (!texts.isEmpty()) {
-      EncodedRow encoded = encoder.row(segments(template, example, texts, delimiters));
+      EncodedRow encoded = form.apply(segments(template, example, texts, delimiters));
       int excess = Math.max(encoded.length() - maxTokens, encoded.promptTokens() - promptTokens);
       if (excess <= 0) {
         kept.add(texts.size());

@@ -8,6 +8,7 @@ final class HeapBlock implements Block {
   private final int[] targets;
   private final Fate[] fates;
   private final int[] cut;
+  private final int[] sources;
 
   /** Puts examples together. */
   HeapBlock(Encoded[] examples) {
@@ -16,11 +17,13 @@ final class HeapBlock implements Block {
     targets = new int[count];
     fates = new Fate[count];
     cut = new int[count];
+    sources = new int[count];
     for (int i = 0; i < count; i++) {
       start[i + 1] = start[i] + examples[i].length();
       targets[i] = examples[i].targetTokens();
       fates[i] = examples[i].fate();
       cut[i] = examples[i].cut();
+      sources[i] = examples[i].sources();
     }
     ids = new int[start[count]];
     labels = new int[ids.length];
@@ -46,6 +49,11 @@ final class HeapBlock implements Block {
   }
 
   @Override
+  public int sources(int i) {
+    return sources[i];
+  }
+
+  @Override
   public void copyIds(int i, int[] into, int offset) {
     System.arraycopy(ids, start[i], into, offset, length(i));
   }
@@ -67,6 +75,6 @@ final class HeapBlock implements Block {
 
   @Override
   public long heapBytes() {
-    return 8L * ids.length + 16L * fates.length;
+    return 8L * ids.length + 20L * fates.length;
   }
 }

@@ -38,7 +38,12 @@ public final class Losses {
 
   /** Examples that lost tokens. */
   public synchronized long truncated(int task) {
-    return fates[task][Block.Fate.TRUNCATED.ordinal()];
+    return fates[task][Block.Fate.TRUNCATED.ordinal()] + targetTruncated(task);
+  }
+
+  /** Pairs whose target lost tokens. */
+  public synchronized long targetTruncated(int task) {
+    return fates[task][Block.Fate.TRUNCATED_TARGET.ordinal()];
   }
 
   /** Tokens that the truncated ones lost. */

@@ -10,6 +10,7 @@ import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.Example;
 import dev.caravan.data.source.ExampleReader;
 import dev.caravan.data.source.Format;
+import dev.caravan.data.task.PairTokensLoader;
 import dev.caravan.data.task.Purpose;
 import dev.caravan.data.task.RowLimits;
 import dev.caravan.data.task.RowLoader;
@@ -176,6 +177,21 @@ public record Mixture(
       Predicate<Example> without,
       CacheFolder cache) {
     Format format = formatOf(task, DataFiles.resolve(task.paths()).get(0));
+    if (limits.isPairs() && format == Format.TEXT) {
+      throw new UserError(
+          "task '"
+              + task.name()
+              + "': text has no target of its own, which an encoder-decoder needs");
+    }
+    if (limits.isPairs() && format == Format.TOKENS) {
+      return TaskRows.of(
+          PairTokensLoader.load(
+                  DataFiles.resolve(task.paths()),
+                  limits.maxTokens(),
+                  limits.targetTokens(),
+                  limits.vocabSize())
+              .pairs());
+    }
     if (format == Format.TEXT || format == Format.TOKENS) {
       Task whole = new Task(task.paths(), format, task.fields(), Optional.empty());
       return TaskRows.of(

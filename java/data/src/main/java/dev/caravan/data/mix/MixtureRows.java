@@ -1,5 +1,6 @@
 package dev.caravan.data.mix;
 
+import dev.caravan.data.PairSet;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
 import dev.caravan.data.mixture.MixtureOrder;
@@ -64,6 +65,19 @@ public final class MixtureRows implements RowSet, AutoCloseable {
     this.cache = cache;
     heldBytes = Runtime.getRuntime().maxMemory() / HEAP_SHARE;
     losses = new Losses(names.size());
+  }
+
+  /**
+   * The same examples as pairs, where they were made as such: the rows are then each a source with
+   * its target behind it.
+   */
+  public PairSet pairs() {
+    return new MixturePairs(this);
+  }
+
+  /** The tokens of a pair's source; 0 for a row. */
+  int sources(int row) {
+    return block(row).sources(row % WINDOW);
   }
 
   /** What each example is. */

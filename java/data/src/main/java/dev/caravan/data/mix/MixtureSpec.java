@@ -2,10 +2,14 @@ package dev.caravan.data.mix;
 
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
+import dev.caravan.data.mix.words.Wording;
+import dev.caravan.data.source.Format;
+import dev.caravan.data.template.Template;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 
@@ -45,6 +49,28 @@ public record MixtureSpec(
     ALL_EXHAUSTED,
     /** Never: the run counts steps. */
     STEPS
+  }
+
+  /** A mixture of one task, {@code data}, of files that a run names by themselves. */
+  public static MixtureSpec of(
+      List<String> paths, Format format, Map<String, String> fields, Optional<Template> template) {
+    TaskSpec task =
+        new TaskSpec(
+            "data",
+            paths,
+            format,
+            fields,
+            0,
+            template.stream().toList(),
+            TaskSpec.Choice.ROUND_ROBIN,
+            Wording.NONE,
+            false,
+            Map.of(),
+            new TaskSpec.About(
+                List.of(), List.of(), Optional.empty(), Optional.empty(), Optional.empty()));
+    MixSpec all = new MixSpec("all", MixSpec.Strategy.EQUAL, Map.of("data", 1.0), Map.of(), 1, 1, 1);
+    return new MixtureSpec(
+        "data.path", Map.of("data", task), Map.of("all", all), "all", BadRows.STOP, Stop.EPOCHS);
   }
 
   /** The tasks that the root mixture reaches and that are trained on, in order. */

@@ -34,8 +34,8 @@ final class StoredBlock implements Block {
       }
       block.copyIds(i, ids, 0);
       block.copyLabels(i, labels, 0);
-      TokenRows.put(
-          out, ids, labels, length, block.targets(i), block.fate(i).ordinal(), block.cut(i));
+      long mark = (long) block.sources(i) << Integer.SIZE | block.cut(i);
+      TokenRows.put(out, ids, labels, length, block.targets(i), block.fate(i).ordinal(), mark);
     }
   }
 
@@ -52,6 +52,11 @@ final class StoredBlock implements Block {
   @Override
   public int targets(int i) {
     return rows.targets(i);
+  }
+
+  @Override
+  public int sources(int i) {
+    return (int) (rows.mark(i) >>> Integer.SIZE);
   }
 
   @Override

@@ -1,6 +1,9 @@
 package dev.caravan.data.mix;
 
+import dev.caravan.data.PairSet;
+import dev.caravan.data.Row;
 import dev.caravan.data.RowSet;
+import java.util.Arrays;
 import java.util.Optional;
 
 /** A task's rows as tokens. Safe for several threads. */
@@ -25,6 +28,41 @@ interface TaskRows {
   /** Counts exemplars of the rows that were encoded; empty for a task that has none. */
   default Optional<FewShot> fewShot() {
     return Optional.empty();
+  }
+
+  /** Pairs that are tokens already. */
+  static TaskRows of(PairSet pairs) {
+    return new TaskRows() {
+      @Override
+      public long size() {
+        return pairs.size();
+      }
+
+      @Override
+      public Block.Encoded encode(long row, long visit) {
+        int at = Math.toIntExact(row);
+        int sources = pairs.sourceLength(at);
+        int[] ids = new int[sources + pairs.targetLength(at)];
+        int[] labels = new int[ids.length];
+        pairs.copySource(at, ids, 0);
+        Arrays.fill(labels, 0, sources, Row.NO_TARGET);
+        pairs.copyLabels(at, labels, sources);
+        for (int i = sources; i < ids.length; i++) {
+          ids[i] = Math.max(0, labels[i]); // a label that does not count has no id
+        }
+        return new Block.Encoded(ids, labels, ids.length, Block.Fate.KEPT, 0, sources);
+      }
+
+      @Override
+      public String where(long row) {
+        return pairs.where(Math.toIntExact(row));
+      }
+
+      @Override
+      public long skipped() {
+        return 0;
+      }
+    };
   }
 
   /** Rows that are tokens already. */

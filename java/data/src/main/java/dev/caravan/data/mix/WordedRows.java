@@ -47,7 +47,7 @@ final class WordedRows implements TaskRows {
     fewShot =
         task.wording()
             .shots()
-            .map(shots -> new FewShot(task.wording(), examples, encoder, limits.maxTokens()));
+            .map(shots -> new FewShot(task.wording(), examples, encoder, limits));
   }
 
   @Override
@@ -84,11 +84,14 @@ final class WordedRows implements TaskRows {
       encoded =
           fewShot
               .flatMap(few -> few.encode(template, example, row, key))
-              .orElseGet(() -> encoder.row(segments));
+              .orElseGet(() -> limits.isPairs() ? encoder.pair(segments) : encoder.row(segments));
     } catch (TemplateMismatch e) {
       throw new UserError(where(row) + ": " + e.getMessage(), e);
     }
     checkVocabulary(encoded, row);
+    if (limits.isPairs()) {
+      return pair(encoded);
+    }
     encoded.truncate(limits.maxTokens(), encoder.beginsWithBos(encoded));
     if (RowStore.targets(encoded.labels(), encoded.length()) == 0) {
       return Block.Encoded.dropped(Block.Fate.CUT_TARGET);
@@ -99,6 +102,19 @@ final class WordedRows implements TaskRows {
         encoded.length(),
         encoded.tokensCut() > 0 ? Block.Fate.TRUNCATED : Block.Fate.KEPT,
         encoded.tokensCut());
+  }
+
+  private Block.Encoded pair(EncodedRow encoded) {
+    int targetCut = encoded.truncatePair(limits.maxTokens(), limits.targetTokens());
+    Block.Fate truncated =
+        targetCut > 0 ? Block.Fate.TRUNCATED_TARGET : Block.Fate.TRUNCATED;
+    return new Block.Encoded(
+        encoded.ids(),
+        encoded.labels(),
+        encoded.length(),
+        encoded.tokensCut() > 0 ? truncated : Block.Fate.KEPT,
+        encoded.tokensCut(),
+        encoded.promptTokens());
   }
 
   /** The phrasing of a row on a visit. */

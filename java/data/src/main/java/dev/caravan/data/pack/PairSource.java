@@ -27,7 +27,8 @@ public final class PairSource {
    * @param order whose turn it is; over these pairs
    * @param size how many examples make a step
    * @param shape the buffers to fill
-   * @throws UserError if a pair is empty on a side, or too long for the shape or a step
+   * @throws UserError if a pair is empty on a side, or too long for the shape or a step; if pairs
+   *     are drawn, and the longest that the shape allows would be
    */
   public PairSource(PairSet pairs, ExampleOrder order, StepSize size, PairShape shape) {
     this.pairs = pairs;
@@ -35,6 +36,10 @@ public final class PairSource {
     this.size = size;
     this.shape = shape;
     packer = new PairPacker(shape);
+    if (pairs.isDrawn()) {
+      checkStep();
+      return;
+    }
     for (int row = 0; row < pairs.size(); row++) {
       check(row, "input_ids", pairs.sourceLength(row), shape.sourceLength(), "sequence.length");
       check(row, "labels", pairs.targetLength(row), shape.targetLength(), "sequence.target_length");
@@ -47,6 +52,19 @@ public final class PairSource {
                 + " tokens, more than train.tokens_per_step = "
                 + tokens.count());
       }
+    }
+  }
+
+  /** Pairs that are not known beforehand may be as long as allowed. */
+  private void checkStep() {
+    long longest = (long) shape.sourceLength() + shape.targetLength();
+    if (size instanceof StepSize.Tokens tokens && longest > tokens.count()) {
+      throw new UserError(
+          "train.tokens_per_step: got "
+              + tokens.count()
+              + ", needs at least sequence.length + sequence.target_length = "
+              + longest
+              + ", which a pair may have");
     }
   }
 
@@ -92,9 +110,28 @@ public final class PairSource {
     for (int place = 0; place < count; place++) {
       int i = packer.documentAt(place);
       int row = rowOf[i];
+      if (packer.bufferOf(i) < 0) {
+        continue;
+      }
       into.microBatch(packer.bufferOf(i)).append(pairs, row, firstK + i);
       into.count(pairs.sourceLength(row), pairs.targetLength(row), pairs.targets(row));
     }
+  }
+
+  /**
+   * How many steps, from the first on, it takes until {@code epochs} epochs of examples have been
+   * seen; the last step may run on into the next epoch.
+   */
+  public long stepsOf(long epochs) {
+    long examples = Math.multiplyExact(epochs, order.epochSize());
+    if (size instanceof StepSize.Examples perStep) {
+      return (examples + perStep.count() - 1) / perStep.count();
+    }
+    long steps = 0;
+    for (long k = 0; k < examples; steps++) {
+      k += select(k);
+    }
+    return steps;
   }
 
   private int select(long firstK) {
@@ -104,18 +141,18 @@ public final class PairSource {
     while (count < most) {
       int row = order.rowAt(firstK + count);
       int both = pairs.sourceLength(row) + pairs.targetLength(row);
-      if (size instanceof StepSize.Tokens && both > left) {
+      if (size instanceof StepSize.Tokens && Math.max(1, both) > left) {
         break;
       }
-      left -= both;
+      left -= Math.max(1, both);
       if (rowOf.length == count) {
         rowOf = Arrays.copyOf(rowOf, 2 * count);
         sources = Arrays.copyOf(sources, 2 * count);
         targets = Arrays.copyOf(targets, 2 * count);
       }
       rowOf[count] = row;
-      sources[count] = shape.sourceFootprint(pairs.sourceLength(row));
-      targets[count] = shape.targetFootprint(pairs.targetLength(row));
+      sources[count] = both == 0 ? 0 : shape.sourceFootprint(pairs.sourceLength(row));
+      targets[count] = both == 0 ? 0 : shape.targetFootprint(pairs.targetLength(row));
       count++;
     }
     return count;

@@ -88,6 +88,28 @@ public final class EncodedRow {
     }
   }
 
+  /**
+   * Cuts a pair down as T5X's seqio does: each side keeps its beginning and the end token behind
+   * it.
+   *
+   * @param most tokens of the source, which stands before the first target
+   * @param mostTargets tokens of the target
+   * @return the tokens that the target lost
+   */
+  public int truncatePair(int most, int mostTargets) {
+    int sources = promptTokens();
+    if (sources > most) {
+      cut(most - 1, sources - 1);
+      sources = most;
+    }
+    int excess = length - sources - mostTargets;
+    if (excess <= 0) {
+      return 0;
+    }
+    cut(sources + mostTargets - 1, length - 1);
+    return excess;
+  }
+
   /** Where the last run of targets begins; the length if there is none. */
   private int lastTargetStart() {
     int at = length;

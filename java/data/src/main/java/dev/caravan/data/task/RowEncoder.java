@@ -6,6 +6,7 @@ import dev.caravan.data.template.Segment;
 import dev.caravan.data.template.Template;
 import dev.caravan.data.template.TemplateMismatch;
 import dev.caravan.data.tokenize.Tokenizer;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
@@ -55,6 +56,43 @@ public final class RowEncoder {
     EncodedRow row = new EncodedRow();
     append(segments, row);
     return row;
+  }
+
+  /**
+   * The whole pair of segments for an encoder-decoder, of any length, as a row: the source, then
+   * the target. The target is the last response; the source is all before it, earlier responses
+   * included. Both begin as a text does, without a BOS, and end with the end token.
+   */
+  public EncodedRow pair(List<Segment> segments) {
+    int end = segments.size();
+    while (end > 0 && !segments.get(end - 1).target()) {
+      end--;
+    }
+    int begin = end;
+    while (begin > 0 && segments.get(begin - 1).target()) {
+      begin--;
+    }
+    EncodedRow row = new EncodedRow();
+    append(side(segments.subList(0, begin), false), row);
+    append(side(segments.subList(begin, end), true), row);
+    return row;
+  }
+
+  private static List<Segment> side(List<Segment> segments, boolean target) {
+    List<Segment> side = new ArrayList<>();
+    for (Segment segment : segments) {
+      if (segment instanceof Segment.Text text) {
+        side.add(new Segment.Text(text.text(), target));
+      } else if (segment instanceof Segment.Token token) {
+        side.add(new Segment.Token(token.piece(), target));
+      } else if (segment instanceof Segment.Eos) {
+        side.add(new Segment.Eos(target));
+      }
+    }
+    if (side.isEmpty() || !(side.get(side.size() - 1) instanceof Segment.Eos)) {
+      side.add(new Segment.Eos(target));
+    }
+    return side;
   }
 
   /**

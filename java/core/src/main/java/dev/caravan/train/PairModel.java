@@ -1,0 +1,80 @@
+package dev.caravan.train;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.caravan.data.UserError;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * What data has to know of an encoder-decoder. None is trained yet; preview shows what it would be
+ * given.
+ *
+ * @param vocab token ids are below it
+ * @param padId at places without a token
+ * @param startId the decoder's first token
+ */
+record PairModel(int vocab, int padId, int startId) {
+  private static final Set<String> TYPES = Set.of("t5", "mt5", "umt5");
+  private static final List<String> T5_SIZES = List.of("small", "base", "large", "xl", "xxl");
+
+  /** T5 1.1 (google-research/t5x, t5_1_1 gin files): 32,128 tokens, id 0 pads and starts. */
+  private static final PairModel T5 = new PairModel(32_128, 0, 0);
+
+  /** Whether a named size is an encoder-decoder that is known. */
+  static boolean isKnown(String family, String size) {
+    return family.equals("t5") && T5_SIZES.contains(size);
+  }
+
+  /**
+   * The encoder-decoder that a run names, by its size or by a folder whose config.json is one;
+   * empty for other models.
+   *
+   * @throws UserError if the config lacks what data has to know
+   */
+  static Optional<PairModel> of(RunConfig.Model model) {
+    if (model instanceof RunConfig.ModelSize named && isKnown(named.family(), named.size())) {
+      return Optional.of(T5);
+    }
+    if (!(model instanceof RunConfig.ModelFolder folder)) {
+      return Optional.empty();
+    }
+    Path file = folder.path().resolve("config.json");
+    if (!Files.isRegularFile(file)) {
+      return Optional.empty();
+    }
+    try {
+      JsonNode config = new ObjectMapper().readTree(file.toFile());
+      return TYPES.contains(config.path("model_type").asText())
+          ? Optional.of(read(config, file))
+          : Optional.empty();
+    } catch (IOException e) {
+      throw new UserError(file + ": cannot be read: " + e.getMessage().lines().findFirst().get(), e);
+    }
+  }
+
+  private static PairModel read(JsonNode config, Path file) {
+    int vocab = number(config, file, "vocab_size");
+    int pad = number(config, file, "pad_token_id");
+    int start =
+        config.has("decoder_start_token_id") ? number(config, file, "decoder_start_token_id") : pad;
+    if (vocab < 1 || pad >= vocab || start >= vocab) {
+      throw new UserError(file + ": pad_token_id and decoder_start_token_id must be below vocab_size");
+    }
+    return new PairModel(vocab, pad, start);
+  }
+
+  private static int number(JsonNode config, Path file, String key) {
+    JsonNode value = config.path(key);
+    if (!value.isInt() || value.intValue() < 0) {
+      throw new UserError(
+          "%s: %s: got %s, needs a whole number"
+              .formatted(file, key, value.isMissingNode() ? "nothing" : value));
+    }
+    return value.intValue();
+  }
+}
