@@ -212,6 +212,9 @@ class PreviewTest {
     sets[1] = "data.drop_copies=near";
     JsonNode without = json(json(sets));
     assertEquals(38, without.get("mixture").get("tasks").get(0).get("rows").asInt());
+    assertEquals(2, without.get("mixture").get("tasks").get(0).get("evaluated_on").asInt());
+    assertEquals(0, without.get("mixture").get("tasks").get(1).get("evaluated_on").asInt());
+    assertTrue(preview(sets).out().contains("task named: 2 rows left out, which are evaluated on"));
     for (JsonNode finding : without.get("findings")) {
       assertEquals("warning", finding.get("severity").asText(), finding.toString());
     }

@@ -196,6 +196,7 @@ public final class RunMixture {
           .put("task", line.task())
           .put("rows", line.rows())
           .put("skipped", line.skipped())
+          .put("evaluated_on", line.copies())
           .put("rate", line.rate())
           .put("repeats", line.repeats())
           .put("tokens_per_row", line.tokensPerRow())

@@ -13,6 +13,9 @@ interface ExampleSet {
   /** Rows that were left out as bad. */
   long skipped();
 
+  /** Rows that were left out because the run evaluates on them. */
+  long copies();
+
   /** Where example {@code row} is from: {@code FILE:LINE}. */
   String where(long row);
 }

@@ -9,16 +9,23 @@ final class MemoryExamples implements ExampleSet {
   private final List<Example> examples = new ArrayList<>();
   private final List<String> places = new ArrayList<>();
   private long skipped;
+  private long copies;
 
   void add(Example example, String where) {
     examples.add(example);
     places.add(where);
   }
 
-  /** Ends the set. */
-  MemoryExamples withSkipped(long count) {
-    skipped = count;
+  /** Ends the set, with what was left out. */
+  MemoryExamples without(long bad, long evaluatedOn) {
+    skipped = bad;
+    copies = evaluatedOn;
     return this;
+  }
+
+  @Override
+  public long copies() {
+    return copies;
   }
 
   @Override

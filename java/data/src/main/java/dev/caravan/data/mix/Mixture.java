@@ -10,6 +10,7 @@ import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.Example;
 import dev.caravan.data.source.ExampleReader;
 import dev.caravan.data.source.Format;
+import dev.caravan.data.task.LoadedRows;
 import dev.caravan.data.task.PairTokensLoader;
 import dev.caravan.data.task.Purpose;
 import dev.caravan.data.task.RowLimits;
@@ -37,6 +38,7 @@ import java.util.stream.IntStream;
  * @param sizes rows of each task
  * @param rates of each task, summing to 1
  * @param skipped rows of each task that were left out as bad
+ * @param copies rows of each task that were left out because the run evaluates on them
  * @param rows its examples
  * @param identity tells this mixture from others: a hash of the file, of all data and of the seed
  * @param tokenizer of its rows; null where all are tokens already
@@ -47,6 +49,7 @@ public record Mixture(
     long[] sizes,
     double[] rates,
     long[] skipped,
+    long[] copies,
     MixtureRows rows,
     String identity,
     Tokenizer tokenizer)
@@ -102,6 +105,7 @@ public record Mixture(
         sizes,
         rates,
         Arrays.stream(tasks).mapToLong(TaskRows::skipped).toArray(),
+        Arrays.stream(tasks).mapToLong(TaskRows::copies).toArray(),
         new MixtureRows(
             names,
             Arrays.asList(tasks),
@@ -194,8 +198,9 @@ public record Mixture(
     }
     if (format == Format.TEXT || format == Format.TOKENS) {
       Task whole = new Task(task.paths(), format, task.fields(), Optional.empty());
-      return TaskRows.of(
-          RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN, without, cache).rows());
+      LoadedRows loaded =
+          RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN, without, cache);
+      return TaskRows.of(loaded.rows(), loaded.report().total().copies());
     }
     List<Template> templates =
         task.templates().isEmpty()

@@ -1,7 +1,9 @@
 package dev.caravan.data.mix;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
@@ -27,6 +29,12 @@ import java.util.function.UnaryOperator;
 
 /** Reads mixture files: the value of {@code data.mixture}. */
 public final class MixtureFile {
+  private static final YAMLMapper YAML =
+      YAMLMapper.builder(
+              YAMLFactory.builder()
+                  .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                  .build())
+          .build();
   private static final double NO_CAP = Double.POSITIVE_INFINITY;
   private static final String ALL = "all tasks";
 
@@ -58,13 +66,21 @@ public final class MixtureFile {
   public static MixtureSpec parse(String yaml, String file, UnaryOperator<String> resolve) {
     JsonNode tree;
     try {
-      tree = new YAMLMapper().readTree(yaml);
+      tree = YAML.readTree(yaml);
     } catch (JsonProcessingException e) {
       int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
       throw UserError.at(
-          file, line, "not YAML: " + e.getOriginalMessage().lines().findFirst().orElse(""));
+          file, line, wrong(e.getOriginalMessage().lines().findFirst().orElse("")));
     }
     return new MixtureFile(file, resolve).read(tree);
+  }
+
+  /** The parser refuses YAML's .nan and .inf, which are no number that anything here could be. */
+  private static String wrong(String message) {
+    String number = "Malformed numeric value ";
+    return message.startsWith(number)
+        ? "got " + message.substring(number.length()) + ", needs a finite number"
+        : "not YAML: " + message;
   }
 
   private MixtureSpec read(JsonNode tree) {
@@ -394,7 +410,8 @@ public final class MixtureFile {
     for (MixSpec mix : mixes.values()) {
       boolean isGroup = mix.parts().keySet().stream().allMatch(p -> p.startsWith(mix.name() + "/"));
       for (String part : mix.parts().keySet()) {
-        String where = file + ".mixtures." + mix.name() + ".parts: ";
+        boolean named = !mix.name().equals(ALL);
+        String where = file + (named ? ".mixtures." + mix.name() + ".parts: " : ".tasks: ");
         if (!known.contains(part)) {
           throw new UserError(where + Nearest.unknown("task or mixture", part, known));
         }
@@ -407,7 +424,8 @@ public final class MixtureFile {
               where
                   + "task '"
                   + part
-                  + "' has no training split; give it a path, or leave it out of the mixture");
+                  + "' has no training split; give it a path, or "
+                  + (named ? "leave it out of the mixture" : "say in mixtures what is drawn"));
         }
       }
     }

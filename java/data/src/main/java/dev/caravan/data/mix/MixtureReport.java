@@ -22,6 +22,7 @@ public record MixtureReport(String mixture, String identity, long examples, List
    * @param task its name
    * @param rows that it has
    * @param skipped rows that were left out as bad
+   * @param copies rows that were left out because the run evaluates on them
    * @param rate its share of the examples
    * @param repeats how often each of its rows comes up in the run, on average
    * @param tokensPerRow mean over some of its rows
@@ -34,6 +35,7 @@ public record MixtureReport(String mixture, String identity, long examples, List
       String task,
       long rows,
       long skipped,
+      long copies,
       double rate,
       double repeats,
       double tokensPerRow,
@@ -57,6 +59,7 @@ public record MixtureReport(String mixture, String identity, long examples, List
               mixture.names().get(t),
               mixture.sizes()[t],
               mixture.skipped()[t],
+              mixture.copies()[t],
               rate,
               rate * examples / mixture.sizes()[t],
               estimate.tokens()[t],
@@ -102,6 +105,12 @@ public record MixtureReport(String mixture, String identity, long examples, List
     for (Line line : lines) {
       if (line.skipped() > 0) {
         text.add(say("task %s: %,d bad rows left out", line.task(), line.skipped()));
+      }
+      if (line.copies() > 0) {
+        text.add(
+            say(
+                "task %s: %,d rows left out, which are evaluated on",
+                line.task(), line.copies()));
       }
       if (line.exemplarsLeftOut() > 0) {
         text.add(

@@ -39,6 +39,7 @@ final class StoredExamples implements ExampleSet {
   private final List<Path> files;
   private final List<String> names;
   private final long skipped;
+  private final long copies;
 
   /**
    * @param files by the names that they have today, in the order in which they were read
@@ -48,6 +49,7 @@ final class StoredExamples implements ExampleSet {
     this.files = List.copyOf(files);
     ByteBuffer meta = ByteBuffer.wrap(stored.meta());
     skipped = meta.getLong();
+    copies = meta.getLong();
     names = new ArrayList<>();
     while (meta.hasRemaining()) {
       byte[] name = new byte[meta.getInt()];
@@ -64,6 +66,11 @@ final class StoredExamples implements ExampleSet {
   @Override
   public long skipped() {
     return skipped;
+  }
+
+  @Override
+  public long copies() {
+    return copies;
   }
 
   @Override
@@ -229,15 +236,20 @@ final class StoredExamples implements ExampleSet {
       out.put(bytes, 0, bytes.length);
     }
 
-    /** Ends the file. */
-    void end(long skipped) {
-      int bytes = Long.BYTES;
+    /**
+     * Ends the file.
+     *
+     * @param skipped rows that were left out as bad
+     * @param copies rows that were left out because the run evaluates on them
+     */
+    void end(long skipped, long copies) {
+      int bytes = 2 * Long.BYTES;
       List<byte[]> encoded = new ArrayList<>();
       for (String name : inOrder) {
         encoded.add(name.getBytes(StandardCharsets.UTF_8));
         bytes += Integer.BYTES + encoded.get(encoded.size() - 1).length;
       }
-      ByteBuffer meta = ByteBuffer.allocate(bytes).putLong(skipped);
+      ByteBuffer meta = ByteBuffer.allocate(bytes).putLong(skipped).putLong(copies);
       encoded.forEach(name -> meta.putInt(name.length).put(name));
       out.meta(meta.array());
     }

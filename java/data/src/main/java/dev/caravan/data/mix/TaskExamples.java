@@ -40,8 +40,9 @@ final class TaskExamples {
               out -> {
                 StoredExamples.Sink sink = new StoredExamples.Sink(out, files);
                 TaskReader reader = new TaskReader(task, badRows);
-                reader.read(templates, but(without, sink::add));
-                sink.end(reader.skipped());
+                But but = new But(without, sink::add);
+                reader.read(templates, but);
+                sink.end(reader.skipped(), but.copies);
               });
       if (stored.isPresent()) {
         return new StoredExamples(stored.get(), files);
@@ -49,25 +50,38 @@ final class TaskExamples {
     }
     MemoryExamples examples = new MemoryExamples();
     TaskReader reader = new TaskReader(task, badRows);
-    reader.read(
-        templates,
-        but(without, (example, file, line) -> examples.add(example, file + ":" + line)));
-    return examples.withSkipped(reader.skipped());
+    But but =
+        new But(without, (example, file, line) -> examples.add(example, file + ":" + line));
+    reader.read(templates, but);
+    return examples.without(reader.skipped(), but.copies);
   }
 
-  private static TaskReader.Sink but(Predicate<Example> without, TaskReader.Sink into) {
-    return (example, file, line) -> {
-      if (!without.test(example)) {
+  /** Takes what is not to be left out, and counts the rest. */
+  private static final class But implements TaskReader.Sink {
+    private final Predicate<Example> without;
+    private final TaskReader.Sink into;
+    private long copies;
+
+    But(Predicate<Example> without, TaskReader.Sink into) {
+      this.without = without;
+      this.into = into;
+    }
+
+    @Override
+    public void add(Example example, Path file, long line) {
+      if (without.test(example)) {
+        copies++;
+      } else {
         into.add(example, file, line);
       }
-    };
+    }
   }
 
   /** Of the data, and of the words, since rows that do not fit them are left out. */
   private static byte[] key(
       TaskSpec task, MixtureSpec.BadRows badRows, List<Template> templates) {
     CacheKey key = new CacheKey(KIND).put(Identity.ofData(task)).put(badRows.toString());
-    key.put(task.words());
+    key.put("with copies counted").put(task.words());
     templates.forEach(template -> key.put(template.words()));
     return key.bytes();
   }

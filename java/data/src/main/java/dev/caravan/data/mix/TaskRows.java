@@ -25,6 +25,11 @@ interface TaskRows {
   /** Rows that were left out as bad. */
   long skipped();
 
+  /** Rows that were left out because the run evaluates on them. */
+  default long copies() {
+    return 0;
+  }
+
   /** Counts exemplars of the rows that were encoded; empty for a task that has none. */
   default Optional<FewShot> fewShot() {
     return Optional.empty();
@@ -65,9 +70,18 @@ interface TaskRows {
     };
   }
 
-  /** Rows that are tokens already. */
-  static TaskRows of(RowSet rows) {
+  /**
+   * Rows that are tokens already.
+   *
+   * @param copies that were left out of them
+   */
+  static TaskRows of(RowSet rows, long copies) {
     return new TaskRows() {
+      @Override
+      public long copies() {
+        return copies;
+      }
+
       @Override
       public long size() {
         return rows.size();

@@ -61,6 +61,11 @@ final class WordedRows implements TaskRows {
   }
 
   @Override
+  public long copies() {
+    return examples.copies();
+  }
+
+  @Override
   public Optional<FewShot> fewShot() {
     return fewShot;
   }

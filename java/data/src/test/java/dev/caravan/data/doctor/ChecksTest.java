@@ -155,9 +155,9 @@ class ChecksTest {
                 "",
                 1000,
                 List.of(
-                    new MixtureReport.Line("often", 10, 0, 0.5, 50, 5, 0.5, 0.5, 0, 0),
-                    new MixtureReport.Line("fine", 1000, 0, 0.5, 0.5, 5, 0.5, 0.5, 0, 0),
-                    new MixtureReport.Line("never", 10, 0, 0, 0, 5, 0, 0, 0, 0))));
+                    new MixtureReport.Line("often", 10, 0, 0, 0.5, 50, 5, 0.5, 0.5, 0, 0),
+                    new MixtureReport.Line("fine", 1000, 0, 0, 0.5, 0.5, 5, 0.5, 0.5, 0, 0),
+                    new MixtureReport.Line("never", 10, 0, 0, 0, 0, 5, 0, 0, 0, 0))));
     assertEquals(2, findings.size());
     assertEquals("task often", findings.get(0).where());
     assertTrue(findings.get(0).what().contains("50.0 times"));

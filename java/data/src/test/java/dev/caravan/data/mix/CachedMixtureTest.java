@@ -20,6 +20,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -70,6 +71,10 @@ class CachedMixtureTest {
   }
 
   private Mixture load(CacheFolder from, long seed, int length) {
+    return load(from, seed, length, example -> false);
+  }
+
+  private Mixture load(CacheFolder from, long seed, int length, Predicate<Example> without) {
     MixtureSpec spec =
         MixtureFile.parse(MIX, "mix.yaml", path -> folder.resolve(path).toString());
     Tokenizer tokenizer = Tokenizers.open(tokenizerFile);
@@ -79,8 +84,24 @@ class CachedMixtureTest {
         RowLimits.ofSequence(length, tokenizer.vocabSize()),
         seed,
         true,
-        example -> false,
+        without,
         from);
+  }
+
+  @Test
+  void rowsThatAreEvaluatedOnAreCountedByTask() {
+    Predicate<Example> without =
+        example ->
+            example instanceof Example.Fields fields
+                && fields.values().get("q").startsWith("3");
+    for (int visit = 0; visit < 2; visit++) {
+      try (Mixture mixture = load(cache.apart("copies"), 3, 60, without)) {
+        long read = mixture.sizes()[0] + mixture.copies()[0];
+        assertEquals(49, read, "all but the bad one");
+        assertEquals(11, mixture.copies()[0]);
+        assertEquals(0, mixture.copies()[2]);
+      }
+    }
   }
 
   private static void assertSame(Mixture expected, Mixture got) {

@@ -171,6 +171,12 @@ class MixtureFileTest {
     refused("tasks: {a: {path: x, templates: [{prompt: '{q', target: t}]}}", "never closed");
     refused("tasks: {a: {path: x}}\nbad_rows: ignore", "one of stop, skip");
     refused("tasks: [", "mix.yaml:1: not YAML");
+    refused("tasks:\n  a: {path: x}\n  a: {path: y}", "mix.yaml:3: not YAML: Duplicate field 'a'");
+    for (String number : List.of(".nan", ".inf", "-.inf")) {
+      String mix = "mixtures: {m: {parts: [a], cap: %s}}".formatted(number);
+      refused(TASKS + mix, "got '" + number + "', needs a finite number");
+    }
+    refused(TASKS + "mixtures: {m: {parts: {a: NaN}}}", "mixtures.m.parts.a: got ");
     refused("tasks: {a: {format: prompt}}", "a.path: missing");
     refused(TASKS + "mixture: n\nmixtures: {m: {parts: [a]}}", "unknown mixture 'n'");
   }
@@ -195,6 +201,7 @@ class MixtureFileTest {
         "contains itself: m > n > m");
     refused(TASKS + "mixtures: {m: {parts: [m]}}", "contains itself: m > m");
     refused(TASKS + "mixtures: {m: {parts: [a, d]}}", "'d' has no training split");
+    refused("tasks: {e: {test: e.jsonl}}", "mix.yaml.tasks: task 'e' has no training split");
   }
 
   @Test
