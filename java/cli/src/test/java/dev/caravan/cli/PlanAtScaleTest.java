@@ -13,6 +13,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Plans of models and clusters that no test machine holds. */
@@ -149,6 +150,50 @@ class PlanAtScaleTest {
     assertEquals("by the counts of its shape", palm.get("estimate").asText());
     JsonNode few = shape("{family: palm, size: 540b}", 8);
     assertTrue(few.get("estimate").asText().contains("does not fit: a rank needs "), few.toString());
+  }
+
+  /** Parameters of google/t5-v1_1-small and so on, as transformers counts them. */
+  @ParameterizedTest
+  @CsvSource({
+    "small, 76961152",
+    "base, 247577856",
+    "large, 783150080",
+    "xl, 2849757184",
+    "xxl, 11135332352"
+  })
+  void t5HasItsPublishedCounts(String size, long parameters) throws IOException {
+    JsonNode plan = shape("{family: t5, size: %s}".formatted(size), 8);
+    assertEquals(parameters, plan.get("params_total").asLong());
+  }
+
+  /**
+   * Steps and fine-tuning FLOPs of Chung et al. 2022 (arXiv 2210.11416), tables 2 and 22: batches of
+   * 64, of 32 for PaLM, packed sequences of 2,048 and 512 tokens. Two digits are printed, of FLOPs and
+   * of sizes.
+   */
+  @ParameterizedTest
+  @CsvSource({
+    "t5, large, 64, 64000, 2.4e19, 0.03",
+    "t5, xl, 64, 38000, 5.6e19, 0.06",
+    "t5, xxl, 64, 14000, 7.6e19, 0.03",
+    "palm, 8b, 32, 40000, 1.6e20, 0.09",
+    "palm, 62b, 32, 40000, 1.2e21, 0.03",
+    "palm, 540b, 32, 21000, 5.6e21, 0.03"
+  })
+  void flansRunsTakeThePapersFlops(
+      String family, String size, int batch, int steps, double flops, double apart)
+      throws IOException {
+    JsonNode run =
+        shape(
+                "{family: %s, size: %s}".formatted(family, size),
+                64,
+                "sequence={length: 2048, target_length: 512}",
+                "train={steps: %d, tokens_per_step: %d}".formatted(steps, batch * 2560))
+            .get("run");
+    close(flops, run.get("flops_by_parameters").asDouble(), apart);
+    assertEquals(2560.0 * batch * steps, run.get("tokens").asDouble());
+    double counted = run.get("flops").asDouble() / run.get("flops_by_parameters").asDouble();
+    assertTrue(counted > 0.9 && counted < 1.5, "with attention, of that: " + counted);
   }
 
   /** What the counts say of a dense model's exchanges is what its graph says. */

@@ -162,12 +162,9 @@ class PreviewTest {
     assertEquals(40, tree.get("rows").asInt());
     Captured sft = Captured.run("sft", "first-run", "--set", "model={family: t5, size: small}");
     assertEquals(2, sft.code());
-    assertTrue(sft.err().contains("'t5' is not built yet, only preview shows"), sft.err());
-    Captured plan =
-        Captured.run(
-            "plan", "first-run", "--machine", "h100", "--set", "model={family: t5, size: small}");
-    assertEquals(2, plan.code());
-    assertTrue(plan.err().contains("'t5' is not built yet"), plan.err());
+    assertTrue(
+        sft.err().contains("'t5' is not built yet, only plan knows its shape, and preview"),
+        sft.err());
   }
 
   @Test

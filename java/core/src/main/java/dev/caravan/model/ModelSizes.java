@@ -63,9 +63,13 @@ public final class ModelSizes {
   public static HfConfig config(String family, String size) {
     if (NOT_BUILT_YET.contains(family)) {
       String shape =
-          ModelShape.of(family, size).isPresent()
-              ? ", only plan knows its shape"
-              : family.equals("t5") ? ", only preview shows what it would be given" : "";
+          ModelShape.of(family, size)
+              .map(
+                  known ->
+                      known.isEncoderDecoder()
+                          ? ", only plan knows its shape, and preview what it would be given"
+                          : ", only plan knows its shape")
+              .orElse("");
       throw new UserError("model.family: '" + family + "' is not built yet" + shape + "; " + KNOWN);
     }
     return switch (family) {

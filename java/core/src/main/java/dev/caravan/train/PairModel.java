@@ -3,10 +3,10 @@ package dev.caravan.train;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.caravan.data.UserError;
+import dev.caravan.model.ModelShape;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 
@@ -20,15 +20,6 @@ import java.util.Set;
  */
 record PairModel(int vocab, int padId, int startId) {
   private static final Set<String> TYPES = Set.of("t5", "mt5", "umt5");
-  private static final List<String> T5_SIZES = List.of("small", "base", "large", "xl", "xxl");
-
-  /** T5 1.1 (google-research/t5x, t5_1_1 gin files): 32,128 tokens, id 0 pads and starts. */
-  private static final PairModel T5 = new PairModel(32_128, 0, 0);
-
-  /** Whether a named size is an encoder-decoder that is known. */
-  static boolean isKnown(String family, String size) {
-    return family.equals("t5") && T5_SIZES.contains(size);
-  }
 
   /**
    * The encoder-decoder that a run names, by its size or by a folder whose config.json is one;
@@ -37,8 +28,11 @@ record PairModel(int vocab, int padId, int startId) {
    * @throws UserError if the config lacks what data has to know
    */
   static Optional<PairModel> of(RunConfig.Model model) {
-    if (model instanceof RunConfig.ModelSize named && isKnown(named.family(), named.size())) {
-      return Optional.of(T5);
+    if (model instanceof RunConfig.ModelSize named) {
+      // Of T5, id 0 pads and starts (google-research/t5x, t5_1_1 gin files).
+      return ModelShape.of(named.family(), named.size())
+          .filter(ModelShape::isEncoderDecoder)
+          .map(shape -> new PairModel(shape.vocab(), 0, 0));
     }
     if (!(model instanceof RunConfig.ModelFolder folder)) {
       return Optional.empty();

@@ -58,6 +58,7 @@ public record PlanReport(
             again,
             plan.bytes(),
             plan.buffers().tokens(),
+            false,
             plan::wireBytesPerStep),
         tokensPerStep,
         machine);
@@ -66,8 +67,10 @@ public record PlanReport(
   /** The same of a model that is known by its counts. */
   static PlanReport of(RunConfig config, ShapePlan plan, long tokensPerStep, Machine machine) {
     ModelShape shape = plan.shape();
-    double flops = shape.trainingFlopsPerToken(config.sequence().length());
-    double again = (flops - outputFlops(shape.vocab(), shape.dModel())) / 3;
+    int length = config.sequence().length();
+    int target = config.sequence().targetLength();
+    double flops = shape.trainingFlopsPerToken(length, target);
+    double again = (flops - shape.outputFlopsPerToken(length, target)) / 3;
     return of(
         config,
         new Needs(
@@ -77,6 +80,7 @@ public record PlanReport(
             again,
             plan.bytes(),
             plan.tokens(),
+            shape.isEncoderDecoder(),
             plan::wireBytesPerStep),
         tokensPerStep,
         machine);
@@ -92,6 +96,7 @@ public record PlanReport(
    *
    * @param again FLOPs of a token that are computed a second time
    * @param micro tokens of a buffer
+   * @param pairs whether a token passes an encoder or a decoder
    * @param wire bytes that a rank sends in a step of so many buffers
    */
   private record Needs(
@@ -101,6 +106,7 @@ public record PlanReport(
       double again,
       RunPlan.Bytes bytes,
       int micro,
+      boolean pairs,
       LongUnaryOperator wire) {}
 
   private static PlanReport of(
@@ -129,7 +135,11 @@ public record PlanReport(
         steps.isPresent()
             ? Optional.of(
                 RunCost.of(
-                    steps.getAsInt(), tokensPerStep, needs.flops(), needs.active()))
+                    steps.getAsInt(),
+                    tokensPerStep,
+                    needs.flops(),
+                    needs.active(),
+                    needs.pairs()))
             : Optional.empty();
     return new PlanReport(
         needs.parameters(),

@@ -112,15 +112,9 @@ public final class Planning {
         PackStatistics.of(source, (int) Math.max(1, Math.min(STEPS_LOOKED_AT, steps))));
   }
 
-  private static ModelShape refused(RunConfig.ModelSize named) {
-    ModelSizes.config(named.family(), named.size());
-    throw new IllegalStateException(named.family() + " is built");
-  }
-
   /** A model whose counts are all that is known. */
   private static Planned counted(RunConfig config, RunConfig.ModelSize named, String machine) {
-    Optional<ModelShape> known = ModelShape.of(named.family(), named.size());
-    ModelShape shape = known.orElseGet(() -> refused(named));
+    ModelShape shape = ModelShape.of(named.family(), named.size()).orElseThrow();
     if (machine.equals(Machine.THIS)) {
       throw new UserError(
           "model.family: '" + named.family() + "' is not built yet; its shape is planned for a machine"

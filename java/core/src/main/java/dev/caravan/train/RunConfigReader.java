@@ -85,7 +85,7 @@ final class RunConfigReader {
     if (f.has("family")) {
       String family = f.text("family", "");
       String size = f.text("size", "");
-      if (ModelShape.of(family, size).isEmpty() && !PairModel.isKnown(family, size)) {
+      if (ModelShape.of(family, size).isEmpty()) {
         ModelSizes.config(family, size);
       }
       return new RunConfig.ModelSize(family, size, seed);

@@ -14,12 +14,20 @@ public record RunCost(long steps, double tokens, double flops, double flopsByPar
    *
    * @param tokensPerStep over all ranks
    * @param flopsPerToken model FLOPs of a training token
-   * @param parameters that take part in one token
+   * @param parameters that take part in one token, or of an encoder-decoder all
    */
-  static RunCost of(long steps, double tokensPerStep, double flopsPerToken, double parameters) {
+  static RunCost of(
+      long steps,
+      double tokensPerStep,
+      double flopsPerToken,
+      double parameters,
+      boolean encoderDecoder) {
     double tokens = steps * tokensPerStep;
     return new RunCost(
-        steps, tokens, tokens * flopsPerToken, tokens * flopsByParameters(parameters, false));
+        steps,
+        tokens,
+        tokens * flopsPerToken,
+        tokens * flopsByParameters(parameters, encoderDecoder));
   }
 
   /**

@@ -70,14 +70,14 @@ record ShapePlan(ModelShape shape, RunConfig config, int tokens) {
    * that is fetched meanwhile; of gradients the largest alone.
    */
   private long windows() {
-    long largest = Math.max(shape.block(), shape.embedding());
-    return (sharding().weights() ? BF16 * (largest + shape.block()) : 0)
+    long largest = Math.max(shape.largestBlock(), shape.embedding());
+    return (sharding().weights() ? BF16 * (largest + shape.largestBlock()) : 0)
         + (sharding().gradients() ? gradientBytes() * largest : 0);
   }
 
   /** What every block was given, and what one block makes, with its gradients. */
   private long activations() {
-    long inputs = (long) shape.layers() * tokens * shape.dModel() * BF16;
+    long inputs = (long) shape.blocks() * tokens * shape.dModel() * BF16;
     long attention = 4L * shape.dModel() + 2L * (shape.qDim() + shape.kvDim());
     return inputs + 2 * BF16 * tokens * (attention + 3L * shape.ffn());
   }

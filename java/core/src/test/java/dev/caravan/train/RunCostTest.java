@@ -33,7 +33,7 @@ class RunCostTest {
       long steps,
       double flops) {
     double each = RunCost.flopsByParameters(parameters, encoderDecoder);
-    RunCost run = RunCost.of(steps, (double) batch * FLAN_TOKENS, each, parameters);
+    RunCost run = RunCost.of(steps, (double) batch * FLAN_TOKENS, each, parameters, encoderDecoder);
     assertEquals(flops, run.flops(), 0.03 * flops, model);
     assertEquals(FLAN_TOKENS, flops / (each * steps * batch), 0.03 * FLAN_TOKENS, model);
   }
@@ -56,7 +56,7 @@ class RunCostTest {
    */
   @Test
   void llamasRunsHaveThePapersTokens() {
-    RunCost run = RunCost.of(250_000, 4e6, 6.9e9 * 6, 6.7e9);
+    RunCost run = RunCost.of(250_000, 4e6, 6.9e9 * 6, 6.7e9, false);
     assertEquals(1.0e12, run.tokens(), 1e9);
     assertEquals(6 * 6.7e9 * 1e12, run.flopsByParameters(), 1e19);
     assertEquals(6.9 / 6.7, run.flops() / run.flopsByParameters(), 1e-9);
