@@ -11,6 +11,7 @@
 #include "core/device_entry.h"
 #include "core/device_needs.h"
 #include "cuda/kernels.h"
+#include "simt/exchange.h"
 #include "simt/matmul.h"
 #include "simt/memory.h"
 #include "simt/run.h"
@@ -86,8 +87,8 @@ caravan_status allocate_as(int64_t bytes, void** data, bool pinned) {
     return result({CARAVAN_OUT_OF_MEMORY, "out of memory"});
 }
 
-caravan_status release_as(void* data, bool pinned) {
-    simt::synchronize_device();
+caravan_status release_as(int32_t device, void* data, bool pinned) {
+    simt::synchronize_device(device);
     if (data == nullptr || simt::device_memory().release(data, pinned)) return CARAVAN_OK;
     return result({CARAVAN_INVALID_ARGUMENT, "no allocation begins at that address"});
 }
@@ -95,16 +96,16 @@ caravan_status release_as(void* data, bool pinned) {
 caravan_status allocate(int32_t, int64_t bytes, void** data) {
     return allocate_as(bytes, data, false);
 }
-caravan_status release(int32_t, void* data) { return release_as(data, false); }
+caravan_status release(int32_t index, void* data) { return release_as(index, data, false); }
 caravan_status allocate_host(int32_t, int64_t bytes, void** data) {
     const caravan_status status = allocate_as(bytes, data, true);
     if (status == CARAVAN_OK) std::memset(*data, 0, static_cast<size_t>(bytes));
     return status;
 }
-caravan_status release_host(int32_t, void* data) { return release_as(data, true); }
+caravan_status release_host(int32_t index, void* data) { return release_as(index, data, true); }
 
-caravan_status stream_create(int32_t, void** stream) {
-    *stream = new simt::Stream;
+caravan_status stream_create(int32_t index, void** stream) {
+    *stream = new simt::Stream(index);
     return result(simt::device_state());
 }
 
@@ -245,4 +246,9 @@ const caravan::DeviceEntry caravan_cuda_entry = {
     caravan::range_push,
     caravan::range_pop,
     &caravan::kernels,
+};
+
+const simt::ExchangeEntry caravan_simt_exchange = {
+    simt::enqueue,
+    [](const void* data, size_t bytes) { return simt::device_memory().refusal(data, bytes); },
 };

@@ -1,7 +1,9 @@
 #include "simt/stream.h"
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "simt/machine.h"
@@ -13,6 +15,9 @@ namespace {
 // Of the state and of all queues. Work itself runs under it too: one piece at a time, whoever asks.
 std::recursive_mutex device_mutex;
 using Lock = std::lock_guard<std::recursive_mutex>;
+
+// How long work may wait for other threads' before that counts as a deadlock.
+constexpr auto kPatience = std::chrono::minutes(2);
 
 Outcome state;
 std::vector<Stream*> streams;
@@ -53,22 +58,48 @@ bool advance(Stream& stream) {
         first.makes->happened = true;
     }
     if (first.op == nullptr) return true;
-    // What a call would have been refused for is found late here, so it ends the device.
     const Outcome outcome = perform(first.op);
+    if (outcome.pending) {
+        stream.queue.push_front(first);
+        return false;
+    }
+    // What a call would have been refused for is found late here, so it ends the device.
     if (outcome.status != CARAVAN_OK) lose(outcome.message);
     return true;
+}
+
+// Lets other threads give their work; the caller holds the mutex once.
+Outcome wait_for_threads(std::chrono::steady_clock::time_point since) {
+    if (std::chrono::steady_clock::now() - since > kPatience) {
+        return lose("deadlock: an exchange that not all ranks take part in");
+    }
+    device_mutex.unlock();
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+    device_mutex.lock();
+    return state;
+}
+
+bool waits_for_threads(const Stream* stream) {
+    return !stream->queue.empty() && stream->queue.front().op != nullptr;
 }
 
 // Lets streams take turns at random until `done`.
 template <typename Done>
 Outcome advance_until(Done&& done) {
+    auto moved = std::chrono::steady_clock::now();
     while (!done()) {
         const size_t first = random_number(streams.size());
         bool any = false;
         for (size_t i = 0; i < streams.size() && !any; ++i) {
             any = advance(*streams[(first + i) % streams.size()]);
         }
-        if (!any) return lose("deadlock: streams wait for events that were never recorded");
+        if (any) {
+            moved = std::chrono::steady_clock::now();
+        } else if (std::any_of(streams.begin(), streams.end(), waits_for_threads)) {
+            if (wait_for_threads(moved).status != CARAVAN_OK) return state;
+        } else {
+            return lose("deadlock: streams wait for events that were never recorded");
+        }
     }
     return state;
 }
@@ -88,7 +119,7 @@ Outcome device_state() {
     return state;
 }
 
-Stream::Stream() {
+Stream::Stream(int32_t number) : device(number) {
     const Lock lock(device_mutex);
     streams.push_back(this);
 }
@@ -106,8 +137,10 @@ void revive_device() {
 
 bool recording_here() { return recordings_here > 0; }
 
-Outcome enqueue(Stream& stream, Op op) {
-    const Lock lock(device_mutex);
+namespace {
+
+// As enqueue, where the mutex is held already, once.
+Outcome enqueue_locked(Stream& stream, Op op) {
     if (state.status != CARAVAN_OK) return state;
     if (stream.recording != nullptr) {
         stream.recording->graph.ops.push_back(std::move(op));
@@ -115,7 +148,20 @@ Outcome enqueue(Stream& stream, Op op) {
         return {};
     }
     if (settings().late) return put(stream, {std::move(op), nullptr, nullptr});
-    return perform(op);
+    const auto began = std::chrono::steady_clock::now();
+    Outcome outcome = perform(op);
+    while (outcome.pending) {
+        if (wait_for_threads(began).status != CARAVAN_OK) return state;
+        outcome = perform(op);
+    }
+    return outcome;
+}
+
+}  // namespace
+
+Outcome enqueue(Stream& stream, Op op) {
+    const Lock lock(device_mutex);
+    return enqueue_locked(stream, std::move(op));
 }
 
 Outcome synchronize(Stream& stream) {
@@ -126,11 +172,12 @@ Outcome synchronize(Stream& stream) {
     return advance_until([&] { return stream.queue.empty(); });
 }
 
-Outcome synchronize_device() {
+Outcome synchronize_device(int32_t device) {
     const Lock lock(device_mutex);
-    return advance_until([] {
-        return std::all_of(streams.begin(), streams.end(),
-                           [](const Stream* stream) { return stream->queue.empty(); });
+    return advance_until([device] {
+        return std::all_of(streams.begin(), streams.end(), [device](const Stream* stream) {
+            return stream->device != device || stream->queue.empty();
+        });
     });
 }
 
@@ -225,7 +272,7 @@ Outcome replay(const Graph& graph, Stream& stream) {
         return bad_call(stream, "a graph cannot be part of a recording here");
     }
     for (const Op& op : graph.ops) {
-        const Outcome outcome = enqueue(stream, op);
+        const Outcome outcome = enqueue_locked(stream, op);
         if (outcome.status != CARAVAN_OK) return outcome;
     }
     return state;

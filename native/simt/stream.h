@@ -21,6 +21,7 @@ namespace simt {
 struct Outcome {
     caravan_status status = CARAVAN_OK;
     std::string message;
+    bool pending = false;  // of an op: it waits for what other host threads will enqueue
 };
 
 // A piece of work.
@@ -55,11 +56,12 @@ struct Queued {
 };
 
 struct Stream {
-    Stream();
+    explicit Stream(int32_t device = 0);
     ~Stream();
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
 
+    const int32_t device;
     std::deque<Queued> queue;
     std::shared_ptr<Recording> recording;  // null while work is done
     bool unjoined = false;  // it has recorded work that the origin does not wait for yet
@@ -73,8 +75,8 @@ struct Event {
 
 Outcome enqueue(Stream& stream, Op op);
 Outcome synchronize(Stream& stream);
-// Does all that was enqueued on any stream, as freeing memory does.
-Outcome synchronize_device();
+// Does all that was enqueued on any stream of a device, as freeing memory does.
+Outcome synchronize_device(int32_t device);
 Outcome record(Event& event, Stream& stream);
 Outcome wait(Stream& stream, Event& event);
 Outcome elapsed(const Event& from, const Event& to, float& milliseconds);

@@ -145,7 +145,7 @@ class GpuFailureTest {
   }
 
   @Test
-  void ranksNeedAGpuEachAndNccl() {
+  void ranksNeedAGpuEachAndNccl() throws IOException {
     Map<String, String> two = Map.of("CARAVAN_SIMT_DEVICES", "2");
     String[] ranks = {"--device", "cuda", "--set", "parallel.data=3"};
     assertEquals(
@@ -154,9 +154,55 @@ class GpuFailureTest {
     assertEquals(
         "caravan: parallel: 3 ranks need 3 GPUs, cuda:0 is one; --device cpu has them as threads",
         failed(2, child(two, sft("a", 1, "--device", "cuda:0", ranks[2], ranks[3]))));
-    Map<String, String> three = Map.of("CARAVAN_SIMT_DEVICES", "3");
-    match("caravan: NCCL cannot be used: .+", failed(2, child(three, sft("a", 1, ranks))));
+    Path alone = dir.resolve("libcaravan_simt.so"); // has no NCCL beside it
+    Files.createSymbolicLink(alone, Path.of(System.getenv("CARAVAN_CUDA_LIBRARY")));
+    Map<String, String> three =
+        Map.of("CARAVAN_SIMT_DEVICES", "3", "CARAVAN_CUDA_LIBRARY", alone.toString());
+    assertEquals(
+        "caravan: NCCL cannot be used: the device library is " + alone + ", which has none beside it",
+        failed(2, child(three, sft("a", 1, ranks))));
+    Files.delete(alone);
     assertFalse(Files.exists(dir.resolve("a")));
+  }
+
+  /** Four steps on two GPUs, one rank each, and the rest on one: the curve of one GPU. */
+  @Test
+  void aRunGoesOnOnAnotherNumberOfGpus() throws IOException {
+    Map<String, String> two = Map.of("CARAVAN_SIMT_DEVICES", "2");
+    String[] more = {"--device", "cuda", "--set", "precision=fp32"};
+    assertEquals(0, child(two, sft("one", STEPS, more)).code());
+    String ranks = "parallel={data: 2, shard: parameters}";
+    Captured first = child(two, sft("two", 4, more[0], more[1], more[2], more[3], "--set", ranks));
+    assertEquals(0, first.code(), first.err());
+    Captured rest = child(two, sft("two", STEPS, more));
+    assertEquals(0, rest.code(), rest.err());
+    List<Double> expected = losses("one");
+    List<Double> got = losses("two");
+    assertEquals(STEPS, got.size());
+    for (int i = 0; i < STEPS; i++) {
+      assertEquals(expected.get(i), got.get(i), 1e-4 * expected.get(i), "step " + (i + 1));
+    }
+  }
+
+  private List<Double> losses(String output) throws IOException {
+    Pattern loss = Pattern.compile("\"loss\":([0-9.eE+-]+)");
+    return Files.readAllLines(dir.resolve(output + "/metrics.jsonl")).stream()
+        .map(loss::matcher)
+        .filter(Matcher::find)
+        .map(found -> Double.valueOf(found.group(1)))
+        .toList();
+  }
+
+  @Test
+  void exchangesBetweenGpusHaveTheirValues() {
+    Captured run =
+        child(
+            Map.of("CARAVAN_SIMT_DEVICES", "3"),
+            new String[] {
+              "bench", "collectives", "--device", "cuda", "--ranks", "3", "--megabytes", "1", "--json"
+            });
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().contains("NCCL"), run.out());
   }
 
   /** A launcher's process takes the GPU of its number on the node, or the one that it sees. */

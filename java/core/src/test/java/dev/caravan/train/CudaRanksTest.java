@@ -3,9 +3,7 @@ package dev.caravan.train;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.caravan.graph.LaunchMode;
 import dev.caravan.kernels.Blas;
-import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.Device;
@@ -21,15 +19,17 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.DoubleStream;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Several ranks, each with a stream of the emulated GPU, train as one does. */
+/**
+ * Several ranks, each with a stream of the emulated GPU, train as one does: exchanges by the preset's binding
+ * of NCCL, a stand-in behind it, recorded and replayed with the kernels.
+ */
 @Tag("simt")
 class CudaRanksTest {
   private static final Device CUDA = Device.cuda(0);
@@ -37,50 +37,10 @@ class CudaRanksTest {
 
   @TempDir Path folder;
 
-  @BeforeEach
-  void launchPlainly() {
+  @BeforeAll
+  static void prepare() {
     Blas.install();
     assertTrue(CUDA.name().contains("emulation"), CUDA.name());
-    System.setProperty(LaunchMode.PROPERTY, "plain"); // ByHost exchanges at once, so nothing is recorded
-  }
-
-  @AfterEach
-  void defaultLaunches() {
-    System.clearProperty(LaunchMode.PROPERTY);
-  }
-
-  /**
-   * Exchanges by the host what the emulated device has computed: its memory is the host's.
-   *
-   * @param met the groups of the host
-   * @param host a stream of the CPU
-   */
-  private record ByHost(Collectives met, Stream host) implements Collectives {
-    @Override
-    public int size(Axis axis) {
-      return met.size(axis);
-    }
-
-    @Override
-    public int rank(Axis axis) {
-      return met.rank(axis);
-    }
-
-    @Override
-    public long begin(Stream stream, Collective collective) {
-      stream.synchronize();
-      return met.begin(host, collective);
-    }
-
-    @Override
-    public void join(Stream stream, Axis axis, long ticket) {
-      met.join(host, axis, ticket);
-    }
-
-    @Override
-    public void sum(Axis axis, double[] values) {
-      met.sum(axis, values);
-    }
   }
 
   /** A run's losses and norms, step after step, and the bits of its weights. */
@@ -102,11 +62,10 @@ class CudaRanksTest {
 
   private static List<StepMetrics> steps(TinyRun run, RunConfig config, Collectives met) {
     List<StepMetrics> steps = new ArrayList<>();
-    try (Stream stream = Stream.open(CUDA, 1);
-        Stream host = Stream.open(Device.CPU, 1);
+    try (Stream stream = Stream.open(Device.cuda(met.rank(Axis.WORLD)), 1);
+        Collectives joined = DeviceCollectives.join(stream, met).orElse(Collectives.ALONE);
         RunFolder output = met.rank(Axis.WORLD) == 0 ? RunFolder.open(config) : null;
-        Trainer trainer =
-            run.trainer(config, TinyRun.rows(40), stream, new ByHost(met, host))) {
+        Trainer trainer = run.trainer(config, TinyRun.rows(40), stream, joined)) {
       met.barrier();
       trainer.run(
           new Trainer.Listener() {

@@ -86,12 +86,12 @@ public final class NvidiaLibraries {
     if (probe.count() == 0) {
       return new Loaded(0, probe.reason());
     }
-    if (System.getenv(STAND_IN) != null) {
-      return new Loaded(0, "the device library is " + System.getenv(STAND_IN));
-    }
-    LibraryFolders folders = LibraryFolders.ofThisMachine();
+    String standIn = System.getenv(STAND_IN);
     List<Path> files = new ArrayList<>();
-    Optional<String> missing = locate(library, folders, files);
+    Optional<String> missing =
+        standIn == null
+            ? locate(library, LibraryFolders.ofThisMachine(), files)
+            : locateBeside(standIn, library, files);
     if (missing.isPresent()) {
       return new Loaded(0, missing.get());
     }
@@ -127,6 +127,16 @@ public final class NvidiaLibraries {
       files.add(file.get().toAbsolutePath());
     }
     return Optional.empty();
+  }
+
+  /** A stand-in's libraries are stand-ins too: those beside it, the driver's among them. */
+  private static Optional<String> locateBeside(
+      String standIn, Library library, List<Path> files) {
+    Path folder = Path.of(standIn).toAbsolutePath().getParent();
+    LibraryFolders beside = new LibraryFolders(List.of(folder), Map.of());
+    beside.find(DRIVER).ifPresent(files::add);
+    return locate(library, beside, files)
+        .map(missing -> "the device library is " + standIn + ", which has none beside it");
   }
 
   private static long version(Library library) {
