@@ -1,6 +1,7 @@
 package dev.caravan.data.mix;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -23,9 +24,41 @@ public record MixSpec(
     double scale,
     double cap,
     double temperature) {
+  private static final double NO_CAP = Double.POSITIVE_INFINITY;
+
+  /** The mixture of a file that names none. */
+  static final String ALL = "all tasks";
+
   public MixSpec {
     parts = new LinkedHashMap<>(parts);
     caps = Map.copyOf(caps);
+  }
+
+  /**
+   * Parts by their sizes: min(rows, cap)^(1 / temperature).
+   *
+   * @param cap above 0; infinite for none
+   * @param temperature above 0; 1 for none
+   */
+  public static MixSpec proportional(
+      String name, List<String> parts, double cap, double temperature) {
+    return new MixSpec(name, Strategy.PROPORTIONAL, ones(parts), Map.of(), 1, cap, temperature);
+  }
+
+  /** Parts alike. */
+  public static MixSpec equal(String name, List<String> parts) {
+    return new MixSpec(name, Strategy.EQUAL, ones(parts), Map.of(), 1, NO_CAP, 1);
+  }
+
+  /** Parts at given rates, which need not add up to 1. */
+  public static MixSpec rates(String name, Map<String, Double> rates) {
+    return new MixSpec(name, Strategy.EXPLICIT, rates, Map.of(), 1, NO_CAP, 1);
+  }
+
+  private static Map<String, Double> ones(List<String> parts) {
+    Map<String, Double> weights = new LinkedHashMap<>();
+    parts.forEach(part -> weights.put(part, 1.0));
+    return weights;
   }
 
   /** Where the weights of parts come from. */

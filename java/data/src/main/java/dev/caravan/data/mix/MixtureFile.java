@@ -24,7 +24,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeSet;
 import java.util.function.UnaryOperator;
 
 /** Reads mixture files: the value of {@code data.mixture}. */
@@ -36,7 +35,6 @@ public final class MixtureFile {
                   .build())
           .build();
   private static final double NO_CAP = Double.POSITIVE_INFINITY;
-  private static final String ALL = "all tasks";
 
   private final String file;
   private final UnaryOperator<String> resolve;
@@ -103,8 +101,9 @@ public final class MixtureFile {
     holdOutCategories(top.texts("held_out_categories"), top.path("held_out_categories"));
     top.each("mixtures", this::mix);
     String root = root(top);
-    checkParts();
-    checkCycles();
+    MixtureChecks checks = checks();
+    checks.parts();
+    checks.cycles();
     MixtureSpec spec =
         new MixtureSpec(
             file,
@@ -205,7 +204,7 @@ public final class MixtureFile {
   }
 
   private static MixSpec proportional(String name, Map<String, Double> parts, double cap) {
-    return new MixSpec(name, MixSpec.Strategy.PROPORTIONAL, parts, Map.of(), 1, cap, 1);
+    return MixSpec.proportional(name, List.copyOf(parts.keySet()), cap, 1);
   }
 
   private List<Template> templates(Keys keys) {
@@ -258,6 +257,10 @@ public final class MixtureFile {
 
   private static Optional<String> optional(Keys keys, String key) {
     return keys.has(key) ? Optional.of(keys.words(key, "")) : Optional.empty();
+  }
+
+  private MixtureChecks checks() {
+    return new MixtureChecks(file, tasks, mixes);
   }
 
   private void holdOut(List<String> globs) {
@@ -393,62 +396,14 @@ public final class MixtureFile {
         return tops.iterator().next();
       }
       if (tops.isEmpty()) {
-        checkCycles();
+        checks().cycles();
       }
       throw new UserError(
           file + ": mixture: missing, needs the one to train on: " + String.join(", ", tops));
     }
     Map<String, Double> all = new LinkedHashMap<>();
     tasks.values().stream().filter(t -> !t.heldOut()).forEach(t -> all.put(t.name(), 1.0));
-    mixes.put(ALL, proportional(ALL, all, NO_CAP));
-    return ALL;
-  }
-
-  private void checkParts() {
-    Set<String> known = new TreeSet<>(tasks.keySet());
-    known.addAll(mixes.keySet());
-    for (MixSpec mix : mixes.values()) {
-      boolean isGroup = mix.parts().keySet().stream().allMatch(p -> p.startsWith(mix.name() + "/"));
-      for (String part : mix.parts().keySet()) {
-        boolean named = !mix.name().equals(ALL);
-        String where = file + (named ? ".mixtures." + mix.name() + ".parts: " : ".tasks: ");
-        if (!known.contains(part)) {
-          throw new UserError(where + Nearest.unknown("task or mixture", part, known));
-        }
-        TaskSpec task = tasks.get(part);
-        if (task != null && task.heldOut() && !isGroup) {
-          throw new UserError(where + "task '" + part + "' is held out, so it is never trained on");
-        }
-        if (task != null && task.paths().isEmpty()) {
-          throw new UserError(
-              where
-                  + "task '"
-                  + part
-                  + "' has no training split; give it a path, or "
-                  + (named ? "leave it out of the mixture" : "say in mixtures what is drawn"));
-        }
-      }
-    }
-  }
-
-  private void checkCycles() {
-    Set<String> done = new LinkedHashSet<>();
-    mixes.keySet().forEach(name -> visit(name, new ArrayList<>(), done));
-  }
-
-  private void visit(String name, List<String> way, Set<String> done) {
-    if (way.contains(name)) {
-      List<String> cycle = new ArrayList<>(way.subList(way.indexOf(name), way.size()));
-      cycle.add(name);
-      throw new UserError(
-          file + ".mixtures: a mixture contains itself: " + String.join(" > ", cycle));
-    }
-    if (!mixes.containsKey(name) || done.contains(name)) {
-      return;
-    }
-    way.add(name);
-    mixes.get(name).parts().keySet().forEach(part -> visit(part, way, done));
-    way.remove(way.size() - 1);
-    done.add(name);
+    mixes.put(MixSpec.ALL, proportional(MixSpec.ALL, all, NO_CAP));
+    return MixSpec.ALL;
   }
 }

@@ -55,22 +55,53 @@ public record MixtureSpec(
   public static MixtureSpec of(
       List<String> paths, Format format, Map<String, String> fields, Optional<Template> template) {
     TaskSpec task =
-        new TaskSpec(
-            "data",
-            paths,
-            format,
-            fields,
-            0,
-            template.stream().toList(),
-            TaskSpec.Choice.ROUND_ROBIN,
-            Wording.NONE,
-            false,
-            Map.of(),
-            new TaskSpec.About(
-                List.of(), List.of(), Optional.empty(), Optional.empty(), Optional.empty()));
-    MixSpec all = new MixSpec("all", MixSpec.Strategy.EQUAL, Map.of("data", 1.0), Map.of(), 1, 1, 1);
-    return new MixtureSpec(
-        "data.path", Map.of("data", task), Map.of("all", all), "all", BadRows.STOP, Stop.EPOCHS);
+        TaskSpec.of("data", paths.toArray(String[]::new))
+            .read(format, fields)
+            .worded(template.stream().toList(), TaskSpec.Choice.ROUND_ROBIN, Wording.NONE);
+    return declared("data.path", List.of(task), List.of(MixSpec.equal("all", List.of("data"))), "all");
+  }
+
+  /**
+   * A mixture that Java declares. Bad rows stop it, and an epoch is as many examples as rows.
+   *
+   * @param name of it in errors, for a file's
+   * @param tasks all that are drawn from or held out
+   * @param mixes of tasks and of each other
+   * @param root the mixture that is trained on
+   * @throws UserError for two of one name, a part that is unknown or cannot be trained on, a cycle,
+   *     or if nothing is drawn
+   */
+  public static MixtureSpec declared(
+      String name, List<TaskSpec> tasks, List<MixSpec> mixes, String root) {
+    Map<String, TaskSpec> byName = new LinkedHashMap<>();
+    Map<String, MixSpec> mixesByName = new LinkedHashMap<>();
+    for (TaskSpec task : tasks) {
+      if (byName.put(task.name(), task) != null) {
+        throw new UserError(name + ": two tasks are called '" + task.name() + "'");
+      }
+    }
+    for (MixSpec mix : mixes) {
+      if (byName.containsKey(mix.name()) || mixesByName.put(mix.name(), mix) != null) {
+        throw new UserError(name + ": '" + mix.name() + "' is a task or a mixture already");
+      }
+    }
+    if (!mixesByName.containsKey(root)) {
+      throw new UserError(name + ": " + Nearest.unknown("mixture", root, mixesByName.keySet()));
+    }
+    MixtureChecks checks = new MixtureChecks(name, byName, mixesByName);
+    checks.parts();
+    checks.cycles();
+    MixtureSpec spec =
+        new MixtureSpec(name, byName, mixesByName, root, BadRows.STOP, Stop.EPOCHS);
+    if (spec.trained().isEmpty()) {
+      throw spec.error("mixture '" + root + "' has no task that is not held out");
+    }
+    return spec;
+  }
+
+  /** The same mixture with another policy for bad rows, and another epoch. */
+  public MixtureSpec with(BadRows bad, Stop epoch) {
+    return new MixtureSpec(file, tasks, mixes, root, bad, epoch);
   }
 
   /** The tasks that the root mixture reaches and that are trained on, in order. */

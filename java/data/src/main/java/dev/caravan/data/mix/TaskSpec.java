@@ -42,6 +42,60 @@ public record TaskSpec(
     splits = Map.copyOf(splits);
   }
 
+  /**
+   * A task of the format that its files show, without templates of its own.
+   *
+   * @param paths files, folders or globs of the training split
+   */
+  public static TaskSpec of(String name, String... paths) {
+    return new TaskSpec(
+        name,
+        List.of(paths),
+        Format.AUTO,
+        Map.of(),
+        0,
+        List.of(),
+        Choice.ROUND_ROBIN,
+        Wording.NONE,
+        false,
+        Map.of(),
+        new About(List.of(), List.of(), Optional.empty(), Optional.empty(), Optional.empty()));
+  }
+
+  /**
+   * The same task with another format.
+   *
+   * @param mapped the format's field names to the files', for those that differ
+   */
+  public TaskSpec read(Format as, Map<String, String> mapped) {
+    return new TaskSpec(
+        name, paths, as, mapped, rows, templates, choose, wording, heldOut, splits, about);
+  }
+
+  /** The same task, of whose rows only the first are read. */
+  public TaskSpec first(int most) {
+    return new TaskSpec(
+        name, paths, format, fields, most, templates, choose, wording, heldOut, splits, about);
+  }
+
+  /** The same task in other words. */
+  public TaskSpec worded(List<Template> words, Choice chosen, Wording besides) {
+    return new TaskSpec(
+        name, paths, format, fields, rows, words, chosen, besides, heldOut, splits, about);
+  }
+
+  /** The same task with other splits, by name, that are never trained on. */
+  public TaskSpec with(Map<String, List<String>> others) {
+    return new TaskSpec(
+        name, paths, format, fields, rows, templates, choose, wording, heldOut, others, about);
+  }
+
+  /** The same task with what is known of it. */
+  public TaskSpec with(About known) {
+    return new TaskSpec(
+        name, paths, format, fields, rows, templates, choose, wording, heldOut, splits, known);
+  }
+
   /** How the phrasing of an example is chosen among several. */
   public enum Choice {
     /** By (row + visit) modulo their number. */
@@ -93,7 +147,7 @@ public record TaskSpec(
   }
 
   /** The same task, never trained on. */
-  TaskSpec asHeldOut() {
+  public TaskSpec asHeldOut() {
     return new TaskSpec(
         name, paths, format, fields, rows, templates, choose, wording, true, splits, about);
   }
