@@ -168,6 +168,32 @@ class PreviewTest {
   }
 
   @Test
+  void anEncoderDecoderMayBeAFolder() throws IOException {
+    Path config = Files.createDirectories(dir.resolve("t5")).resolve("config.json");
+    String[] sets = {
+      "model={path: DIR/t5}",
+      "data={path: DIR/train.jsonl, format: prompt}",
+      "eval={}",
+      "sequence={length: 64, target_length: 32}",
+      "train={epochs: 1, examples_per_step: 10}"
+    };
+    Files.writeString(config, "{\"model_type\": \"mt5\", \"vocab_size\": 900, \"pad_token_id\": 3}");
+    Captured run = json(sets);
+    assertEquals(0, run.code(), run.err() + run.out());
+    assertEquals(4, json(run).get("packing").get("steps").asInt());
+    Files.writeString(config, "{\"model_type\": \"t5\", \"vocab_size\": 9, \"pad_token_id\": 0}");
+    Captured small = preview(sets);
+    assertEquals(2, small.code());
+    assertTrue(small.err().contains("is outside the model's vocabulary of 9"), small.err());
+    Files.writeString(config, "{\"model_type\": \"t5\", \"vocab_size\": 900}");
+    Captured without = preview(sets);
+    assertEquals(2, without.code());
+    assertTrue(
+        without.err().contains("config.json: pad_token_id: got nothing, needs a whole number"),
+        without.err());
+  }
+
+  @Test
   void aMixtureShowsEveryPhrasing() throws IOException {
     Files.writeString(
         dir.resolve("mix.yaml"),
