@@ -10,19 +10,12 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Tensors that several ranks wrote, each its own parts: a part is a row named after the tensor and its
- * first element there, as in "weight@4096". Any range can be read, however it was cut when it was
- * written.
+ * Tensors that several ranks wrote, each its own parts: a part is a row with the name of a {@link
+ * PieceName}. Any range can be read, however it was cut when it was written.
  */
 public final class TensorPieces implements Closeable {
-  private static final char FIRST = '@';
-
-  /** A part of a tensor: where it begins there, and where it lies. */
-  private record Piece(long first, TensorInfo info, Safetensors file) {
-    long end() {
-      return first + info.elements();
-    }
-  }
+  /** A part of a tensor: which, and where it lies. */
+  private record Piece(PieceName name, TensorInfo info, Safetensors file) {}
 
   private final List<Path> paths;
   private final List<Safetensors> files = new ArrayList<>();
@@ -43,33 +36,32 @@ public final class TensorPieces implements Closeable {
       for (Path path : paths) {
         Safetensors file = Safetensors.open(path);
         pieces.files.add(file);
-        for (TensorInfo info : file.tensors().values()) {
-          pieces
-              .tensors
-              .computeIfAbsent(tensor(info.name()), name -> new ArrayList<>())
-              .add(new Piece(first(info.name()), info, file));
-        }
+        file.tensors().values().forEach(info -> pieces.add(PieceName.parse(info.name()), info, file));
       }
     } catch (RuntimeException e) {
       pieces.close();
       throw e;
     }
-    pieces.tensors.values().forEach(list -> list.sort(Comparator.comparingLong(Piece::first)));
+    pieces
+        .tensors
+        .values()
+        .forEach(list -> list.sort(Comparator.comparingLong(piece -> piece.name.from())));
     return pieces;
   }
 
-  private static String tensor(String name) {
-    int at = name.lastIndexOf(FIRST);
-    return at < 0 ? name : name.substring(0, at);
+  /** The whole tensors of a file, to read parts of; the file stays open. */
+  public static TensorPieces of(Safetensors file) {
+    TensorPieces pieces = new TensorPieces(file.files());
+    file.tensors()
+        .values()
+        .forEach(info -> pieces.add(new PieceName(info.name(), 0), info, file));
+    return pieces;
   }
 
-  private static long first(String name) {
-    int at = name.lastIndexOf(FIRST);
-    try {
-      return at < 0 ? 0 : Long.parseLong(name.substring(at + 1));
-    } catch (NumberFormatException e) {
-      throw new UserError(name + ": needs a number behind " + FIRST, e);
-    }
+  private void add(PieceName name, TensorInfo info, Safetensors file) {
+    tensors
+        .computeIfAbsent(name.tensor(), its -> new ArrayList<>())
+        .add(new Piece(name, info, file));
   }
 
   /**
@@ -78,38 +70,67 @@ public final class TensorPieces implements Closeable {
    * @throws UserError if some of its elements are in no file
    */
   public void read(NamedTensor target) {
-    String name = tensor(target.name());
-    int size = target.type().bytes();
-    long from = first(target.name());
-    long end = from + target.bytes() / size;
-    long next = from;
-    for (Piece piece : tensors.getOrDefault(name, List.of())) {
-      long stop = Math.min(end, piece.end());
-      if (piece.first <= next && next < stop) {
-        long count = stop - next;
-        TensorInfo info = piece.info;
-        int stored = info.type().bytes();
-        piece.file.read(
-            new TensorInfo(
-                info.name(),
-                info.type(),
-                List.of(count),
-                info.file(),
-                info.offset() + (next - piece.first) * stored,
-                count * stored),
-            new NamedTensor(
-                target.name(),
-                target.address() + (next - from) * size,
-                count * size,
-                target.type(),
-                List.of(count),
-                target.access()));
-        next = stop;
+    PieceName name = PieceName.parse(target.name());
+    long count = target.bytes() / target.type().bytes();
+    List<Piece> pieces = tensors.getOrDefault(name.tensor(), List.of());
+    if (sameView(pieces, name, target, count) == count) {
+      return;
+    }
+    for (long i = 0; i < count; ) {
+      long next = i;
+      long place = name.place(i);
+      for (Piece piece : pieces) {
+        long index = piece.name.index(place);
+        if (index >= 0 && index < piece.info.elements() && next == i) {
+          long most = Math.min(name.together(i), piece.name.together(index));
+          long length = Math.min(Math.min(most, count - i), piece.info.elements() - index);
+          read(piece, index, target, i, length);
+          next = i + length;
+        }
+      }
+      if (next == i) {
+        throw new UserError(
+            paths + ": tensor " + name.tensor() + ": element " + place + " is missing");
+      }
+      i = next;
+    }
+  }
+
+  /** Reads from rows of the target's own view, in as few pieces as there are; gives how far it came. */
+  private static long sameView(
+      List<Piece> pieces, PieceName name, NamedTensor target, long count) {
+    long next = 0;
+    for (Piece piece : pieces) {
+      long index = name.from() + next - piece.name.from();
+      if (piece.name.sameView(name) && index >= 0 && index < piece.info.elements() && next < count) {
+        long length = Math.min(count - next, piece.info.elements() - index);
+        read(piece, index, target, next, length);
+        next += length;
       }
     }
-    if (next < end) {
-      throw new UserError(paths + ": tensor " + name + ": element " + next + " is missing");
-    }
+    return next;
+  }
+
+  /** Moves elements of a piece from one on to those of the target from one on. */
+  private static void read(Piece piece, long index, NamedTensor target, long at, long count) {
+    TensorInfo info = piece.info;
+    int stored = info.type().bytes();
+    int size = target.type().bytes();
+    piece.file.read(
+        new TensorInfo(
+            info.name(),
+            info.type(),
+            List.of(count),
+            info.file(),
+            info.offset() + index * stored,
+            count * stored),
+        new NamedTensor(
+            target.name(),
+            target.address() + at * size,
+            count * size,
+            target.type(),
+            List.of(count),
+            target.access()));
   }
 
   @Override

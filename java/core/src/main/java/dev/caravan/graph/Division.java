@@ -10,18 +10,30 @@ import java.util.function.Function;
  * @param split which way a weight is cut, by its name
  */
 public record Division(int ranks, Function<String, Split> split) {
+  /** One rank, which has everything. */
+  public static final Division NONE = new Division(1, name -> Split.WHOLE);
+
   /** Which way a weight is cut. */
   public enum Split {
-    /** Not at all: every rank has it. */
+    /** Not at all: every rank has it, and its whole gradient. */
     WHOLE,
+    /**
+     * Not at all, but every rank uses it on its own part of the activations: what ranks have of its
+     * gradient are the terms of a sum.
+     */
+    SHARED,
     /** Into runs of rows: each rank makes some of the outputs. */
     ROWS,
     /** Into runs of columns: each rank reads some of the inputs. */
     COLUMNS;
 
-    /** The axis that is cut; -1 for none. */
-    int axis() {
-      return ordinal() - 1;
+    /** Whether a rank has a part only. */
+    public boolean cuts() {
+      return this == ROWS || this == COLUMNS;
+    }
+
+    private int axis() {
+      return this == ROWS ? 0 : 1;
     }
   }
 
@@ -39,8 +51,19 @@ public record Division(int ranks, Function<String, Split> split) {
    * @throws IllegalArgumentException if it cannot be cut into equal parts
    */
   public TensorType part(String name, TensorType whole) {
-    int axis = split.apply(name).axis();
-    return axis < 0 ? whole : part(name, whole, axis);
+    Split how = split.apply(name);
+    return how.cuts() ? part(name, whole, how.axis()) : whole;
+  }
+
+  /** The type of the whole weight, from that of a rank's part. */
+  public TensorType whole(String name, TensorType part) {
+    Split how = split.apply(name);
+    if (!how.cuts()) {
+      return part;
+    }
+    long[] shape = part.shape().clone();
+    shape[how.axis()] *= ranks;
+    return new TensorType(part.dtype(), shape);
   }
 
   TensorType part(String name, TensorType whole, int axis) {

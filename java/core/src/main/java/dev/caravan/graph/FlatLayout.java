@@ -78,6 +78,7 @@ public final class FlatLayout {
   private final Map<String, Bucket> bucketOf = new LinkedHashMap<>();
   private final List<Bucket> buckets = new ArrayList<>();
   private final int parts;
+  private final Division division;
   private final long elements;
 
   /** Lays the weights out in the given order, as one bucket of one part. */
@@ -101,7 +102,17 @@ public final class FlatLayout {
    *     longest, after the largest weights were dealt out first, each to the part with least
    */
   public FlatLayout(List<List<Tensor>> buckets, int parts, boolean whole) {
+    this(buckets, parts, whole, Division.NONE);
+  }
+
+  /**
+   * As above, of weights of which some are parts.
+   *
+   * @param division which
+   */
+  FlatLayout(List<List<Tensor>> buckets, int parts, boolean whole, Division division) {
     this.parts = parts;
+    this.division = division;
     long next = 0;
     for (List<Tensor> parameters : buckets) {
       Bucket bucket =
@@ -188,6 +199,16 @@ public final class FlatLayout {
   /** How many ranks keep a part of each bucket. */
   public int parts() {
     return parts;
+  }
+
+  /** Which of the weights are parts of larger ones. */
+  public Division division() {
+    return division;
+  }
+
+  /** The type of the whole weight of which this is, or is a part. */
+  public TensorType whole(Slot slot) {
+    return division.whole(slot.name(), slot.type());
   }
 
   /** Elements of the whole buffer, gaps included. */

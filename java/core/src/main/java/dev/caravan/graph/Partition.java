@@ -7,6 +7,7 @@ import dev.caravan.ops.Glu;
 import dev.caravan.ops.MatMul;
 import dev.caravan.ops.Node;
 import dev.caravan.ops.Op;
+import dev.caravan.ops.RmsNorm;
 import dev.caravan.ops.Rope;
 import dev.caravan.ops.SumParts;
 import dev.caravan.ops.ToParts;
@@ -16,6 +17,7 @@ import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -60,16 +62,30 @@ public final class Partition {
 
   private Graph apply() {
     for (Tensor leaf : model.leaves()) {
-      boolean weight = leaf.role() == Role.PARAMETER;
-      TensorType type = weight ? division.part(leaf.name(), leaf.type()) : leaf.type();
-      made.put(leaf, result.leaf(leaf.name(), type, leaf.role()));
-      if (!type.equals(leaf.type())) {
-        cut.add(leaf);
+      if (leaf.role() != Role.PARAMETER) {
+        made.put(leaf, result.leaf(leaf.name(), leaf.type(), leaf.role()));
       }
     }
+    Buckets.of(model).forEach(this::weights);
     model.nodes().forEach(this::visit);
     model.results().forEach(tensor -> result.result(made.get(tensor)));
     return result;
+  }
+
+  /**
+   * The weights of a block; those that are alike on all ranks lie before those of which each has a part,
+   * so that what is done with either kind is done with one range.
+   */
+  private void weights(List<Tensor> block) {
+    List<Tensor> ordered = new ArrayList<>(block);
+    ordered.sort(Comparator.comparing(weight -> division.split().apply(weight.name())));
+    for (Tensor weight : ordered) {
+      TensorType part = division.part(weight.name(), weight.type());
+      made.put(weight, result.leaf(weight.name(), part, Role.PARAMETER));
+      if (division.split().apply(weight.name()).cuts()) {
+        cut.add(weight);
+      }
+    }
   }
 
   private void visit(Node node) {
@@ -89,7 +105,7 @@ public final class Partition {
         throw mixed(node);
       }
       emit(node, op, inputs(node), true);
-    } else if (op instanceof Rope) {
+    } else if (op instanceof Rope || (op instanceof RmsNorm && ofHeads(node))) {
       emit(node, op, inputs(node), true);
     } else if (op instanceof Glu || op instanceof Bias || op instanceof Add) {
       if (!cut.containsAll(node.inputs())) {
@@ -99,6 +115,12 @@ public final class Partition {
     } else {
       throw mixed(node);
     }
+  }
+
+  /** Whether a norm is of each head alone: its statistics need no other rank, its weight is shared. */
+  private boolean ofHeads(Node node) {
+    return node.in(0).type().rank() > AXIS + 1
+        && division.split().apply(node.in(1).name()) == Division.Split.SHARED;
   }
 
   private IllegalArgumentException mixed(Node node) {

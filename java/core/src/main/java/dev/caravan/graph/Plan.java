@@ -78,6 +78,21 @@ public final class Plan {
    */
   public Plan(
       Map<String, Graph> graphs, Device.Kind kind, Sharding sharding, int ranks, boolean whole) {
+    this(graphs, kind, sharding, ranks, whole, Division.NONE);
+  }
+
+  /**
+   * As above, of one of several tensor-parallel ranks.
+   *
+   * @param division how {@link Partition} divided the graphs
+   */
+  public Plan(
+      Map<String, Graph> graphs,
+      Device.Kind kind,
+      Sharding sharding,
+      int ranks,
+      boolean whole,
+      Division division) {
     this.sharding = ranks == 1 ? Sharding.NONE : sharding;
     Map<String, Tensor> leaves = new LinkedHashMap<>();
     graphs.values().forEach(graph -> graph.leaves().forEach(leaf -> merge(leaves, leaf)));
@@ -87,8 +102,10 @@ public final class Plan {
     }
     weights =
         this.sharding.updates()
-            ? new FlatLayout(Buckets.of(graphs.values(), parameters), ranks, whole)
-            : new FlatLayout(parameters);
+            ? new FlatLayout(Buckets.of(graphs.values(), parameters), ranks, whole, division)
+            : division.ranks() > 1
+                ? new FlatLayout(Buckets.of(graphs.values(), parameters), 1, false, division)
+                : new FlatLayout(parameters);
     storage = parameters.get(0).type().dtype();
     trained = !of(leaves, Role.GRADIENT).isEmpty();
     inputBytes = layOut(of(leaves, Role.INPUT), 0);

@@ -59,7 +59,7 @@ public final class Shards {
   }
 
   /** Part {@code rank} of {@code parts} of one row. */
-  static TensorRef part(TensorRef row, int rank, int parts) {
+  public static TensorRef part(TensorRef row, int rank, int parts) {
     long count = row.elements() / parts;
     return TensorRef.of(row.address() + rank * count * row.dtype().bytes(), row.dtype(), count);
   }

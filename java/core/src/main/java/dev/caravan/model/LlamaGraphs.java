@@ -100,15 +100,23 @@ public record LlamaGraphs(
         name -> ExpertWeights.divided(name) ? Division.Split.ROWS : Division.Split.WHOLE);
   }
 
-  private Division division(int ranks) {
+  /**
+   * How tensor-parallel ranks divide the model.
+   *
+   * @param ranks how many there are
+   * @throws IllegalArgumentException if it cannot be divided among so many
+   */
+  public Division division(int ranks) {
     if (ranks == 1) {
-      return new Division(1, name -> Division.Split.WHOLE);
+      return Division.NONE;
     }
     if (config instanceof LlamaConfig llama && llama.experts().isEmpty()) {
       return LlamaWeights.division(llama, ranks);
     }
     throw new IllegalArgumentException(
-        "tensor parallelism of this model, over " + ranks + " ranks, is not built yet");
+        config.experts().isPresent()
+            ? "sparse experts in parts are not built yet"
+            : "models of the type " + config.modelType() + " in parts are not built yet");
   }
 
   /** The loss of every target of one packed buffer; its only result is nll f32 [T]. */

@@ -60,9 +60,8 @@ public final class LlamaWeights {
     divides("query heads", c.heads(), ranks);
     divides("key and value heads", c.kvHeads(), ranks);
     divides("feed-forward columns", c.ffn(), ranks);
-    if (ranks > 1 && c.qkNorm()) {
-      throw new IllegalArgumentException(
-          "tensor parallelism of a model with norms of q and k is not built yet");
+    if (ranks > 1 && c.wideQkNorm()) {
+      throw new IllegalArgumentException("norms of q and k over all heads are not built yet");
     }
     return new Division(ranks, LlamaWeights::split);
   }
@@ -70,8 +69,7 @@ public final class LlamaWeights {
   private static void divides(String what, int count, int ranks) {
     if (ranks < 1 || count % ranks != 0) {
       throw new IllegalArgumentException(
-          "tensor parallelism: got %d %s for %d ranks, needs a multiple"
-              .formatted(count, what, ranks));
+          "the model has %d %s, needs a multiple of %d".formatted(count, what, ranks));
     }
   }
 
@@ -80,6 +78,9 @@ public final class LlamaWeights {
       if (name.contains("." + part + ".")) {
         return Division.Split.ROWS;
       }
+    }
+    if (name.contains("." + Q_NORM + ".") || name.contains("." + K_NORM + ".")) {
+      return Division.Split.SHARED;
     }
     boolean reads = name.endsWith("." + O + ".weight") || name.endsWith("." + DOWN + ".weight");
     return reads ? Division.Split.COLUMNS : Division.Split.WHOLE;

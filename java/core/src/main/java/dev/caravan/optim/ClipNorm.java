@@ -17,23 +17,24 @@ import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * The global L2 norm of all gradients, and from it the factor that the optimizer scales them by (Pascanu
  * et al. 2013, arXiv 1211.5063, algorithm 1) and whether they are finite at all. The gaps between
  * weights are zero and do not count.
  *
- * <p>Of ranks that update parts, each takes the norm of every piece of its own; the norm of all those norms
- * is the global one, on every rank the same bits.
+ * <p>Of ranks that have parts, each takes the norms of its own, and the norm of all those norms is the
+ * global one, on every rank the same bits. What tensor-parallel ranks have alike, the first of them counts.
  */
 public final class ClipNorm implements AutoCloseable {
   /** An address to count with: not null, aligned, never touched. */
   private static final long NOWHERE = 256;
 
   private final Memory workspace;
-  private final List<KernelCall> calls = new ArrayList<>();
+  private final List<KernelCall> calls = new ArrayList<>(); // null where another rank counts
   private final KernelCall last;
-  private final Memory norms; // of all pieces of all ranks; null where there is one piece
+  private final Memory norms; // of all ranges of all ranks; null where there is one range
   private final TensorRef norm;
   private final Collectives ranks;
   private final Collective exchange;
@@ -48,67 +49,85 @@ public final class ClipNorm implements AutoCloseable {
     norm = null;
     ranks = Collectives.ALONE;
     exchange = null;
-    workspace = workspace(stream.device());
+    Device device = stream.device();
+    workspace = allocate(device, last.workspaceBytes(device.kind()));
+    share(workspace);
   }
 
   /** Of the gradients that a rank keeps, and those of the others. */
   public ClipNorm(Executor executor, StepState state) {
     Device device = executor.stream().device();
-    List<Shards.Piece> pieces = executor.shards().pieces();
+    FlatLayout layout = executor.plan().weights();
     ranks = executor.ranks();
     norm = state.gradNorm();
-    if (pieces.size() == 1 && pieces.get(0).bucket() == null) {
+    if (sharers(layout) == 1) {
       norms = null;
       exchange = null;
-      last = GlobalNorm.forward(pieces.get(0).gradients(), state.ref());
+      last = GlobalNorm.forward(executor.gradients(), state.ref());
+      workspace = allocate(device, last.workspaceBytes(device.kind()));
     } else {
-      for (Shards.Piece piece : pieces) {
-        calls.add(GlobalNorm.forward(piece.gradients(), state.ref()));
+      for (NormRange range : NormRange.of(executor)) {
+        calls.add(range.counts() ? GlobalNorm.forward(range.gradients(), state.ref()) : null);
       }
-      int parts = executor.plan().weights().parts();
-      norms = executor.allocate("norms of gradients", normBytes(executor.plan().weights()));
-      TensorRef all = TensorRef.in(norms, 0, DType.F32, (long) parts * pieces.size());
+      norms = executor.allocate("norms of gradients", normBytes(layout));
+      executor.stream().fill(norms.address(), 0, norms.bytes());
+      TensorRef all = TensorRef.in(norms, 0, DType.F32, norms.bytes() / DType.F32.bytes());
       exchange =
-          new Collective(Kind.ALL_GATHER, Axis.DATA, parts, own(pieces.size()), all, 0);
+          new Collective(
+              Kind.ALL_GATHER,
+              axis(layout),
+              sharers(layout),
+              Shards.part(all, ranks.rank(axis(layout)), sharers(layout)),
+              all,
+              0);
       last = GlobalNorm.forward(all, state.ref());
+      workspace = allocate(device, mostWorkspace(layout, device.kind()));
     }
-    workspace = workspace(device);
+    share(workspace);
   }
 
-  private TensorRef own(int pieces) {
-    long offset = (long) ranks.rank(Axis.DATA) * pieces * DType.F32.bytes();
-    return TensorRef.in(norms, offset, DType.F32, pieces);
+  /** Between which ranks the gradients that count are spread. */
+  private static Axis axis(FlatLayout layout) {
+    boolean cut = layout.division().ranks() > 1;
+    return cut && layout.parts() > 1 ? Axis.WORLD : cut ? Axis.TENSOR : Axis.DATA;
+  }
+
+  private static int sharers(FlatLayout layout) {
+    return layout.parts() * layout.division().ranks();
+  }
+
+  private static Memory allocate(Device device, long bytes) {
+    return bytes == 0 ? null : Memory.allocate(device, bytes);
   }
 
   /** The calls take turns in one workspace. */
-  private Memory workspace(Device device) {
-    long bytes = last.workspaceBytes(device.kind());
-    for (KernelCall call : calls) {
-      bytes = Math.max(bytes, call.workspaceBytes(device.kind()));
+  private void share(Memory memory) {
+    if (memory != null) {
+      calls.stream()
+          .filter(Objects::nonNull)
+          .forEach(call -> call.workspace(memory.address(), memory.bytes()));
+      last.workspace(memory.address(), memory.bytes());
     }
-    if (bytes == 0) {
-      return null;
-    }
-    Memory memory = Memory.allocate(device, bytes);
-    calls.forEach(call -> call.workspace(memory.address(), memory.bytes()));
-    last.workspace(memory.address(), memory.bytes());
-    return memory;
   }
 
   private static long normBytes(FlatLayout layout) {
-    return (long) layout.parts() * layout.buckets().size() * DType.F32.bytes();
+    return (long) sharers(layout) * NormRange.count(layout) * DType.F32.bytes();
   }
 
   /** Bytes that it allocates for the gradients of a layout. */
   public static long bytes(FlatLayout layout, Device.Kind kind) {
-    if (layout.parts() == 1) {
-      return workspaceBytes(layout.elements(), kind);
-    }
-    long most = workspaceBytes((long) layout.parts() * layout.buckets().size(), kind);
+    return sharers(layout) == 1
+        ? workspaceBytes(layout.elements(), kind)
+        : normBytes(layout) + mostWorkspace(layout, kind);
+  }
+
+  /** As much on every rank as for a whole bucket's part. */
+  private static long mostWorkspace(FlatLayout layout, Device.Kind kind) {
+    long most = workspaceBytes(normBytes(layout) / DType.F32.bytes(), kind);
     for (FlatLayout.Bucket bucket : layout.buckets()) {
       most = Math.max(most, workspaceBytes(bucket.elements() / layout.parts(), kind));
     }
-    return normBytes(layout) + most;
+    return most;
   }
 
   private static long workspaceBytes(long elements, Device.Kind kind) {
@@ -124,19 +143,21 @@ public final class ClipNorm implements AutoCloseable {
     if (norms != null) {
       long at = exchange.send().address();
       for (KernelCall call : calls) {
-        call.run(stream);
-        stream.copy(at, norm.address(), norm.bytes());
+        if (call != null) {
+          call.run(stream);
+          stream.copy(at, norm.address(), norm.bytes());
+        }
         at += norm.bytes();
       }
       ranks.begin(stream, exchange);
-      ranks.join(stream, Axis.DATA);
+      ranks.join(stream, exchange.axis());
     }
     last.run(stream);
   }
 
   @Override
   public void close() {
-    calls.forEach(KernelCall::close);
+    calls.stream().filter(Objects::nonNull).forEach(KernelCall::close);
     last.close();
     if (workspace != null) {
       workspace.close();

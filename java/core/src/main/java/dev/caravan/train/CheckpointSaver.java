@@ -10,6 +10,7 @@ import dev.caravan.graph.Executor;
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.Device;
+import dev.caravan.model.WeightSpec;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -32,9 +33,11 @@ final class CheckpointSaver implements AutoCloseable {
   private final Collectives ranks;
   private final Checkpoints checkpoints;
   private final boolean first;
-  private final boolean shared;
+  private final boolean shared; // whether others write parts
+  private final boolean writes; // whether this rank does
   private final boolean background;
   private final HostCopy copy; // null where this rank copies nothing
+  private final GatherWindow window;
   private UnaryOperator<Runnable> around = UnaryOperator.identity();
 
   /** The checkpoint that is being written; null if none. */
@@ -54,8 +57,9 @@ final class CheckpointSaver implements AutoCloseable {
     ranks = executor.ranks();
     checkpoints = RunFolder.checkpoints(config);
     first = ranks.rank(Axis.WORLD) == 0;
-    shared = ranks.size(Axis.WORLD) > 1 && executor.plan().sharding().updates();
-    boolean writes = first || shared;
+    boolean updates = executor.plan().sharding().updates();
+    shared = ranks.size(updates ? Axis.WORLD : Axis.TENSOR) > 1;
+    writes = first || (shared && (updates || ranks.rank(Axis.DATA) == 0));
     long bytes =
         writes
             ? RunPlan.copyBytes(
@@ -63,6 +67,7 @@ final class CheckpointSaver implements AutoCloseable {
             : 0;
     background = config.checkpoint().background().orElseGet(() -> roomFor(bytes));
     copy = background && writes ? new HostCopy(bytes) : null;
+    window = new GatherWindow(executor);
   }
 
   /**
@@ -109,16 +114,18 @@ final class CheckpointSaver implements AutoCloseable {
   }
 
   private void now(TrainerState state) {
-    GatheredWeights weights = new GatheredWeights(executor);
+    GatheredWeights weights = new GatheredWeights(executor, window);
     try (TensorAccess access = TensorAccess.of(executor.stream())) {
-      Map<String, List<NamedTensor>> files = first || shared ? all.tensors(access) : Map.of();
+      Map<String, List<NamedTensor>> files = writes ? all.tensors(access) : Map.of();
       if (shared) {
-        naming(() -> checkpoints.write(state.step(), files)).run();
+        if (writes) {
+          naming(() -> checkpoints.write(state.step(), files)).run();
+        }
         ranks.barrier();
       }
       if (first) {
         CheckpointContents contents =
-            contents(state, weights.tensors(access), shared ? Map.of() : files);
+            contents(state, weights.tensors(access, names()), shared ? Map.of() : files);
         naming(() -> checkpoints.commit(contents, config.checkpoint().keep())).run();
         weights.done();
       } else {
@@ -129,7 +136,7 @@ final class CheckpointSaver implements AutoCloseable {
   }
 
   private void later(TrainerState state) {
-    GatheredWeights weights = new GatheredWeights(executor);
+    GatheredWeights weights = new GatheredWeights(executor, window);
     Map<String, List<NamedTensor>> files = new LinkedHashMap<>();
     try (TensorAccess access = TensorAccess.of(executor.stream())) {
       if (copy != null) {
@@ -137,7 +144,7 @@ final class CheckpointSaver implements AutoCloseable {
         all.tensors(access).forEach((name, tensors) -> files.put(name, copy.of(tensors)));
       }
       if (first) {
-        List<NamedTensor> whole = copy.of(weights.tensors(access));
+        List<NamedTensor> whole = copy.of(weights.tensors(access, names()));
         weights.done();
         CheckpointContents contents = contents(state, whole, files);
         // Where others write parts, the list of files waits for them.
@@ -147,7 +154,7 @@ final class CheckpointSaver implements AutoCloseable {
                 : () -> checkpoints.commit(contents, config.checkpoint().keep()));
       } else {
         weights.serve();
-        if (shared) {
+        if (shared && writes) {
           write(() -> checkpoints.write(state.step(), files));
         }
       }
@@ -156,13 +163,17 @@ final class CheckpointSaver implements AutoCloseable {
     partial = shared;
   }
 
+  private List<String> names() {
+    return model.config().specs().stream().map(WeightSpec::name).toList();
+  }
+
   private void write(Runnable work) {
     writing = new BackgroundWrite("checkpoint-" + ranks.rank(Axis.WORLD), around.apply(naming(work)));
   }
 
   /** Whether this rank waits for others to write their parts. Asked at the end of every step. */
   boolean written() {
-    return partial && writing.done();
+    return partial && (writing == null || writing.done());
   }
 
   /** All ranks have written their parts. */
@@ -192,7 +203,9 @@ final class CheckpointSaver implements AutoCloseable {
   /** Waits for the one that is being written. All ranks take part. */
   private Map<Integer, Path> finish() {
     if (partial) {
-      writing.await();
+      if (writing != null) {
+        writing.await();
+      }
       ranks.barrier();
       allWritten();
     }
@@ -253,6 +266,7 @@ final class CheckpointSaver implements AutoCloseable {
   @Override
   public void close() {
     settle(new IllegalStateException("closed"));
+    window.close();
     if (copy != null) {
       copy.close();
     }

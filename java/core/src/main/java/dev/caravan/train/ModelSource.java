@@ -1,9 +1,11 @@
 package dev.caravan.train;
 
 import dev.caravan.checkpoint.NamedTensor;
+import dev.caravan.checkpoint.PieceName;
 import dev.caravan.checkpoint.Safetensors;
 import dev.caravan.checkpoint.StoredType;
 import dev.caravan.checkpoint.TensorAccess;
+import dev.caravan.checkpoint.TensorPieces;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.kernels.DType;
@@ -74,9 +76,16 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
       } else {
         Map<String, WeightSpec> specs = new HashMap<>();
         config.specs().forEach(spec -> specs.put(spec.name(), spec));
+        OwnPart own = OwnPart.of(executor);
         executor
             .shards()
-            .load(slot -> fill(executor.weight(slot.name()), access, specs.get(slot.name())));
+            .load(
+                slot ->
+                    fill(
+                        executor.weight(slot.name()),
+                        own.name(slot, 0),
+                        access,
+                        specs.get(slot.name())));
       }
       if (config instanceof LlamaConfig llama) {
         fillRotary(llama, executor, access, positions);
@@ -87,11 +96,18 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
   /** Fills the executor's weights from an open checkpoint. */
   void load(Executor executor, TensorAccess access, Safetensors file, String where) {
     LlamaWeights.check(config, file.shapes(), where);
+    OwnPart own = OwnPart.of(executor);
+    TensorPieces parts = TensorPieces.of(file);
     executor
         .shards()
         .load(
             slot -> {
               TensorRef weight = executor.weight(slot.name());
+              if (own.cut(slot)) {
+                TensorRef row = TensorRef.of(weight.address(), weight.dtype(), slot.count());
+                parts.read(named(own.name(slot, 0).toString(), row, access));
+                return;
+              }
               List<Long> shape = shape(weight);
               for (ExpertWeights.Piece piece :
                   LlamaWeights.pieces(slot.name(), shape, file.shapes())) {
@@ -100,13 +116,17 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
             });
   }
 
-  private void fill(TensorRef weight, TensorAccess access, WeightSpec spec) {
-    float[] values = new float[(int) Math.min(CHUNK, spec.elements())];
-    for (long first = 0; first < spec.elements(); first += values.length) {
-      int count = (int) Math.min(values.length, spec.elements() - first);
+  /** Fills a weight, or the part of one that a name says. */
+  private void fill(TensorRef weight, PieceName name, TensorAccess access, WeightSpec spec) {
+    long elements = weight.elements();
+    float[] values = new float[(int) Math.min(CHUNK, Math.min(elements, name.together(0)))];
+    for (long first = 0; first < elements; ) {
+      long together = Math.min(name.together(first), elements - first);
+      int count = (int) Math.min(values.length, together);
       float[] part = count == values.length ? values : new float[count];
-      RandomWeights.fill(spec, seed, config.initializerRange(), first, part);
+      RandomWeights.fill(spec, seed, config.initializerRange(), name.place(first), part);
       write(weight, access, first, part);
+      first += count;
     }
   }
 

@@ -2,6 +2,7 @@ package dev.caravan.train;
 
 import dev.caravan.data.UserError;
 import dev.caravan.data.pack.BufferShape;
+import dev.caravan.graph.Division;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.graph.Graph;
 import dev.caravan.graph.Plan;
@@ -87,8 +88,10 @@ public record RunPlan(
     int chunk = (tokens + CHUNKS - 1) / CHUNKS;
     Map<String, Graph> units = new LinkedHashMap<>();
     int ranks = config.parallel().data();
+    int tensor = config.parallel().tensor();
     Sharding sharding = Sharding.valueOf(config.parallel().shard().name());
-    Mesh mesh = new Mesh(ranks, 1);
+    Mesh mesh = new Mesh(ranks, tensor, config.parallel().expert());
+    Division division = division(graphs, mesh);
     Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute, mesh);
     Graph sharded = Shard.apply(micro, ranks, sharding);
     boolean always = ranks > 1 && sharding.gradients(); // whole gradients travel once a step
@@ -99,10 +102,24 @@ public record RunPlan(
     Graph score = graphs.score(tokens, buffers.maxDocuments(), chunk, mesh);
     units.put(EVAL, Shard.apply(score, ranks, sharding));
     Plan plan =
-        new Plan(units, kind, sharding, ranks, Optimizers.needsWholeWeights(config.optimizer()));
+        new Plan(
+            units,
+            kind,
+            sharding,
+            ranks,
+            Optimizers.needsWholeWeights(config.optimizer()),
+            division);
     Inputs inputs = Inputs.packed(new Graph(), tokens, buffers.maxDocuments());
     return new RunPlan(
         graphs, buffers, recompute, inputs, plan, ranks, bytes(plan, config, kind, threads));
+  }
+
+  private static Division division(LlamaGraphs graphs, int tensor) {
+    try {
+      return graphs.division(tensor);
+    } catch (IllegalArgumentException e) {
+      throw new UserError("parallel.tensor: got " + tensor + ", " + e.getMessage(), e);
+    }
   }
 
   private static Bytes bytes(Plan plan, RunConfig config, Device.Kind kind, int threads) {
@@ -125,6 +142,7 @@ public record RunPlan(
             + staging
             + scratch
             + copy
+            + GatherWindow.bytes(plan)
             + ClipNorm.bytes(plan.weights(), kind));
   }
 
@@ -134,7 +152,7 @@ public record RunPlan(
    * @param first whether it is the first rank, which writes the weights
    */
   static long copyBytes(Plan plan, RunConfig config, Device.Kind kind, boolean first) {
-    long weights = first ? plan.weights().elements() * plan.storage().bytes() : 0;
+    long weights = first ? GatheredWeights.bytes(plan) : 0;
     return weights
         + plan.remainderBytes()
         + Optimizers.stateBytes(config.optimizer(), plan.weights(), kind);

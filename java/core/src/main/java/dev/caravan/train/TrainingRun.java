@@ -226,8 +226,8 @@ public final class TrainingRun {
     Mesh mesh = new Mesh(config.parallel().data(), config.parallel().tensor());
     if (place.isPresent() && place.get().size() != mesh.size()) {
       throw new UserError(
-          "parallel.data: got %d, but %s started %d processes; several ranks in each of several processes"
-              .formatted(mesh.data(), place.get().launcher(), place.get().size())
+          "parallel: got %d ranks, but %s started %d processes; several ranks in each of several processes"
+              .formatted(mesh.size(), place.get().launcher(), place.get().size())
               + " are not built yet");
     }
     return mesh;
@@ -244,8 +244,10 @@ public final class TrainingRun {
    */
   public static Trainer onRows(
       RunConfig config, ModelSource model, RowSet rows, int steps, DeviceChoice choice, Stream stream) {
-    if (config.parallel().data() > 1) {
-      throw new UserError("parallel.data: got " + config.parallel().data() + ", needs 1 here");
+    if (config.parallel().data() > 1 || config.parallel().tensor() > 1) {
+      throw new UserError(
+          "parallel: got data %d and tensor %d, needs 1 here"
+              .formatted(config.parallel().data(), config.parallel().tensor()));
     }
     RunData.Lengths lengths =
         new RunData.Lengths(rows.minLength(), (double) rows.totalTokens() / rows.size());
@@ -305,7 +307,9 @@ public final class TrainingRun {
       int threads,
       long available) {
     int length = config.sequence().length();
-    int sharing = kind == Device.Kind.CPU ? config.parallel().data() : 1; // of one memory, some cores
+    // Ranks on the CPU share one memory and some cores.
+    int sharing =
+        kind == Device.Kind.CPU ? config.parallel().data() * config.parallel().tensor() : 1;
     int tokens = config.train().microBatchTokens().orElse(defaultMicroBatch(config, rows.mean()));
     while (true) {
       BufferShape shape =

@@ -1,6 +1,7 @@
 package dev.caravan.train;
 
 import dev.caravan.checkpoint.NamedTensor;
+import dev.caravan.checkpoint.PieceName;
 import dev.caravan.checkpoint.Safetensors;
 import dev.caravan.checkpoint.SavedCheckpoint;
 import dev.caravan.checkpoint.TensorAccess;
@@ -24,11 +25,13 @@ final class TrainingState {
   private final ModelSource model;
   private final Executor executor;
   private final Optimizer optimizer;
+  private final OwnPart own;
 
   TrainingState(ModelSource model, Executor executor, Optimizer optimizer) {
     this.model = model;
     this.executor = executor;
     this.optimizer = optimizer;
+    own = OwnPart.of(executor);
   }
 
   /**
@@ -54,23 +57,56 @@ final class TrainingState {
 
   /** The tensors of a checkpoint's trainer folder that this rank writes, by file. */
   Map<String, List<NamedTensor>> tensors(TensorAccess access) {
-    Collectives ranks = executor.ranks();
-    boolean parts = executor.plan().sharding().updates();
     Map<String, List<NamedTensor>> files = new LinkedHashMap<>();
     state()
         .forEach(
-            (name, tensors) ->
-                files.put(
-                    parts
-                        ? SavedCheckpoint.part(
-                            name, ranks.rank(Axis.DATA), ranks.size(Axis.DATA))
-                        : name,
-                    named(tensors, access)));
+            (name, tensors) -> {
+              Map<String, TensorRef> saved = new LinkedHashMap<>(tensors);
+              saved.keySet().removeIf(of -> !own.saves(slot(of)));
+              files.put(file(name), named(saved, access));
+            });
     return files;
+  }
+
+  /** Where a rank saves what it has of a kind of tensors. */
+  private String file(String name) {
+    Collectives ranks = executor.ranks();
+    Axis axis = executor.plan().sharding().updates() ? Axis.WORLD : Axis.TENSOR;
+    return ranks.size(axis) == 1
+        ? name
+        : SavedCheckpoint.part(name, ranks.rank(axis), ranks.size(axis));
+  }
+
+  private FlatLayout.Slot slot(String name) {
+    return executor.plan().weights().slot(PieceName.parse(name).tensor());
   }
 
   /** What a checkpoint holds beside the model: moments, and the lower halves of split weights. */
   private Map<String, Map<String, TensorRef>> state() {
+    Map<String, Map<String, TensorRef>> all = new LinkedHashMap<>();
+    own()
+        .forEach(
+            (kind, tensors) -> {
+              Map<String, TensorRef> renamed = new LinkedHashMap<>();
+              tensors.forEach(
+                  (name, tensor) -> {
+                    FlatLayout.Slot slot = slot(name);
+                    if (own.cut(slot)) {
+                      TensorRef row =
+                          TensorRef.of(tensor.address(), tensor.dtype(), tensor.elements());
+                      long from = PieceName.parse(name).from();
+                      renamed.put(own.name(slot, from).toString(), row);
+                    } else {
+                      renamed.put(name, tensor);
+                    }
+                  });
+              all.put(kind, renamed);
+            });
+    return all;
+  }
+
+  /** The same by the names that tensors have on this rank. */
+  private Map<String, Map<String, TensorRef>> own() {
     Map<String, Map<String, TensorRef>> all = new LinkedHashMap<>(optimizer.state());
     if (executor.remainders() != null) {
       FlatLayout layout = executor.plan().weights();

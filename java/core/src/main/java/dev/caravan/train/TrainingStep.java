@@ -15,6 +15,7 @@ import dev.caravan.model.ExpertsConfig;
 import dev.caravan.nn.SparseExperts;
 import dev.caravan.optim.ClipNorm;
 import dev.caravan.optim.Optimizer;
+import dev.caravan.optim.SharedGradients;
 import dev.caravan.parallel.Turns;
 import dev.caravan.train.log.ExpertMetrics;
 import java.util.Arrays;
@@ -47,6 +48,7 @@ public final class TrainingStep implements AutoCloseable {
   private final Executor executor;
   private final Stream stream;
   private final Optimizer optimizer;
+  private final SharedGradients shared;
   private final ClipNorm norm;
   private final StepState state;
   private final InputBuffer inputs;
@@ -94,11 +96,13 @@ public final class TrainingStep implements AutoCloseable {
     gradients = executor.gradients();
     turns = new Turns(executor.ranks().rank(Axis.DATA), executor.ranks().size(Axis.DATA));
     exchangesOnce = executor.plan().units().containsKey(LAST);
+    shared = new SharedGradients(executor);
     norm = new ClipNorm(executor, state);
     update =
         new Replay(
             stream,
             () -> {
+              executor.launch("shared_gradients", shared::run);
               executor.launch("global_norm", norm::run);
               executor.launch("optimizer", optimizer::step);
             });
@@ -205,7 +209,7 @@ public final class TrainingStep implements AutoCloseable {
    */
   Optional<String> locate(long number, Step step, double lr) {
     clear(number, step, lr);
-    boolean together = turns.ranks() > 1; // ranks that exchange something do all rounds
+    boolean together = executor.ranks().size(Axis.WORLD) > 1; // ranks that exchange something do all rounds
     Optional<String> found = Optional.empty();
     for (int round = 0; round < turns.rounds(step.microBatches()); round++) {
       MicroBatch batch = batch(step, round);

@@ -1,0 +1,47 @@
+package dev.caravan.train;
+
+import dev.caravan.checkpoint.PieceName;
+import dev.caravan.graph.Division;
+import dev.caravan.graph.Executor;
+import dev.caravan.graph.FlatLayout;
+import dev.caravan.kernels.Collective.Axis;
+
+/**
+ * What a rank has of each weight, as files name it: all, or of tensor-parallel ranks a part.
+ *
+ * @param division which weights are parts
+ * @param rank among those that share each matrix
+ */
+record OwnPart(Division division, int rank) {
+  /** Of an executor's rank. */
+  static OwnPart of(Executor executor) {
+    return new OwnPart(
+        executor.plan().weights().division(), executor.ranks().rank(Axis.TENSOR));
+  }
+
+  /** Whether the rank has a part of the weight only. */
+  boolean cut(FlatLayout.Slot slot) {
+    return division.split().apply(slot.name()).cuts();
+  }
+
+  /** Whether this rank saves what belongs to a weight: the first does what all have alike. */
+  boolean saves(FlatLayout.Slot slot) {
+    return rank == 0 || cut(slot);
+  }
+
+  /**
+   * The name of elements of the rank's part.
+   *
+   * @param from the first of them, in the part
+   */
+  PieceName name(FlatLayout.Slot slot, long from) {
+    return switch (division.split().apply(slot.name())) {
+      case WHOLE, SHARED -> new PieceName(slot.name(), from);
+      case ROWS -> new PieceName(slot.name(), rank * slot.count() + from);
+      case COLUMNS -> {
+        long own = slot.type().dim(1);
+        yield new PieceName(slot.name(), from, rank * own, own, division.ranks() * own);
+      }
+    };
+  }
+}
