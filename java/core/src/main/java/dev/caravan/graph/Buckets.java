@@ -18,11 +18,17 @@ final class Buckets {
 
   /** The weights of a graph in the order of its flat buffers, cut where the block changes. */
   static List<List<Tensor>> of(Graph graph) {
-    return of(List.of(graph), graph.leaves(Role.PARAMETER));
+    return of(graph, Division.NONE);
+  }
+
+  /** The same, of a rank that has some of the experts. */
+  static List<List<Tensor>> of(Graph graph, Division division) {
+    return of(List.of(graph), graph.leaves(Role.PARAMETER), division);
   }
 
   /** The same for weights of several graphs, which share them by name. */
-  static List<List<Tensor>> of(Collection<Graph> graphs, List<Tensor> parameters) {
+  static List<List<Tensor>> of(
+      Collection<Graph> graphs, List<Tensor> parameters, Division division) {
     Map<String, Integer> blocks = new HashMap<>();
     for (Graph graph : graphs) {
       for (Node node : graph.nodes()) {
@@ -35,13 +41,16 @@ final class Buckets {
     }
     List<List<Tensor>> buckets = new ArrayList<>();
     int last = 0;
+    boolean experts = false; // other ranks have the same of them
     for (Tensor parameter : parameters) {
       int block = blocks.getOrDefault(parameter.name(), Graph.NO_BLOCK);
-      if (buckets.isEmpty() || block != last) {
+      boolean own = division.experts(parameter.name());
+      if (buckets.isEmpty() || block != last || own != experts) {
         buckets.add(new ArrayList<>());
       }
       buckets.get(buckets.size() - 1).add(parameter);
       last = block;
+      experts = own;
     }
     return buckets;
   }

@@ -1,17 +1,25 @@
 package dev.caravan.graph;
 
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.tensor.TensorType;
 import java.util.function.Function;
 
 /**
- * How the weights of a model are divided among its tensor-parallel ranks.
+ * How the weights of a model are divided among its tensor-parallel ranks, or its experts among ranks that
+ * see different tokens.
  *
+ * @param axis TENSOR or EXPERT
  * @param ranks how many there are
  * @param split which way a weight is cut, by its name
  */
-public record Division(int ranks, Function<String, Split> split) {
+public record Division(Axis axis, int ranks, Function<String, Split> split) {
   /** One rank, which has everything. */
   public static final Division NONE = new Division(1, name -> Split.WHOLE);
+
+  /** Among tensor-parallel ranks. */
+  public Division(int ranks, Function<String, Split> split) {
+    this(Axis.TENSOR, ranks, split);
+  }
 
   /** Which way a weight is cut. */
   public enum Split {
@@ -35,6 +43,13 @@ public record Division(int ranks, Function<String, Split> split) {
     private int axis() {
       return this == ROWS ? 0 : 1;
     }
+  }
+
+  /**
+   * Whether a weight is divided among ranks that see different tokens: fewer of them have the same part.
+   */
+  public boolean experts(String name) {
+    return axis == Axis.EXPERT && ranks > 1 && split.apply(name).cuts();
   }
 
   /** Checks that there are ranks. */

@@ -289,8 +289,11 @@ public final class Executor implements AutoCloseable {
    */
   public TensorRef weight(String name) {
     FlatLayout.Slot slot = plan.weights().slot(name);
-    boolean parts = plan.sharding().weights();
-    long offset = slot.offset() - (parts ? plan.weights().bucket(name).offset() : 0);
+    FlatLayout.Bucket bucket = plan.weights().bucket(name);
+    boolean kept = plan.sharding().weights();
+    boolean parts = kept && bucket.parts() > 1;
+    long first = parts ? 0 : kept ? bucket.kept() : bucket.offset();
+    long offset = first + slot.offset() - bucket.offset();
     return exact(parts ? arena : weights, offset * plan.storage().bytes(), slot.type());
   }
 
@@ -412,11 +415,12 @@ public final class Executor implements AutoCloseable {
       DType dtype = leaf.type().dtype();
       FlatLayout.Bucket bucket = plan.weights().bucket(Windows.parameter(leaf));
       boolean weight = leaf.role() == Role.PARAMETER;
-      boolean parts = weight ? plan.sharding().weights() : plan.sharding().gradients();
-      if (!parts) {
+      boolean kept = weight ? plan.sharding().weights() : plan.sharding().gradients();
+      if (!kept || bucket.parts() == 1) {
         Memory memory = weight ? weights : gradients;
+        long first = kept ? bucket.kept() : bucket.offset();
         return TensorRef.of(
-            memory.address() + bucket.offset() * dtype.bytes(), dtype, bucket.elements());
+            memory.address() + first * dtype.bytes(), dtype, bucket.elements());
       }
       Windows.Window window = unit.windows().at(leaf, plan.weights(), node);
       if (window == null) {
@@ -428,7 +432,9 @@ public final class Executor implements AutoCloseable {
 
     @Override
     public TensorRef part(Tensor tensor) {
-      return Shards.part(bucket(tensor), ranks.rank(Axis.DATA), plan.weights().parts());
+      Tensor leaf = roots.getOrDefault(tensor, tensor);
+      FlatLayout.Bucket bucket = plan.weights().bucket(Windows.parameter(leaf));
+      return Shards.part(bucket(tensor), ranks.rank(bucket.axis()), bucket.parts());
     }
 
     @Override
@@ -441,7 +447,7 @@ public final class Executor implements AutoCloseable {
       return TensorRef.of(
           memory.address() + layout.keptOffset(bucket) * dtype.bytes(),
           dtype,
-          bucket.elements() / layout.parts());
+          bucket.part());
     }
 
     @Override

@@ -1,5 +1,6 @@
 package dev.caravan.graph;
 
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
@@ -46,8 +47,17 @@ public final class FlatLayout {
    * @param offset first element in the buffer
    * @param elements padding included; a multiple of the number of parts
    * @param slots the weights
+   * @param axis of the ranks that have the same weights
+   * @param parts how many of those ranks keep a part each
+   * @param kept where a rank's part begins among those that it keeps
    */
-  public record Bucket(long offset, long elements, List<Slot> slots) {}
+  public record Bucket(
+      long offset, long elements, List<Slot> slots, Axis axis, int parts, long kept) {
+    /** Elements of a part. */
+    public long part() {
+      return elements / parts;
+    }
+  }
 
   /**
    * The part of a weight that lies in a range of the buffer.
@@ -80,6 +90,7 @@ public final class FlatLayout {
   private final int parts;
   private final Division division;
   private final long elements;
+  private final long keptElements;
 
   /** Lays the weights out in the given order, as one bucket of one part. */
   public FlatLayout(List<Tensor> parameters) {
@@ -114,22 +125,28 @@ public final class FlatLayout {
     this.parts = parts;
     this.division = division;
     long next = 0;
+    long kept = 0;
     for (List<Tensor> parameters : buckets) {
+      boolean experts = division.experts(parameters.get(0).name());
+      int own = experts ? Math.max(1, parts / division.ranks()) : parts;
       Bucket bucket =
-          whole && parts > 1
-              ? dealt(parameters, next, parts)
-              : inOrder(parameters, next, parts);
+          whole && own > 1
+              ? dealt(parameters, next, kept, experts ? Axis.REPLICA : Axis.DATA, own)
+              : inOrder(parameters, next, kept, experts ? Axis.REPLICA : Axis.DATA, own);
       this.buckets.add(bucket);
       for (Slot slot : bucket.slots()) {
         slots.put(slot.name(), slot);
         bucketOf.put(slot.name(), bucket);
       }
       next += bucket.elements();
+      kept += bucket.part();
     }
     elements = next;
+    keptElements = kept;
   }
 
-  private static Bucket inOrder(List<Tensor> parameters, long first, int parts) {
+  private static Bucket inOrder(
+      List<Tensor> parameters, long first, long kept, Axis axis, int parts) {
     List<Slot> own = new ArrayList<>();
     long next = first;
     for (Tensor parameter : parameters) {
@@ -137,10 +154,12 @@ public final class FlatLayout {
       own.add(slot);
       next = align(Math.addExact(next, slot.count()), ALIGNMENT);
     }
-    return new Bucket(first, align(next - first, ALIGNMENT * parts), List.copyOf(own));
+    long elements = align(next - first, ALIGNMENT * parts);
+    return new Bucket(first, elements, List.copyOf(own), axis, parts, kept);
   }
 
-  private static Bucket dealt(List<Tensor> parameters, long first, int parts) {
+  private static Bucket dealt(
+      List<Tensor> parameters, long first, long kept, Axis axis, int parts) {
     List<Tensor> largest = new ArrayList<>(parameters);
     largest.sort(Comparator.comparingLong(parameter -> -parameter.type().elements()));
     long[] filled = new long[parts];
@@ -164,7 +183,7 @@ public final class FlatLayout {
         }
       }
     }
-    return new Bucket(first, length * parts, List.copyOf(own));
+    return new Bucket(first, length * parts, List.copyOf(own), axis, parts, kept);
   }
 
   private static long align(long count, long to) {
@@ -196,7 +215,7 @@ public final class FlatLayout {
     return bucketOf.get(name);
   }
 
-  /** How many ranks keep a part of each bucket. */
+  /** How many ranks keep a part of each bucket; of those of experts, the ranks that have the same. */
   public int parts() {
     return parts;
   }
@@ -218,12 +237,12 @@ public final class FlatLayout {
 
   /** Elements that one rank keeps of a buffer that is kept in parts. */
   public long keptElements() {
-    return elements / parts;
+    return keptElements;
   }
 
   /** Where the rank's part of a bucket begins among those that it keeps. */
   public long keptOffset(Bucket bucket) {
-    return bucket.offset / parts;
+    return bucket.kept;
   }
 
   /** Elements of all weights, gaps left out. */

@@ -82,9 +82,9 @@ public final class Plan {
   }
 
   /**
-   * As above, of one of several tensor-parallel ranks.
+   * As above, of one of several ranks that have parts of the model.
    *
-   * @param division how {@link Partition} divided the graphs
+   * @param division how {@link Partition} or {@link ExpertPartition} divided the graphs
    */
   public Plan(
       Map<String, Graph> graphs,
@@ -102,9 +102,9 @@ public final class Plan {
     }
     weights =
         this.sharding.updates()
-            ? new FlatLayout(Buckets.of(graphs.values(), parameters), ranks, whole, division)
+            ? new FlatLayout(Buckets.of(graphs.values(), parameters, division), ranks, whole, division)
             : division.ranks() > 1
-                ? new FlatLayout(Buckets.of(graphs.values(), parameters), 1, false, division)
+                ? new FlatLayout(Buckets.of(graphs.values(), parameters, division), 1, false, division)
                 : new FlatLayout(parameters);
     storage = parameters.get(0).type().dtype();
     trained = !of(leaves, Role.GRADIENT).isEmpty();
@@ -303,12 +303,12 @@ public final class Plan {
 
     @Override
     public TensorRef bucket(Tensor leaf) {
-      return range(leaf, 1);
+      return range(leaf, false);
     }
 
     @Override
     public TensorRef part(Tensor leaf) {
-      return range(leaf, weights.parts());
+      return range(leaf, true);
     }
 
     @Override
@@ -316,10 +316,11 @@ public final class Plan {
       return part(leaf);
     }
 
-    private TensorRef range(Tensor tensor, int parts) {
+    private TensorRef range(Tensor tensor, boolean part) {
       Tensor leaf = roots.getOrDefault(tensor, tensor);
-      long elements = weights.bucket(Windows.parameter(leaf)).elements() / parts;
-      return TensorRef.of(NOWHERE, leaf.type().dtype(), elements);
+      FlatLayout.Bucket bucket = weights.bucket(Windows.parameter(leaf));
+      return TensorRef.of(
+          NOWHERE, leaf.type().dtype(), part ? bucket.part() : bucket.elements());
     }
 
     @Override

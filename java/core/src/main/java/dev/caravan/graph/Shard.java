@@ -36,6 +36,7 @@ public final class Shard {
   private final Graph graph;
   private final int ranks;
   private final Sharding sharding;
+  private final Division division;
   private final Map<Tensor, Tensor> roots;
   private final List<List<Tensor>> buckets;
   private final Map<String, Integer> bucketOf = new HashMap<>();
@@ -60,12 +61,13 @@ public final class Shard {
     }
   }
 
-  private Shard(Graph graph, int ranks, Sharding sharding) {
+  private Shard(Graph graph, int ranks, Sharding sharding, Division division) {
+    this.division = division;
     this.graph = graph;
     this.ranks = ranks;
     this.sharding = sharding;
     roots = Plan.roots(graph);
-    buckets = Buckets.of(graph);
+    buckets = Buckets.of(graph, division);
     for (int b = 0; b < buckets.size(); b++) {
       for (Tensor parameter : buckets.get(b)) {
         bucketOf.put(parameter.name(), b);
@@ -80,7 +82,16 @@ public final class Shard {
 
   /** The graph of one of {@code ranks} data-parallel ranks. A graph without gradients only gathers. */
   public static Graph apply(Graph graph, int ranks, Sharding sharding) {
-    return ranks == 1 ? graph : new Shard(graph, ranks, sharding).apply();
+    return apply(graph, ranks, sharding, Division.NONE);
+  }
+
+  /**
+   * The same of a rank that has a part of the model.
+   *
+   * @param division of experts: as many fewer ranks have the same ones
+   */
+  public static Graph apply(Graph graph, int ranks, Sharding sharding, Division division) {
+    return ranks == 1 ? graph : new Shard(graph, ranks, sharding, division).apply();
   }
 
   private Graph apply() {
@@ -110,6 +121,23 @@ public final class Shard {
       behind.getOrDefault(i, List.of()).forEach(Runnable::run);
     }
     return result;
+  }
+
+  private boolean experts(int bucket) {
+    return division.experts(buckets.get(bucket).get(0).name());
+  }
+
+  /** The ranks that have the same weights. */
+  private Axis axis(int bucket) {
+    return experts(bucket) ? Axis.REPLICA : Axis.DATA;
+  }
+
+  private int ranks(int bucket) {
+    return experts(bucket) ? ranks / division.ranks() : ranks;
+  }
+
+  private boolean alone(Use use) {
+    return ranks(use.bucket) == 1;
   }
 
   private static void at(Map<Integer, List<Runnable>> when, int node, Runnable what) {
@@ -155,6 +183,7 @@ public final class Shard {
   /** Each bucket is waited for at its first use, and then the next is begun. */
   private void gatherWeights() {
     List<Use> uses = uses(Role.PARAMETER, APART);
+    uses.removeIf(this::alone);
     int[] tag = new int[uses.size()];
     for (int i = 0; i < uses.size(); i++) {
       tag[i] = tags++;
@@ -168,7 +197,9 @@ public final class Shard {
           before,
           uses.get(i).first,
           () -> {
-            emit(new Join(Axis.DATA, tag[place]), buckets.get(uses.get(place).bucket));
+            emit(
+                new Join(axis(uses.get(place).bucket), tag[place]),
+                buckets.get(uses.get(place).bucket));
             if (place + 1 < uses.size()) {
               gather(uses.get(place + 1), tag[place + 1]);
             }
@@ -177,12 +208,13 @@ public final class Shard {
   }
 
   private void gather(Use use, int tag) {
-    emit(new GatherWeights(Axis.DATA, ranks, tag), buckets.get(use.bucket));
+    emit(new GatherWeights(axis(use.bucket), ranks(use.bucket), tag), buckets.get(use.bucket));
   }
 
   /** Gradients in a window, summed and kept when complete. */
   private void keepParts() {
     List<Use> uses = new ArrayList<>(uses(Role.GRADIENT, APART));
+    uses.removeIf(this::alone);
     uses.sort((a, b) -> Integer.compare(a.last, b.last));
     for (int i = 0; i < uses.size(); i++) {
       Use use = uses.get(i);
@@ -196,7 +228,8 @@ public final class Shard {
             if (earlier != null) {
               keep(earlier.bucket, tag - 1);
             }
-            advance(new ReduceScatter(Axis.DATA, ranks, tag), use.bucket);
+            advance(
+                new ReduceScatter(axis(use.bucket), ranks(use.bucket), tag), use.bucket);
           });
     }
     if (!uses.isEmpty()) {
@@ -207,7 +240,7 @@ public final class Shard {
   }
 
   private void keep(int bucket, int tag) {
-    advance(new Join(Axis.DATA, tag), bucket);
+    advance(new Join(axis(bucket), tag), bucket);
     advance(new GradientWindow.Close(), bucket);
   }
 
@@ -219,10 +252,13 @@ public final class Shard {
     }
     for (int b = buckets.size() - 1; b >= 0; b--) {
       int bucket = b;
+      if (ranks(bucket) == 1) {
+        continue;
+      }
       Op op =
           sharding.updates()
-              ? new ReduceScatter(Axis.DATA, ranks, tags++)
-              : new AllReduce(Axis.DATA, ranks, true);
+              ? new ReduceScatter(axis(bucket), ranks(bucket), tags++)
+              : new AllReduce(axis(bucket), ranks(bucket), true);
       int last = complete.getOrDefault(bucket, graph.nodes().size() - 1);
       at(behind, last, () -> advance(op, bucket));
     }
@@ -230,13 +266,19 @@ public final class Shard {
         behind,
         graph.nodes().size() - 1,
         () -> {
-          List<Tensor> all = new ArrayList<>();
-          for (int b = 0; b < buckets.size(); b++) {
-            all.addAll(gradients(b));
-          }
           scope = "";
           block = Graph.NO_BLOCK;
-          emit(new Join(Axis.DATA, Join.ALL), all);
+          for (Axis axis : List.of(Axis.DATA, Axis.REPLICA)) {
+            List<Tensor> all = new ArrayList<>();
+            for (int b = 0; b < buckets.size(); b++) {
+              if (axis(b) == axis && ranks(b) > 1) {
+                all.addAll(gradients(b));
+              }
+            }
+            if (!all.isEmpty()) {
+              emit(new Join(axis, Join.ALL), all);
+            }
+          }
         });
   }
 

@@ -41,7 +41,6 @@ public final class Shards {
   private final Executor executor;
   private final FlatLayout layout;
   private final Sharding sharding;
-  private final int rank;
   private final Memory weights;
   private final Memory remainders;
   private final Memory gradients;
@@ -55,7 +54,6 @@ public final class Shards {
     this.arena = arena;
     layout = executor.plan().weights();
     sharding = executor.plan().sharding();
-    rank = executor.ranks().rank(Axis.DATA);
   }
 
   /** Part {@code rank} of {@code parts} of one row. */
@@ -73,9 +71,9 @@ public final class Shards {
     }
     List<Piece> pieces = new ArrayList<>();
     for (Bucket bucket : layout.buckets()) {
-      long count = bucket.elements() / layout.parts();
-      long first = bucket.offset() + rank * count;
-      long kept = layout.keptOffset(bucket);
+      long count = bucket.part();
+      long first = bucket.offset() + executor.ranks().rank(bucket.axis()) * count;
+      long kept = bucket.kept();
       pieces.add(
           new Piece(
               bucket,
@@ -99,10 +97,10 @@ public final class Shards {
    * updates all.
    */
   public void publish(Stream stream, Piece piece) {
-    if (sharding.updates() && !sharding.weights()) {
+    if (sharding.updates() && !sharding.weights() && piece.bucket.parts() > 1) {
       TensorRef whole =
           row(weights, executor.plan().storage(), piece.bucket.offset(), piece.bucket.elements());
-      executor.ranks().begin(stream, gathering(piece.weights, whole));
+      executor.ranks().begin(stream, gathering(piece.bucket, piece.weights, whole));
     }
   }
 
@@ -110,11 +108,12 @@ public final class Shards {
   public void join(Stream stream) {
     if (sharding.updates()) {
       executor.ranks().join(stream, Axis.DATA);
+      executor.ranks().join(stream, Axis.REPLICA);
     }
   }
 
-  private Collective gathering(TensorRef part, TensorRef whole) {
-    return new Collective(Kind.ALL_GATHER, Axis.DATA, layout.parts(), part, whole, 0);
+  private static Collective gathering(Bucket bucket, TensorRef part, TensorRef whole) {
+    return new Collective(Kind.ALL_GATHER, bucket.axis(), bucket.parts(), part, whole, 0);
   }
 
   /**
@@ -128,10 +127,14 @@ public final class Shards {
     }
     Stream stream = executor.stream();
     for (Piece piece : pieces()) {
+      if (piece.bucket.parts() == 1) {
+        piece.bucket.slots().forEach(fill);
+        continue;
+      }
       TensorRef staged = staged(piece.bucket);
       stream.fill(staged.address(), 0, staged.bytes());
       piece.bucket.slots().forEach(fill);
-      TensorRef own = part(staged, rank, layout.parts());
+      TensorRef own = part(staged, executor.ranks().rank(piece.bucket.axis()), piece.bucket.parts());
       stream.copy(piece.weights.address(), own.address(), own.bytes());
     }
     stream.synchronize();
@@ -141,8 +144,12 @@ public final class Shards {
   public void gather(int bucket) {
     Collectives ranks = executor.ranks();
     Piece piece = pieces().get(bucket);
-    ranks.begin(executor.stream(), gathering(piece.weights, staged(piece.bucket)));
-    ranks.join(executor.stream(), Axis.DATA);
+    if (piece.bucket.parts() == 1) {
+      return;
+    }
+    ranks.begin(
+        executor.stream(), gathering(piece.bucket, piece.weights, staged(piece.bucket)));
+    ranks.join(executor.stream(), piece.bucket.axis());
     executor.stream().synchronize();
   }
 

@@ -6,6 +6,7 @@ import dev.caravan.graph.ExpertPartition;
 import dev.caravan.graph.Graph;
 import dev.caravan.graph.Partition;
 import dev.caravan.graph.Recompute;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
 import dev.caravan.nn.Attend;
 import dev.caravan.nn.CachedAttention;
@@ -96,6 +97,7 @@ public record LlamaGraphs(
   /** How so many ranks share the experts: as many each, in order. */
   public Division experts(int ranks) {
     return new Division(
+        Axis.EXPERT,
         ranks,
         name -> ExpertWeights.divided(name) ? Division.Split.ROWS : Division.Split.WHOLE);
   }

@@ -127,9 +127,12 @@ public final class Adafactor implements Optimizer {
       ranks.add(new ArrayList<>());
     }
     for (FlatLayout.Bucket bucket : layout.buckets()) {
-      long length = bucket.elements() / layout.parts();
+      int alike = layout.parts() / bucket.parts(); // ranks that keep the same part: none, or replicas
       for (FlatLayout.Slot slot : bucket.slots()) {
-        ranks.get((int) ((slot.offset() - bucket.offset()) / length)).add(slot);
+        int part = (int) ((slot.offset() - bucket.offset()) / bucket.part());
+        for (int rank = part * alike; rank < (part + 1) * alike; rank++) {
+          ranks.get(rank).add(slot);
+        }
       }
     }
     return ranks.stream()

@@ -97,7 +97,7 @@ public final class AdamW implements Optimizer {
   /** Every rank's table has room for what the rank with most weights in a bucket has. */
   private static int mostSpans(FlatLayout layout, FlatLayout.Bucket bucket) {
     int most = 1;
-    long count = bucket.elements() / layout.parts();
+    long count = bucket.part();
     for (long first = 0; first < bucket.elements(); first += count) {
       most = Math.max(most, layout.spans(bucket.offset() + first, count).size());
     }

@@ -89,11 +89,16 @@ public final class ClipNorm implements AutoCloseable {
   /** Between which ranks the gradients that count are spread. */
   private static Axis axis(FlatLayout layout) {
     boolean cut = layout.division().ranks() > 1;
+    if (layout.division().axis() == Axis.EXPERT && cut) {
+      return layout.parts() > 1 ? Axis.DATA : Axis.EXPERT; // which are among those of data
+    }
     return cut && layout.parts() > 1 ? Axis.WORLD : cut ? Axis.TENSOR : Axis.DATA;
   }
 
   private static int sharers(FlatLayout layout) {
-    return layout.parts() * layout.division().ranks();
+    int parts = layout.parts();
+    boolean experts = layout.division().axis() == Axis.EXPERT && parts > 1;
+    return experts ? parts : parts * layout.division().ranks();
   }
 
   private static Memory allocate(Device device, long bytes) {
@@ -125,7 +130,7 @@ public final class ClipNorm implements AutoCloseable {
   private static long mostWorkspace(FlatLayout layout, Device.Kind kind) {
     long most = workspaceBytes(normBytes(layout) / DType.F32.bytes(), kind);
     for (FlatLayout.Bucket bucket : layout.buckets()) {
-      most = Math.max(most, workspaceBytes(bucket.elements() / layout.parts(), kind));
+      most = Math.max(most, workspaceBytes(bucket.part(), kind));
     }
     return most;
   }

@@ -58,7 +58,10 @@ record NormRange(TensorRef gradients, boolean counts) {
       }
     }
     long alike = Math.max(0, Math.min(row.elements(), cut - first));
-    boolean teller = executor.ranks().rank(Axis.TENSOR) == 0;
+    // Of ranks that share experts, what is kept in parts is on none but this.
+    Axis axis = layout.division().axis();
+    boolean teller =
+        executor.ranks().rank(axis) == 0 || (axis == Axis.EXPERT && layout.parts() > 1);
     ranges.add(new NormRange(part(row, 0, alike), alike > 0 && teller));
     long rest = row.elements() - alike;
     ranges.add(new NormRange(part(row, alike, rest), rest > 0));

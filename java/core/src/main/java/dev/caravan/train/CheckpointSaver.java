@@ -58,8 +58,9 @@ final class CheckpointSaver implements AutoCloseable {
     checkpoints = RunFolder.checkpoints(config);
     first = ranks.rank(Axis.WORLD) == 0;
     boolean updates = executor.plan().sharding().updates();
-    shared = ranks.size(updates ? Axis.WORLD : Axis.TENSOR) > 1;
-    writes = first || (shared && (updates || ranks.rank(Axis.DATA) == 0));
+    Axis axis = executor.plan().weights().division().axis();
+    shared = ranks.size(updates ? Axis.WORLD : axis) > 1;
+    writes = first || (shared && (updates || besideFirst(executor)));
     long bytes =
         writes
             ? RunPlan.copyBytes(
@@ -68,6 +69,12 @@ final class CheckpointSaver implements AutoCloseable {
     background = config.checkpoint().background().orElseGet(() -> roomFor(bytes));
     copy = background && writes ? new HostCopy(bytes) : null;
     window = new GatherWindow(executor);
+  }
+
+  /** Whether the first rank has the rest of what this one has a part of. */
+  static boolean besideFirst(Executor executor) {
+    boolean experts = executor.plan().weights().division().axis() == Axis.EXPERT;
+    return executor.ranks().rank(experts ? Axis.REPLICA : Axis.DATA) == 0;
   }
 
   /**

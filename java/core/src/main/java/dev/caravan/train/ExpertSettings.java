@@ -6,6 +6,7 @@ import dev.caravan.model.DecoderConfig;
 import dev.caravan.model.ExpertLosses;
 import dev.caravan.model.ExpertsConfig;
 import dev.caravan.model.GlamConfig;
+import dev.caravan.parallel.Mesh;
 
 /** What a run file's experts keys mean for a model. */
 final class ExpertSettings {
@@ -44,6 +45,26 @@ final class ExpertSettings {
         keys.auxWeight().orElse(own),
         keys.zWeight(),
         keys.capacityFactor().orElse(0));
+  }
+
+  /**
+   * Checks that the ranks of a mesh can share the model's experts.
+   *
+   * @throws UserError if they cannot
+   */
+  static void checkRanks(Mesh mesh, DecoderConfig model) {
+    String got = "parallel.expert: got " + mesh.expert() + ", ";
+    if (model.experts().isEmpty()) {
+      throw new UserError(
+          got + "needs 1 for a model without sparse experts (" + model.modelType() + ")");
+    }
+    int experts = model.experts().get().experts();
+    if (experts % mesh.expert() != 0) {
+      throw new UserError(got + "needs a divisor of the model's " + experts + " experts");
+    }
+    if (mesh.tensor() > 1) {
+      throw new UserError(got + "together with parallel.tensor is not built yet");
+    }
   }
 
   private static Balance automatic(DecoderConfig model, ExpertsConfig experts) {

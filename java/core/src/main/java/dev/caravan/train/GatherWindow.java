@@ -7,7 +7,6 @@ import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.graph.Plan;
 import dev.caravan.kernels.Collective;
-import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collective.Kind;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Memory;
@@ -101,21 +100,21 @@ final class GatherWindow implements AutoCloseable {
       TensorRef all = TensorRef.in(memory, 0, own.dtype(), piece.length());
       executor
           .ranks()
-          .begin(stream, new Collective(Kind.ALL_GATHER, Axis.TENSOR, ranks, own, all, 0));
+          .begin(stream, new Collective(Kind.ALL_GATHER, layout.division().axis(), ranks, own, all, 0));
     } else {
       TensorRef row = held(piece) ? own : TensorRef.in(memory, 0, own.dtype(), piece.count());
       executor
           .ranks()
           .begin(
               stream,
-              new Collective(Kind.BROADCAST, Axis.TENSOR, ranks, row, row, piece.root()));
+              new Collective(Kind.BROADCAST, layout.division().axis(), ranks, row, row, piece.root()));
     }
-    executor.ranks().join(stream, Axis.TENSOR);
+    executor.ranks().join(stream, layout.division().axis());
     stream.synchronize();
   }
 
   private boolean held(Piece piece) {
-    return piece.root() == executor.ranks().rank(Axis.TENSOR);
+    return piece.root() == executor.ranks().rank(layout.division().axis());
   }
 
   private TensorRef own(FlatLayout.Slot slot, Piece piece) {

@@ -98,7 +98,7 @@ final class GatheredWeights {
       }
       if (wish[0] == BUCKET) {
         executor.shards().gather(wish[1]);
-      } else if (executor.ranks().rank(Axis.DATA) == 0) {
+      } else if (CheckpointSaver.besideFirst(executor)) {
         window.fetch(layout.slots().get(wish[1]), wish[2]);
       }
     }

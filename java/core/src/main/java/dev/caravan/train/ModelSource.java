@@ -8,6 +8,7 @@ import dev.caravan.checkpoint.TensorAccess;
 import dev.caravan.checkpoint.TensorPieces;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.model.DecoderConfig;
@@ -103,6 +104,14 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
         .load(
             slot -> {
               TensorRef weight = executor.weight(slot.name());
+              if (own.cut(slot) && own.division().axis() == Axis.EXPERT) {
+                List<Long> whole = shape(executor.plan().weights().whole(slot));
+                for (ExpertWeights.Piece piece :
+                    LlamaWeights.pieces(slot.name(), whole, file.shapes())) {
+                  read(piece, own.name(slot, 0).place(0), weight, access, parts);
+                }
+                return;
+              }
               if (own.cut(slot)) {
                 TensorRef row = TensorRef.of(weight.address(), weight.dtype(), slot.count());
                 parts.read(named(own.name(slot, 0).toString(), row, access));
@@ -114,6 +123,24 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
                 file.read(named(piece, weight, access));
               }
             });
+  }
+
+  /** Reads of a piece of a whole weight what belongs to a part that begins at an element of it. */
+  private static void read(
+      ExpertWeights.Piece piece,
+      long first,
+      TensorRef part,
+      TensorAccess access,
+      TensorPieces file) {
+    long size = piece.shape().stream().reduce(1L, Math::multiplyExact);
+    long from = Math.max(first, piece.first());
+    long end = Math.min(first + part.elements(), piece.first() + size);
+    if (from < end) {
+      long address = part.address() + (from - first) * part.dtype().bytes();
+      TensorRef row = TensorRef.of(address, part.dtype(), end - from);
+      String name = new PieceName(piece.name(), from - piece.first()).toString();
+      file.read(named(name, row, access));
+    }
   }
 
   /** Fills a weight, or the part of one that a name says. */
@@ -197,6 +224,10 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
     long[] shape = piece.shape().stream().mapToLong(Long::longValue).toArray();
     long address = weight.address() + piece.first() * weight.dtype().bytes();
     return named(piece.name(), TensorRef.of(address, weight.dtype(), shape), access);
+  }
+
+  private static List<Long> shape(TensorType type) {
+    return Arrays.stream(type.shape()).boxed().toList();
   }
 
   private static List<Long> shape(TensorRef tensor) {

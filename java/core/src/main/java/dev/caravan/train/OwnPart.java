@@ -10,13 +10,17 @@ import dev.caravan.kernels.Collective.Axis;
  * What a rank has of each weight, as files name it: all, or of tensor-parallel ranks a part.
  *
  * @param division which weights are parts
- * @param rank among those that share each matrix
+ * @param rank among those that share each matrix, or the experts
+ * @param apart whether all that this rank keeps is on no other: ranks that share experts and keep parts
  */
-record OwnPart(Division division, int rank) {
+record OwnPart(Division division, int rank, boolean apart) {
   /** Of an executor's rank. */
   static OwnPart of(Executor executor) {
+    Division division = executor.plan().weights().division();
     return new OwnPart(
-        executor.plan().weights().division(), executor.ranks().rank(Axis.TENSOR));
+        division,
+        executor.ranks().rank(division.axis()),
+        division.axis() == Axis.EXPERT && executor.plan().sharding().updates());
   }
 
   /** Whether the rank has a part of the weight only. */
@@ -26,7 +30,21 @@ record OwnPart(Division division, int rank) {
 
   /** Whether this rank saves what belongs to a weight: the first does what all have alike. */
   boolean saves(FlatLayout.Slot slot) {
-    return rank == 0 || cut(slot);
+    return apart || rank == 0 || cut(slot);
+  }
+
+  /**
+   * The name of a tensor of an optimizer's state, whole or a part, that belongs to a part of a weight.
+   *
+   * @param name that it has on this rank
+   * @param elements that it has
+   */
+  String name(FlatLayout.Slot slot, String name, long elements) {
+    PieceName known = PieceName.parse(name);
+    boolean whole = known.tensor().equals(name); // of this rank
+    return division.axis() == Axis.EXPERT && whole
+        ? new PieceName(slot.name(), rank * elements).toString()
+        : name(slot, known.from()).toString();
   }
 
   /**

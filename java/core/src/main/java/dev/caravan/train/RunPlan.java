@@ -93,14 +93,14 @@ public record RunPlan(
     Mesh mesh = new Mesh(ranks, tensor, config.parallel().expert());
     Division division = division(graphs, mesh);
     Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute, mesh);
-    Graph sharded = Shard.apply(micro, ranks, sharding);
+    Graph sharded = Shard.apply(micro, ranks, sharding, division);
     boolean always = ranks > 1 && sharding.gradients(); // whole gradients travel once a step
     units.put(TrainingStep.MICRO, always ? sharded : micro);
     if (ranks > 1 && !always) {
       units.put(TrainingStep.LAST, sharded);
     }
     Graph score = graphs.score(tokens, buffers.maxDocuments(), chunk, mesh);
-    units.put(EVAL, Shard.apply(score, ranks, sharding));
+    units.put(EVAL, Shard.apply(score, ranks, sharding, division));
     Plan plan =
         new Plan(
             units,
@@ -114,11 +114,15 @@ public record RunPlan(
         graphs, buffers, recompute, inputs, plan, ranks, bytes(plan, config, kind, threads));
   }
 
-  private static Division division(LlamaGraphs graphs, int tensor) {
+  private static Division division(LlamaGraphs graphs, Mesh mesh) {
+    if (mesh.expert() > 1) {
+      ExpertSettings.checkRanks(mesh, graphs.config());
+      return graphs.experts(mesh.expert());
+    }
     try {
-      return graphs.division(tensor);
+      return graphs.division(mesh.tensor());
     } catch (IllegalArgumentException e) {
-      throw new UserError("parallel.tensor: got " + tensor + ", " + e.getMessage(), e);
+      throw new UserError("parallel.tensor: got " + mesh.tensor() + ", " + e.getMessage(), e);
     }
   }
 
@@ -165,21 +169,29 @@ public record RunPlan(
    * @param rounds micro-batches of a rank
    */
   public long wireBytesPerStep(long rounds) {
+    Graph micro = plan.units().get(TrainingStep.MICRO).graph();
     Plan.Unit last = plan.units().get(TrainingStep.LAST);
-    long micro = plan.units().get(TrainingStep.MICRO).graph().wireBytes();
-    long exact = last == null ? rounds * micro : (rounds - 1) * micro + last.graph().wireBytes();
+    Graph end = last == null ? micro : last.graph();
+    long kept = (rounds - 1) * micro.wireBytes(true) + end.wireBytes(true);
     // Ops count their tensors; what travels in parts has gaps between them.
     FlatLayout layout = plan.weights();
     long bytes =
-        plan.sharding().updates()
-            ? (long) ((double) exact * layout.elements() / layout.parameters())
-            : exact;
+        (rounds - 1) * micro.wireBytes(false)
+            + end.wireBytes(false)
+            + (plan.sharding().updates()
+                ? (long) ((double) kept * layout.elements() / layout.parameters())
+                : kept);
     boolean publishes = plan.sharding().updates() && !plan.sharding().weights();
-    long weights = plan.weights().elements() * plan.storage().bytes();
     return publishes
         ? bytes
-            + Collective.wireBytes(
-                Collective.Kind.ALL_GATHER, plan.weights().parts(), weights)
+            + layout.buckets().stream()
+                .mapToLong(
+                    bucket ->
+                        Collective.wireBytes(
+                            Collective.Kind.ALL_GATHER,
+                            bucket.parts(),
+                            bucket.elements() * plan.storage().bytes()))
+                .sum()
         : bytes;
   }
 

@@ -71,7 +71,10 @@ final class TrainingState {
   /** Where a rank saves what it has of a kind of tensors. */
   private String file(String name) {
     Collectives ranks = executor.ranks();
-    Axis axis = executor.plan().sharding().updates() ? Axis.WORLD : Axis.TENSOR;
+    Axis axis =
+        executor.plan().sharding().updates()
+            ? Axis.WORLD
+            : executor.plan().weights().division().axis();
     return ranks.size(axis) == 1
         ? name
         : SavedCheckpoint.part(name, ranks.rank(axis), ranks.size(axis));
@@ -94,8 +97,7 @@ final class TrainingState {
                     if (own.cut(slot)) {
                       TensorRef row =
                           TensorRef.of(tensor.address(), tensor.dtype(), tensor.elements());
-                      long from = PieceName.parse(name).from();
-                      renamed.put(own.name(slot, from).toString(), row);
+                      renamed.put(own.name(slot, name, tensor.elements()), row);
                     } else {
                       renamed.put(name, tensor);
                     }

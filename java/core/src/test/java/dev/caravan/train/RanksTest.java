@@ -100,6 +100,55 @@ class RanksTest {
     assertSame(one, many);
   }
 
+  static List<Arguments> experts() {
+    return List.of(
+        Arguments.of("mixtral", "{data: 2, expert: 2}", 512, "none"),
+        Arguments.of("mixtral", "{data: 4, expert: 2}", 256, "full"),
+        Arguments.of("glam", "{data: 4, expert: 4}", 256, "full"),
+        Arguments.of("glam", "{data: 2, expert: 2, shard: parameters}", 512, "selective"),
+        Arguments.of("qwen3-moe", "{data: 4, expert: 2, shard: optimizer}", 256, "selective"),
+        Arguments.of("mixtral", "{data: 4, expert: 2, shard: gradients}", 256, "none"),
+        Arguments.of("qwen2-moe", "{data: 4, expert: 2, shard: parameters}", 256, "full"),
+        Arguments.of("olmoe", "{data: 4, expert: 4, shard: parameters}", 256, "none"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("experts")
+  void ranksThatShareExpertsTrainToTheWeightsOfOne(
+      String golden, String layout, int tokens, String recompute) throws IOException {
+    String losses = "experts.aux_weight=0.05";
+    Run one = train(golden, "one", losses, "train.micro_batch_tokens=1024");
+    String buffers = "train.micro_batch_tokens=" + tokens;
+    String parallel = "parallel=" + layout;
+    Run many = train(golden, "many", losses, buffers, parallel, "recompute=" + recompute);
+    Run again = train(golden, "again", losses, buffers, parallel, "recompute=" + recompute);
+    assertSame(one, many);
+    assertArrayEquals(many.weights(), again.weights(), "from run to run");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{data: 2, expert: 2}|{data: 1}|adamw",
+        "{data: 1}|{data: 4, expert: 2, shard: parameters}|adamw",
+        "{data: 4, expert: 2, shard: parameters}|{data: 4, expert: 4}|adamw",
+        "{data: 4, expert: 2, shard: optimizer}|{data: 2}|adamw",
+        "{data: 4, expert: 2, shard: gradients}|{data: 2, expert: 2}|adafactor",
+        "{data: 2, expert: 2}|{data: 1}|adafactor"
+      })
+  void aRunOfExpertsGoesOnInAnotherLayout(String first, String then, String optimizer)
+      throws IOException {
+    String[] common = {
+      "optimizer.schedule=constant", "experts.aux_loss=none", "optimizer.name=" + optimizer
+    };
+    Run whole = train("mixtral", "whole", common);
+    train(
+        "mixtral", "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
+    Run parts = train("mixtral", "parts", common[0], common[1], common[2], "parallel=" + then);
+    assertSame(whole, parts);
+  }
+
   /** Choices compete for places within a buffer, wherever it is computed. */
   @ParameterizedTest
   @ValueSource(ints = {2, 3})
@@ -107,6 +156,9 @@ class RanksTest {
     String[] dropping = {"experts.capacity_factor=0.5", "experts.aux_loss=none"};
     Run one = train("mixtral", "one", dropping);
     Run many = train("mixtral", "many", dropping[0], dropping[1], "parallel.data=" + ranks);
+    Run shared =
+        train("mixtral", "shared", dropping[0], dropping[1], "parallel={data: 4, expert: 2}");
+    assertSame(one, shared);
     assertTrue(one.metrics().get(0).get("drop_share").asDouble() > 0);
     assertSame(one, many);
   }
