@@ -19,7 +19,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** What can be wrong with a model of sparse experts ends in one line and exit code 2. */
 class ExpertErrorsTest {
-  private static final String MODEL =
+  static final String MODEL =
       "model={seed: 1, config: {model_type: mixtral, vocab_size: 512, hidden_size: 32,"
           + " intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 2,"
           + " num_key_value_heads: 2, max_position_embeddings: 256, num_local_experts: 4,"
@@ -59,6 +59,19 @@ class ExpertErrorsTest {
     String text = Files.readString(config);
     assertTrue(text.contains(from), text);
     Files.writeString(config, text.replace(from, to));
+  }
+
+  @Test
+  void ranksThatDoNotDivide() {
+    assertEquals(
+        "caravan: parallel.expert: got 2, needs a divisor of parallel.data, which is 3",
+        errorBeforeAnythingIsWritten("parallel={data: 3, expert: 2}"));
+    assertEquals(
+        "caravan: parallel.expert: got 3, needs a divisor of the model's 4 experts",
+        errorBeforeAnythingIsWritten("parallel={data: 3, expert: 3}"));
+    assertEquals(
+        "caravan: parallel.expert: got 2, together with parallel.tensor is not built yet",
+        errorBeforeAnythingIsWritten("parallel={data: 2, expert: 2, tensor: 2}"));
   }
 
   @Test

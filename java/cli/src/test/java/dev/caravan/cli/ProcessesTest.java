@@ -30,11 +30,16 @@ class ProcessesTest {
   /** Starts a process for each rank, whose words go to files; {@code own} are one rank's settings. */
   private List<Process> launch(Path output, String shard, List<List<String>> own)
       throws IOException {
+    return start(output, "parallel={data: " + own.size() + ", shard: " + shard + "}", own);
+  }
+
+  private List<Process> start(Path output, String parallel, List<List<String>> own)
+      throws IOException {
     Path place = dir.resolve("place-" + launches++);
     List<Process> processes = new ArrayList<>();
     for (int rank = 0; rank < own.size(); rank++) {
       List<String> sets = new ArrayList<>(own.get(rank));
-      sets.add("parallel={data: " + own.size() + ", shard: " + shard + "}");
+      sets.add(parallel);
       ProcessBuilder builder =
           new ProcessBuilder(
               Child.command(
@@ -130,6 +135,22 @@ class ProcessesTest {
     Path output = dir.resolve("processes");
     List<Process> processes = launch(output, shard, Collections.nCopies(ranks, List.of()));
     assertEquals(Collections.nCopies(ranks, 0), finish(processes), () -> words(0));
+    assertArrayEquals(weights(threads), weights(output));
+  }
+
+  @Test
+  void processesThatShareExpertsTrainAsThreads() throws Exception {
+    String parallel = "parallel={data: 2, expert: 2, shard: optimizer}";
+    Path threads = dir.resolve("threads");
+    Captured run =
+        Captured.run(
+            TrainTest.arguments("sft", threads, STEPS, ExpertErrorsTest.MODEL, parallel));
+    assertEquals(0, run.code(), run.err());
+
+    Path output = dir.resolve("processes");
+    List<String> experts = List.of(ExpertErrorsTest.MODEL);
+    List<Process> processes = start(output, parallel, List.of(experts, experts));
+    assertEquals(List.of(0, 0), finish(processes), () -> words(0) + words(1));
     assertArrayEquals(weights(threads), weights(output));
   }
 

@@ -48,6 +48,20 @@ final class ExpertSettings {
   }
 
   /**
+   * How the ranks of a run are arranged.
+   *
+   * @throws UserError if the ranks that share the experts do not divide those of data
+   */
+  static Mesh mesh(RunConfig.Parallel parallel) {
+    if (parallel.data() % parallel.expert() != 0) {
+      throw new UserError(
+          "parallel.expert: got %d, needs a divisor of parallel.data, which is %d"
+              .formatted(parallel.expert(), parallel.data()));
+    }
+    return new Mesh(parallel.data(), parallel.tensor(), parallel.expert());
+  }
+
+  /**
    * Checks that the ranks of a mesh can share the model's experts.
    *
    * @throws UserError if they cannot

@@ -238,9 +238,6 @@ final class RunConfigReader {
             f.oneOf("shard", RunConfig.Shard.NONE),
             f.integer("tensor", 1, 1),
             f.integer("expert", 1, 1));
-    if (parallel.data() % parallel.expert() != 0) {
-      throw f.wrong("expert", "needs a divisor of parallel.data, which is " + parallel.data());
-    }
     return parallel;
   }
 

@@ -88,9 +88,8 @@ public record RunPlan(
     int chunk = (tokens + CHUNKS - 1) / CHUNKS;
     Map<String, Graph> units = new LinkedHashMap<>();
     int ranks = config.parallel().data();
-    int tensor = config.parallel().tensor();
     Sharding sharding = Sharding.valueOf(config.parallel().shard().name());
-    Mesh mesh = new Mesh(ranks, tensor, config.parallel().expert());
+    Mesh mesh = ExpertSettings.mesh(config.parallel());
     Division division = division(graphs, mesh);
     Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute, mesh);
     Graph sharded = Shard.apply(micro, ranks, sharding, division);

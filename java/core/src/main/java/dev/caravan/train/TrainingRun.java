@@ -223,9 +223,7 @@ public final class TrainingRun {
 
   /** How the ranks of a run are arranged. */
   private static Mesh mesh(RunConfig config, Optional<Rendezvous> place) {
-    Mesh mesh = 
-        new Mesh(
-            config.parallel().data(), config.parallel().tensor(), config.parallel().expert());
+    Mesh mesh = ExpertSettings.mesh(config.parallel());
     if (place.isPresent() && place.get().size() != mesh.size()) {
       throw new UserError(
           "parallel: got %d ranks, but %s started %d processes; several ranks in each of several processes"

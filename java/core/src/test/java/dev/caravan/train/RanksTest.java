@@ -35,6 +35,12 @@ class RanksTest {
 
   private static final double RELATIVE = 1e-5;
 
+  /** Makes the model one of sparse experts. */
+  private static final String EXPERTS =
+      "model.config={model_type: mixtral, vocab_size: 61, hidden_size: 32, intermediate_size: 24,"
+          + " num_hidden_layers: 3, num_attention_heads: 4, num_key_value_heads: 2,"
+          + " num_local_experts: 4, num_experts_per_tok: 2, max_position_embeddings: 64}";
+
   @TempDir Path folder;
 
   /** A run's checkpoint and metrics. */
@@ -109,7 +115,7 @@ class RanksTest {
         Arguments.of("qwen3-moe", "{data: 4, expert: 2, shard: optimizer}", 256, "selective"),
         Arguments.of("mixtral", "{data: 4, expert: 2, shard: gradients}", 256, "none"),
         Arguments.of("qwen2-moe", "{data: 4, expert: 2, shard: parameters}", 256, "full"),
-        Arguments.of("olmoe", "{data: 4, expert: 4, shard: parameters}", 256, "none"));
+        Arguments.of("olmoe", "{data: 3, expert: 3, shard: parameters}", 512, "none"));
   }
 
   @ParameterizedTest
@@ -257,14 +263,18 @@ class RanksTest {
         "parallel={data: 3, shard: optimizer}",
         "parallel={data: 2, shard: gradients}",
         "parallel={data: 3, shard: parameters}",
-        "parallel={data: 3, shard: gradients}|optimizer.name=adafactor"
+        "parallel={data: 3, shard: gradients}|optimizer.name=adafactor",
+        EXPERTS + "|parallel={data: 2, expert: 2}",
+        EXPERTS + "|parallel={data: 4, expert: 2, shard: optimizer}",
+        EXPERTS + "|parallel={data: 4, expert: 2, shard: parameters}",
+        EXPERTS + "|parallel={data: 4, expert: 4, shard: parameters}|optimizer.name=adafactor"
       })
   void everyRankAllocatesWhatThePlanSays(String layout) {
     Blas.install();
     TinyRun runs = new TinyRun(folder, Device.CPU);
     RunConfig config = runs.config(layout.split("[|]"));
     RowStore rows = TinyRun.rows(40);
-    Mesh mesh = new Mesh(config.parallel().data(), config.parallel().tensor());
+    Mesh mesh = ExpertSettings.mesh(config.parallel());
     long before = Memory.stats().liveBytes();
     long taken =
         RankThreads.run(

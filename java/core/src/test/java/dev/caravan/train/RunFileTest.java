@@ -184,7 +184,6 @@ class RunFileTest {
         "experts: {aux_loss: gram}|experts.aux_loss: got 'gram'",
         "experts: {capacity_factor: 0}|experts.capacity_factor: got 0",
         "parallel: {tensor: 2}|parallel.tensor: 2 is not built yet",
-        "parallel: {expert: 2}|parallel.expert: 2 is not built yet",
         "output: ''|output: got '', needs a text",
       })
   void badValuesAreRefusedWithTheirKey(String line, String expected) {
