@@ -120,6 +120,11 @@ public final class Planning {
           "model.family: '" + named.family() + "' is not built yet; its shape is planned for a machine"
               + " that --machine names");
     }
+    if (ExpertSettings.mesh(config.parallel()).expert() > 1) {
+      throw new UserError(
+          "parallel.expert: got %d, needs 1 for a model without sparse experts (%s)"
+              .formatted(config.parallel().expert(), named.family()));
+    }
     Machine target = Machine.of(machine);
     int tokens =
         config
