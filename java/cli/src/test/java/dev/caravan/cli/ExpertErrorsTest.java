@@ -69,9 +69,6 @@ class ExpertErrorsTest {
     assertEquals(
         "caravan: parallel.expert: got 3, needs a divisor of the model's 4 experts",
         errorBeforeAnythingIsWritten("parallel={data: 3, expert: 3}"));
-    assertEquals(
-        "caravan: parallel.expert: got 2, together with parallel.tensor is not built yet",
-        errorBeforeAnythingIsWritten("parallel={data: 2, expert: 2, tensor: 2}"));
   }
 
   @Test

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.caravan.data.RowStore;
+import dev.caravan.data.UserError;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Memory;
@@ -153,6 +154,18 @@ class RanksTest {
         "mixtral", "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
     Run parts = train("mixtral", "parts", common[0], common[1], common[2], "parallel=" + then);
     assertSame(whole, parts);
+  }
+
+  @Test
+  void expertsOfTensorParallelRanksAreRefused() throws IOException {
+    ModelSource model = ModelSource.folder(Golden.named("mixtral").folder());
+    UserError error =
+        assertThrows(
+            UserError.class,
+            () -> ExpertSettings.checkRanks(new Mesh(2, 2, 2), model.config()));
+    assertEquals(
+        "parallel.expert: got 2, together with parallel.tensor is not built yet",
+        error.getMessage());
   }
 
   /** Choices compete for places within a buffer, wherever it is computed. */
