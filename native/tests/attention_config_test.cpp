@@ -5,13 +5,16 @@
 #include <utility>
 
 #include "core/relative_bias.h"
+#include "cuda/attention_tiles.h"
 #include "tests/attention_problem.h"
 #include "tests/harness.h"
 
 namespace {
 
 using caravan::cuda::attention_config;
+using caravan::cuda::AttentionPass;
 using caravan::cuda::AttentionRoute;
+using caravan::cuda::AttentionTiles;
 using caravan::cuda::AttentionWidths;
 using test::AttentionProblem;
 
@@ -173,6 +176,70 @@ void order() {
     CHECK(caravan::cuda::attention_order(args, 128).section == 4);
 }
 
+constexpr AttentionWidths kAllWidths[] = {AttentionWidths::k64, AttentionWidths::k128,
+                                          AttentionWidths::k192, AttentionWidths::k256};
+constexpr AttentionPass kAllPasses[] = {AttentionPass::kForward, AttentionPass::kQueries,
+                                        AttentionPass::kKeysAndValues, AttentionPass::kKeys,
+                                        AttentionPass::kValues};
+
+// Bytes of owned and passed rows; a kernel's other needs are some KiB.
+int64_t tile_bytes(const AttentionTiles& tiles, bool owned_values) {
+    const int64_t both = tiles.width + tiles.value_width;
+    return 2 * (tiles.owned_stages * tiles.owned * (owned_values ? both : tiles.width) +
+                tiles.stages * tiles.passed * both);
+}
+
+// Every kernel's tiles are what its instructions take and a multiprocessor has room for.
+void tiles() {
+    for (AttentionWidths widths : kAllWidths) {
+        const AttentionTiles decode = caravan::cuda::attention_decode_tiles(widths);
+        CHECK(caravan::cuda::attention_widths(decode.width, decode.value_width) == widths);
+        CHECK(decode.owned == 16 && decode.passed % 16 == 0 && decode.warps <= 32);
+        CHECK(decode.owned * decode.width * 2 + decode.warps * decode.stages * decode.passed *
+                                                    (decode.width + decode.value_width) * 2 <=
+              96 << 10);
+        for (AttentionPass pass : kAllPasses) {
+            const bool forward = pass == AttentionPass::kForward;
+            const AttentionTiles mma = caravan::cuda::attention_mma_tiles(pass, widths);
+            CHECK(caravan::cuda::attention_widths(mma.width, mma.value_width) == widths);
+            CHECK(mma.owned % (16 * mma.warps) == 0 && mma.passed % 16 == 0);
+            // sm_86, sm_89 and sm_120 have 99 KiB for a block; two blocks need twice theirs.
+            const bool in_front =
+                !forward && !(pass == AttentionPass::kQueries && mma.width <= 128);
+            const int64_t bytes = forward || in_front
+                                      ? tile_bytes(mma, !forward)
+                                      : std::max<int64_t>(mma.owned, mma.stages * mma.passed) * 2 *
+                                            (mma.width + mma.value_width);
+            CHECK(bytes <= 97 << 10);
+
+            const AttentionTiles sm90 = caravan::cuda::attention_sm90_tiles(pass, widths);
+            CHECK(caravan::cuda::attention_widths(sm90.width, sm90.value_width) == widths);
+            // 64 rows a warpgroup; products are 8 to 256 wide, and a tensor copy 256 rows.
+            CHECK(sm90.owned == sm90.warps / 4 * 64);
+            CHECK(sm90.passed % 16 == 0 && sm90.passed <= 256);
+            CHECK(sm90.width % 64 == 0 && sm90.width <= 256 && sm90.value_width <= sm90.width);
+            CHECK(sm90.passed * sm90.width * 2 % 1024 == 0);  // whole patterns of a swizzle
+            CHECK(tile_bytes(sm90, !forward && pass != AttentionPass::kValues) <= 226 << 10);
+            const auto registers = caravan::cuda::attention_sm90_registers(pass, widths);
+            CHECK(registers.producer % 8 == 0 && registers.consumer % 8 == 0);
+            CHECK(registers.producer >= 24 && registers.consumer <= 240);
+            CHECK(128 * registers.producer + sm90.warps * 32 * registers.consumer <= 65536);
+            CHECK((sm90.warps + 4) * 32 <= 1024);
+        }
+    }
+}
+
+// Every width up to 256 has the tiles of the next that a kernel is made for.
+void every_width() {
+    for (int64_t width = 8; width <= 256; width += 8) {
+        for (int64_t values = 8; values <= 256; values += 8) {
+            const auto tiles = caravan::cuda::attention_sm90_tiles(
+                AttentionPass::kForward, caravan::cuda::attention_widths(width, values));
+            CHECK(tiles.width >= width && tiles.value_width >= values);
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -182,5 +249,7 @@ int main() {
     borders();
     decoding();
     splits();
+    tiles();
+    every_width();
     return test::finish();
 }

@@ -176,6 +176,13 @@ inline std::vector<std::string> differences(const Kernels& built, const Kernels&
     return wrong;
 }
 
+// How many kernels an op has compiled: those of the sources whose names begin with its name.
+inline size_t kernels_of(const Kernels& kernels, const std::string& op) {
+    size_t count = 0;
+    for (const auto& [kernel, uses] : kernels) count += kernel.rfind(op, 0) == 0 ? 1 : 0;
+    return count;
+}
+
 // Whether a kernel must use warpgroup matrix instructions: those for sm_90a say so in their names.
 inline bool needs_warpgroups(const std::string& kernel) {
     return kernel.find("sm90") != std::string::npos;

@@ -4,13 +4,16 @@
 //   [FILE.ptx...]
 //
 // holds the reports of a build against the table: a kernel that is not in it, other registers than
-// in it, local memory that it does not allow, and a kernel for sm_90a without warpgroup
-// instructions.
+// in it, local memory that it does not allow, a kernel for sm_90a without warpgroup instructions,
+// and more kernels of attention than were agreed on.
 #include "tests/compiled_kernels.h"
 
 #include "tests/harness.h"
 
 namespace {
+
+// Of one binary for every architecture: each takes seconds to compile and is loaded by every run.
+constexpr size_t kMostAttentionKernels = 40;
 
 const char* const kReport =
     "ptxas info    : 0 bytes gmem\n"
@@ -89,6 +92,15 @@ void finds_kernels_without_warpgroups() {
     CHECK(compiled::kernels_with(machine, "HGMMA").count("with_sm90_kernel") == 1);
     CHECK(compiled::needs_warpgroups("x/without_sm90_kernel"));
     CHECK(!compiled::needs_warpgroups(kName));
+}
+
+void counts_an_ops_kernels() {
+    compiled::Kernels kernels = parsed(kReport);
+    kernels["attention_plain/forward_kernel<float>"];
+    kernels["attention_sums/forward_kernel<float>"];
+    CHECK_EQUAL(compiled::kernels_of(kernels, "attention"), size_t{2});
+    CHECK_EQUAL(compiled::kernels_of(kernels, "add"), size_t{1});
+    CHECK_EQUAL(compiled::kernels_of(kernels, "rope"), size_t{0});
 }
 
 // "…/rmsnorm.cu.o.report" and "…/rmsnorm.ptx" are both of rmsnorm.
@@ -170,6 +182,8 @@ int check_build(int count, char** words) {
     for (const auto& line : compiled::differences(built, expected, known == compiler)) {
         test::check(false, path.c_str(), 1, line + " (target refresh_registers writes the table)");
     }
+    const size_t attention = compiled::kernels_of(built, "attention");
+    CHECK(attention > 0 && attention <= kMostAttentionKernels);
     check_warpgroups(built, warpgroups, "wgmma in its PTX");
     if (disassembler.empty()) {
         std::printf("machine code is not looked at: there is no cuobjdump\n");
@@ -178,7 +192,7 @@ int check_build(int count, char** words) {
             output(disassembler + " -arch sm_90a --dump-sass '" + library + "'"));
         check_warpgroups(built, compiled::kernels_with(code, "HGMMA"), "HGMMA in its machine code");
     }
-    std::printf("%zu kernels\n", built.size());
+    std::printf("%zu kernels, %zu of attention\n", built.size(), attention);
     return test::finish();
 }
 
@@ -190,5 +204,6 @@ int main(int count, char** words) {
     writes_and_reads_the_table();
     finds_planted_faults();
     finds_kernels_without_warpgroups();
+    counts_an_ops_kernels();
     return test::finish();
 }

@@ -34,8 +34,12 @@ struct BackwardShape {
     static constexpr bool kOfKeys = kPart != Part::kValues, kOfValues = kPart != Part::kKeys;
     static constexpr int kGroups = 2, kOwned = kGroups * 64, kConsumers = kGroups * kGroup;
     static constexpr int kThreads = kConsumers + kGroup;
-    static constexpr int kProducerRegisters = kWidth > 128 ? 40 : 24;
-    static constexpr int kConsumerRegisters = kWidth > 128 ? 232 : 240;
+    static constexpr int kProducerRegisters =
+        attention_sm90_registers(AttentionPass::kQueries, attention_widths(kWidth, kValueWidth))
+            .producer;
+    static constexpr int kConsumerRegisters =
+        attention_sm90_registers(AttentionPass::kQueries, attention_widths(kWidth, kValueWidth))
+            .consumer;
     static_assert(kGroup * kProducerRegisters + kConsumers * kConsumerRegisters <= 65536,
                   "a multiprocessor has so many registers");
     static constexpr int kOwnedBytes = kOwned * kWidth * 2;
@@ -545,6 +549,14 @@ void run_keys(tile::Launcher& launcher, const caravan_attention_backward_args& a
                  a, q, d_out, k, v);
 }
 
+template <AttentionPass kPass, AttentionWidths kWidths>
+inline constexpr AttentionTiles kTilesOf = attention_sm90_tiles(kPass, kWidths);
+
+template <AttentionPass kPass, AttentionWidths kWidths, Part kPart = Part::kBoth>
+using ShapeOf =
+    BackwardShape<kTilesOf<kPass, kWidths>.width, kTilesOf<kPass, kWidths>.value_width,
+                  kTilesOf<kPass, kWidths>.passed, kTilesOf<kPass, kWidths>.stages, kPart>;
+
 template <typename QueryShape, typename... KeyShapes>
 void run(tile::Launcher& launcher, const caravan_attention_backward_args& args) {
     const Backward a = backward_of(args);
@@ -556,19 +568,16 @@ void run(tile::Launcher& launcher, const caravan_attention_backward_args& args) 
 
 void attention_backward_sm90(tile::Launcher& launcher, const caravan_attention_backward_args& args,
                              AttentionWidths widths) {
-    switch (widths) {
-        case AttentionWidths::k64:
-            return run<BackwardShape<64, 64, 128, 3>, BackwardShape<64, 64, 96, 4>>(launcher, args);
-        case AttentionWidths::k128:
-            return run<BackwardShape<128, 128, 96, 3>, BackwardShape<128, 128, 64, 4>>(launcher,
-                                                                                       args);
-        case AttentionWidths::k192:
-            return run<BackwardShape<192, 128, 80, 2>, BackwardShape<192, 128, 32, 4>>(launcher,
-                                                                                       args);
-        case AttentionWidths::k256:
-            return run<BackwardShape<256, 256, 48, 2>, BackwardShape<256, 256, 48, 2, Part::kKeys>,
-                       BackwardShape<256, 256, 64, 2, Part::kValues>>(launcher, args);
-    }
+    with_widths(widths, [&](auto chosen) {
+        constexpr AttentionWidths kWidths = decltype(chosen)::value;
+        using Queries = ShapeOf<AttentionPass::kQueries, kWidths>;
+        if constexpr (kWidths == AttentionWidths::k256) {
+            run<Queries, ShapeOf<AttentionPass::kKeys, kWidths, Part::kKeys>,
+                ShapeOf<AttentionPass::kValues, kWidths, Part::kValues>>(launcher, args);
+        } else {
+            run<Queries, ShapeOf<AttentionPass::kKeysAndValues, kWidths>>(launcher, args);
+        }
+    });
 }
 
 }  // namespace cuda

@@ -67,7 +67,7 @@ inline AttentionOrder attention_order(const caravan_attention_forward_args& args
 // Buckets of a bias beyond which only the plain route serves.
 inline constexpr int kBiasBucketsMost = 64;
 
-inline AttentionWidths attention_widths(int64_t width, int64_t value_width) {
+constexpr AttentionWidths attention_widths(int64_t width, int64_t value_width) {
     if (width <= 64 && value_width <= 64) return AttentionWidths::k64;
     if (width <= 128 && value_width <= 128) return AttentionWidths::k128;
     return width <= 192 && value_width <= 128 ? AttentionWidths::k192 : AttentionWidths::k256;

@@ -9,6 +9,7 @@
 #include "cuda/attention.h"
 #include "cuda/attention_bias.cuh"
 #include "cuda/attention_mma.cuh"
+#include "cuda/attention_tiles.h"
 
 namespace caravan {
 namespace cuda {
@@ -17,8 +18,8 @@ namespace {
 using namespace mma;
 
 constexpr int kRows = static_cast<int>(kCudaDecodeRows);
-constexpr int kKeys = 16;  // of a warp's tile
-constexpr int kStages = 2;
+constexpr int kKeys = attention_decode_tiles(AttentionWidths::k64).passed;  // of a warp's tile
+constexpr int kStages = attention_decode_tiles(AttentionWidths::k64).stages;
 constexpr int kSumThreads = 256;
 
 static_assert(kCudaSplitKeys % kKeys == 0, "splits are whole tiles");
@@ -389,16 +390,10 @@ void attention_decode(tile::Launcher& launcher, const caravan_attention_forward_
                                                        a.rules.heads / a.rules.group,
                                                        a.rules.documents, most_keys));
     a.partial = data<float>(args.workspace);
-    switch (widths) {
-        case AttentionWidths::k64:
-            return run<DecodeShape<64, 64, 4>>(launcher, a);
-        case AttentionWidths::k128:
-            return run<DecodeShape<128, 128, 4>>(launcher, a);
-        case AttentionWidths::k192:
-            return run<DecodeShape<192, 128, 4>>(launcher, a);
-        case AttentionWidths::k256:
-            return run<DecodeShape<256, 256, 2>>(launcher, a);
-    }
+    with_widths(widths, [&](auto chosen) {
+        constexpr AttentionTiles kTiles = attention_decode_tiles(decltype(chosen)::value);
+        run<DecodeShape<kTiles.width, kTiles.value_width, kTiles.warps>>(launcher, a);
+    });
 }
 
 }  // namespace cuda

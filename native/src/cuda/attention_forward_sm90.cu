@@ -405,16 +405,13 @@ void run(tile::Launcher& launcher, const caravan_attention_forward_args& args) {
 
 void attention_forward_sm90(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                             AttentionWidths widths) {
-    switch (widths) {
-        case AttentionWidths::k64:
-            return run<ForwardShape<64, 64, 3, 128, 2>>(launcher, args);
-        case AttentionWidths::k128:
-            return run<ForwardShape<128, 128, 2, 128, 2>>(launcher, args);
-        case AttentionWidths::k192:
-            return run<ForwardShape<192, 128, 2, 128, 1>>(launcher, args);
-        case AttentionWidths::k256:
-            return run<ForwardShape<256, 256, 2, 80, 1>>(launcher, args);
-    }
+    with_widths(widths, [&](auto chosen) {
+        constexpr AttentionTiles kTiles =
+            attention_sm90_tiles(AttentionPass::kForward, decltype(chosen)::value);
+        static_assert(kTiles.stages == 2, "the shape's rings");
+        run<ForwardShape<kTiles.width, kTiles.value_width, kTiles.warps / 4, kTiles.passed,
+                         kTiles.owned_stages>>(launcher, args);
+    });
 }
 
 }  // namespace cuda

@@ -13,6 +13,7 @@
 #include "cuda/attention.h"
 #include "cuda/attention_backward.cuh"
 #include "cuda/attention_mma.cuh"
+#include "cuda/attention_tiles.h"
 
 namespace caravan {
 namespace cuda {
@@ -368,6 +369,14 @@ __global__ void __launch_bounds__(Shape::kThreads)
     }
 }
 
+template <AttentionPass kPass, AttentionWidths kWidths>
+struct ShapeOf {
+    static constexpr AttentionTiles kTiles = attention_mma_tiles(kPass, kWidths);
+    using Shape =
+        BackwardShape<kTiles.width, kTiles.value_width, kTiles.warps, kTiles.passed, kTiles.stages>;
+    static_assert(Shape::kOwned == kTiles.owned, "16 rows a warp");
+};
+
 template <typename QueryShape, typename KeyShape>
 void run(tile::Launcher& launcher, const caravan_attention_backward_args& args, const Backward& a) {
     const AttentionRules& rules = a.rules;
@@ -391,21 +400,11 @@ void run(tile::Launcher& launcher, const caravan_attention_backward_args& args, 
 void attention_mma_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args,
                             AttentionWidths widths) {
     const Backward a = backward_of(args);
-    // Shared memory within the 99 KiB of sm_86, sm_89 and sm_120: of the widest, 96 for the tiles.
-    switch (widths) {
-        case AttentionWidths::k64:
-            return run<BackwardShape<64, 64, 8, 64, 2>, BackwardShape<64, 64, 8, 64, 2>>(launcher,
-                                                                                         args, a);
-        case AttentionWidths::k128:
-            return run<BackwardShape<128, 128, 8, 64, 2>, BackwardShape<128, 128, 8, 32, 2>>(
-                launcher, args, a);
-        case AttentionWidths::k192:
-            return run<BackwardShape<192, 128, 4, 32, 2>, BackwardShape<192, 128, 4, 32, 2>>(
-                launcher, args, a);
-        case AttentionWidths::k256:
-            return run<BackwardShape<256, 256, 4, 32, 1>, BackwardShape<256, 256, 4, 32, 1>>(
-                launcher, args, a);
-    }
+    with_widths(widths, [&](auto chosen) {
+        constexpr AttentionWidths kWidths = decltype(chosen)::value;
+        run<typename ShapeOf<AttentionPass::kQueries, kWidths>::Shape,
+            typename ShapeOf<AttentionPass::kKeysAndValues, kWidths>::Shape>(launcher, args, a);
+    });
 }
 
 }  // namespace cuda

@@ -5,8 +5,8 @@
 // Sources: Dao 2023, arXiv 2307.08691 (FlashAttention-2); PTX ISA for the layouts.
 #include "cuda/attention.h"
 #include "cuda/attention_bias.cuh"
-#include "cuda/attention_config.h"
 #include "cuda/attention_mma.cuh"
+#include "cuda/attention_tiles.h"
 
 namespace caravan {
 namespace cuda {
@@ -232,17 +232,13 @@ void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_for
     BiasedForward a = {};
     static_cast<Forward&>(a) = forward_of(args);
     a.bias = bias_of(a.rules);
-    // Shared memory within the 99 KiB of sm_86, sm_89 and sm_120: of the widest, 96 for the tiles.
-    switch (widths) {
-        case AttentionWidths::k64:
-            return run<ForwardShape<64, 64, 2, 4, 64, true, 2>>(launcher, a);
-        case AttentionWidths::k128:
-            return run<ForwardShape<128, 128, 2, 4, 64, false, 2>>(launcher, a);
-        case AttentionWidths::k192:
-            return run<ForwardShape<192, 128, 1, 8, 64, false, 1>>(launcher, a);
-        case AttentionWidths::k256:
-            return run<ForwardShape<256, 256, 1, 8, 32, false, 1>>(launcher, a);
-    }
+    with_widths(widths, [&](auto chosen) {
+        constexpr AttentionTiles kTiles =
+            attention_mma_tiles(AttentionPass::kForward, decltype(chosen)::value);
+        constexpr bool kKeepQueries = kTiles.width == 64;  // else registers do not suffice
+        run<ForwardShape<kTiles.width, kTiles.value_width, kTiles.owned / kTiles.warps / 16,
+                         kTiles.warps, kTiles.passed, kKeepQueries, kTiles.blocks>>(launcher, a);
+    });
 }
 
 }  // namespace cuda

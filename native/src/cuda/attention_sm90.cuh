@@ -3,6 +3,7 @@
 
 #include "cuda/attention_config.h"
 #include "cuda/attention_tensor.cuh"
+#include "cuda/attention_tiles.h"
 #include "cuda/tile/mbarrier.cuh"
 #include "cuda/tile/tma.cuh"
 #include "cuda/tile/wgmma.cuh"
@@ -33,9 +34,14 @@ struct ForwardShape {
     static constexpr int kQueryBytes = kGroups * kGroupBytes;
     static constexpr int kKeyBytes = kKeys * kWidth * 2, kValueBytes = kKeys * kValueWidth * 2;
     static constexpr int kBytes = kQueryStages * kQueryBytes + kStages * (kKeyBytes + kValueBytes);
-    // 65,536 registers are there for all threads.
-    static constexpr int kProducerRegisters = kGroups == 2 ? 40 : 32;
-    static constexpr int kConsumerRegisters = kGroups == 2 ? 232 : 160;
+    static constexpr int kProducerRegisters =
+        attention_sm90_registers(AttentionPass::kForward, attention_widths(kWidth, kValueWidth))
+            .producer;
+    static constexpr int kConsumerRegisters =
+        attention_sm90_registers(AttentionPass::kForward, attention_widths(kWidth, kValueWidth))
+            .consumer;
+    static_assert(kGroup * kProducerRegisters + kConsumers * kConsumerRegisters <= 65536,
+                  "a multiprocessor has so many registers");
     static_assert(kQueryBytes % 1024 == 0 && kKeyBytes % 1024 == 0 && kValueBytes % 1024 == 0,
                   "tiles begin with the pattern");
     static_assert(kValueWidth <= kWidth, "results are staged where the queries were");

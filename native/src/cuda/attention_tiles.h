@@ -1,0 +1,110 @@
+// The tiles of every kernel of attention on tensor cores, by its route and widths: constants, so
+// that what a device must have for them is tested on the CPU.
+#pragma once
+
+#include <type_traits>
+
+#include "cuda/attention_config.h"
+
+namespace caravan {
+namespace cuda {
+
+// Gradients of queries, of keys and values together, and of either alone.
+enum class AttentionPass { kForward, kQueries, kKeysAndValues, kKeys, kValues };
+
+// What is in a block: owned rows, whose results it computes, and passed ones, which it goes over.
+struct AttentionTiles {
+    int width, value_width;  // of heads, filled up
+    int warps;               // that multiply
+    int owned;               // rows; of the decoding kernel those of a tile
+    int passed;              // rows of a tile
+    int stages;              // tiles of passed rows in shared memory; when decoding, of each warp
+    int owned_stages;        // sets of owned rows there
+    int blocks;              // in a multiprocessor
+};
+
+constexpr AttentionTiles attention_mma_tiles(AttentionPass pass, AttentionWidths widths) {
+    // Within the 99 KiB of sm_86, sm_89 and sm_120.
+    const bool forward = pass == AttentionPass::kForward;
+    switch (widths) {
+        case AttentionWidths::k64:
+            if (forward) return {64, 64, 4, 128, 64, 1, 1, 2};
+            return {64, 64, 8, 128, 64, 2, 1, 1};
+        case AttentionWidths::k128:
+            if (forward) return {128, 128, 4, 128, 64, 1, 1, 2};
+            return {128, 128, 8, 128, pass == AttentionPass::kQueries ? 64 : 32, 2, 1, 1};
+        case AttentionWidths::k192:
+            if (forward) return {192, 128, 8, 128, 64, 1, 1, 1};
+            return {192, 128, 4, 64, 32, 2, 1, 1};
+        case AttentionWidths::k256:
+            if (forward) return {256, 256, 8, 128, 32, 1, 1, 1};
+            return {256, 256, 4, 64, 32, 1, 1, 1};
+    }
+    return {};
+}
+
+constexpr AttentionTiles attention_sm90_tiles(AttentionPass pass, AttentionWidths widths) {
+    const bool forward = pass == AttentionPass::kForward, queries = pass == AttentionPass::kQueries;
+    switch (widths) {
+        case AttentionWidths::k64:
+            if (forward) return {64, 64, 12, 192, 128, 2, 2, 1};
+            return {64, 64, 8, 128, queries ? 128 : 96, queries ? 3 : 4, 1, 1};
+        case AttentionWidths::k128:
+            if (forward) return {128, 128, 8, 128, 128, 2, 2, 1};
+            return {128, 128, 8, 128, queries ? 96 : 64, queries ? 3 : 4, 1, 1};
+        case AttentionWidths::k192:
+            if (forward) return {192, 128, 8, 128, 128, 2, 1, 1};
+            return {192, 128, 8, 128, queries ? 80 : 32, queries ? 2 : 4, 1, 1};
+        case AttentionWidths::k256:
+            if (forward) return {256, 256, 8, 128, 80, 2, 1, 1};
+            return {256, 256, 8, 128, pass == AttentionPass::kValues ? 64 : 48, 2, 1, 1};
+    }
+    return {};
+}
+
+// Forward only: a backward pass of few queries is no other than one of many.
+constexpr AttentionTiles attention_decode_tiles(AttentionWidths widths) {
+    constexpr int kRows = static_cast<int>(kCudaDecodeRows), kKeys = 16, kStages = 2;
+    switch (widths) {
+        case AttentionWidths::k64:
+            return {64, 64, 4, kRows, kKeys, kStages, 1, 1};
+        case AttentionWidths::k128:
+            return {128, 128, 4, kRows, kKeys, kStages, 1, 1};
+        case AttentionWidths::k192:
+            return {192, 128, 4, kRows, kKeys, kStages, 1, 1};
+        case AttentionWidths::k256:
+            return {256, 256, 2, kRows, kKeys, kStages, 1, 1};
+    }
+    return {};
+}
+
+// Registers a thread of a warpgroup of sm_90a once those that copy have given theirs away.
+struct Sm90Registers {
+    int producer, consumer;
+};
+
+constexpr Sm90Registers attention_sm90_registers(AttentionPass pass, AttentionWidths widths) {
+    const AttentionTiles tiles = attention_sm90_tiles(pass, widths);
+    if (tiles.warps == 12) return {32, 160};
+    // The thread that copies also finds the tiles forward, and has more panels of wide heads.
+    const bool busy = pass == AttentionPass::kForward || tiles.width > 128;
+    return busy ? Sm90Registers{40, 232} : Sm90Registers{24, 240};
+}
+
+// Calls body(std::integral_constant<AttentionWidths, widths>()).
+template <typename Body>
+void with_widths(AttentionWidths widths, const Body& body) {
+    switch (widths) {
+        case AttentionWidths::k64:
+            return body(std::integral_constant<AttentionWidths, AttentionWidths::k64>());
+        case AttentionWidths::k128:
+            return body(std::integral_constant<AttentionWidths, AttentionWidths::k128>());
+        case AttentionWidths::k192:
+            return body(std::integral_constant<AttentionWidths, AttentionWidths::k192>());
+        case AttentionWidths::k256:
+            return body(std::integral_constant<AttentionWidths, AttentionWidths::k256>());
+    }
+}
+
+}  // namespace cuda
+}  // namespace caravan
