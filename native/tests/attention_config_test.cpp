@@ -223,8 +223,12 @@ void tiles() {
             const auto registers = caravan::cuda::attention_sm90_registers(pass, widths);
             CHECK(registers.producer % 8 == 0 && registers.consumer % 8 == 0);
             CHECK(registers.producer >= 24 && registers.consumer <= 240);
-            CHECK(128 * registers.producer + sm90.warps * 32 * registers.consumer <= 65536);
-            CHECK((sm90.warps + 4) * 32 <= 1024);
+            // What warpgroups claim others must have released: a block has no more than its launch
+            // gave it, in eights of each thread, and a claim beyond waits for ever.
+            const int threads = (sm90.warps + 4) * 32, launched = 65536 / threads / 8 * 8;
+            CHECK(128 * registers.producer + sm90.warps * 32 * registers.consumer <=
+                  launched * threads);
+            CHECK(threads <= 1024);
         }
     }
 }
