@@ -146,6 +146,11 @@ record RankRun(
               },
               stop);
       return new TrainingRun.Outcome(end, last[0]);
+    } catch (NonFinite e) {
+      if (e.ofRouter() && trainer.done() == 0) {
+        folder.withdraw();
+      }
+      throw e;
     } catch (KernelException e) {
       boolean unnamed =
           e instanceof KernelException.DeviceLost && trainer.launches() != LaunchMode.WAIT;

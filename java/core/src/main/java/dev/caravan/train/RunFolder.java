@@ -30,12 +30,15 @@ public final class RunFolder implements AutoCloseable {
   private static final String EVENTS = "events.out.tfevents.";
 
   private final Path path;
+  private final boolean made;
   private final FileChannel lock;
   private final Checkpoints checkpoints;
   private final Optional<SavedCheckpoint> resumed;
 
-  private RunFolder(Path path, FileChannel lock, RunConfig config, TrainingRun.Loss loss) {
+  private RunFolder(
+      Path path, boolean made, FileChannel lock, RunConfig config, TrainingRun.Loss loss) {
     this.path = path;
+    this.made = made;
     this.lock = lock;
     this.checkpoints = new Checkpoints(path.resolve(CHECKPOINTS));
     this.resumed = begin(config, loss);
@@ -53,6 +56,7 @@ public final class RunFolder implements AutoCloseable {
   public static RunFolder open(RunConfig config, TrainingRun.Loss loss) {
     Path path = config.output();
     inspect(config, loss);
+    boolean made = !Files.exists(path);
     FileChannel lock = null;
     try {
       Files.createDirectories(path);
@@ -61,7 +65,7 @@ public final class RunFolder implements AutoCloseable {
       if (!acquire(lock)) {
         throw new UserError(path + ": another process is training in this folder");
       }
-      return new RunFolder(path, lock, config, loss);
+      return new RunFolder(path, made, lock, config, loss);
     } catch (IOException e) {
       close(lock);
       throw DurableFiles.cannotWrite(path, e);
@@ -195,6 +199,23 @@ public final class RunFolder implements AutoCloseable {
   /** Optimizer steps that are already done. */
   public int resumedStep() {
     return resumed.map(checkpoint -> checkpoint.state().step()).orElse(0);
+  }
+
+  /**
+   * Takes back what opening it has written, where the folder was not there before: for a run whose
+   * first step shows that its input is wrong. Files of others stay.
+   */
+  void withdraw() {
+    if (!made) {
+      return;
+    }
+    removeRun();
+    try {
+      Files.deleteIfExists(path.resolve(LOCK));
+      Files.delete(path);
+    } catch (IOException e) {
+      // What others have put there meanwhile keeps it.
+    }
   }
 
   /** Lets other processes in. */
