@@ -109,6 +109,9 @@ class ExpertErrorsTest {
       String line = errorBeforeAnythingIsWritten("experts.capacity_factor=" + factor);
       assertTrue(line.contains("experts.capacity_factor: got " + factor), line);
     }
+    String line = errorBeforeAnythingIsWritten("experts.group_size=64");
+    assertEquals(
+        "caravan: experts.group_size: got 64, needs a capacity_factor beside it", line);
   }
 
   /** Weights that are finite, and so large that a router's products are not. */
@@ -131,12 +134,18 @@ class ExpertErrorsTest {
     }
     Files.write(file, bytes.array());
 
-    String line = error();
+    String line = errorBeforeAnythingIsWritten();
     assertTrue(
         line.startsWith(
             "caravan: step 1: layers.1: router logits are not finite, for examples ["),
         line);
     assertTrue(line.endsWith("; the weights were not updated"), line);
+
+    Path others = Files.createDirectories(dir.resolve("out")).resolve("notes.txt");
+    Files.writeString(others, "mine");
+    error();
+    assertEquals("mine", Files.readString(others));
+    assertTrue(Files.exists(dir.resolve("out/config.yaml")), "a folder that was there is kept");
     assertFalse(Files.exists(dir.resolve("out/checkpoints")), line);
   }
 }

@@ -100,12 +100,17 @@ public final class ExpertPartition {
 
   private void layer(Node node, List<Tensor> inputs) {
     Node router = makers.get(node.in(3));
-    long capacity = ((Router) router.op()).capacity();
+    Router routing = (Router) router.op();
     AllGatherRows gather = new AllGatherRows(Axis.EXPERT, experts.ranks());
     Tensor x = one(node, gather, inputs.get(0));
     Tensor chosen = one(node, gather, made.get(router.out(1)));
     ExpertRange range =
-        new ExpertRange(Axis.EXPERT, experts.ranks(), node.in(1).dim(0), capacity);
+        new ExpertRange(
+            Axis.EXPERT,
+            experts.ranks(),
+            node.in(1).dim(0),
+            routing.capacity(),
+            routing.group());
     List<Tensor> sorted = emit(node, range, chosen).outputs();
     Tensor weights =
         one(

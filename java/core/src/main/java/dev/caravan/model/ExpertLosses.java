@@ -8,18 +8,26 @@ import dev.caravan.kernels.Experts.Balance;
  * @param definition of the load-balancing loss
  * @param weight of it
  * @param zWeight weight of the router's z loss
- * @param capacityFactor an expert takes at most this times its even share of a buffer's choices, those of
- *     lower rank and later tokens dropped first; 0 where none is dropped
+ * @param capacityFactor an expert takes at most this times its even share of a group's choices,
+ *     those of lower rank and later tokens dropped first; 0 where none is dropped
+ * @param groupSize tokens of a group, one behind the other in a buffer; 0 for all of a buffer
  */
 public record ExpertLosses(
-    Balance definition, double weight, double zWeight, double capacityFactor) {
+    Balance definition, double weight, double zWeight, double capacityFactor, int groupSize) {
   /** No losses, nothing dropped. */
-  public static final ExpertLosses NONE = new ExpertLosses(Balance.NONE, 0, 0, 0);
+  public static final ExpertLosses NONE = new ExpertLosses(Balance.NONE, 0, 0, 0, 0);
 
-  /** Rows that an expert takes of a buffer; 0 where none is dropped. */
+  /** Tokens of a buffer's groups; 0 where the buffer is one. */
+  long group(long tokens) {
+    return groupSize < tokens ? groupSize : 0;
+  }
+
+  /** Rows that an expert takes of a group; 0 where none is dropped. */
   long capacity(long tokens, ExpertsConfig experts) {
-    return capacityFactor == 0
-        ? 0
-        : (long) Math.ceil(capacityFactor * tokens * experts.choices() / experts.experts());
+    if (capacityFactor == 0) {
+      return 0;
+    }
+    long competing = group(tokens) == 0 ? tokens : groupSize;
+    return (long) Math.ceil(capacityFactor * competing * experts.choices() / experts.experts());
   }
 }

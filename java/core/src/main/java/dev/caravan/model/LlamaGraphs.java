@@ -198,7 +198,8 @@ public record LlamaGraphs(
                     e.renormalise(),
                     e.activation(),
                     training,
-                    training ? losses.capacity(tokens, e) : 0))
+                    training ? losses.capacity(tokens, e) : 0,
+                    losses.group(tokens)))
         .orElse(null);
   }
 

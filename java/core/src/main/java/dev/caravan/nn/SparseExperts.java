@@ -25,7 +25,8 @@ import java.util.List;
  * @param renormalise the weights of the chosen are divided by their sum
  * @param activation of an expert
  * @param training whether losses are made
- * @param capacity rows that an expert takes; 0 for all that come
+ * @param capacity rows that an expert takes of a group of tokens; 0 for all that come
+ * @param group tokens of one; 0 for all tokens
  */
 public record SparseExperts(
     Graph graph,
@@ -36,7 +37,8 @@ public record SparseExperts(
     boolean renormalise,
     Activation activation,
     boolean training,
-    long capacity) {
+    long capacity,
+    long group) {
   /** Name of the leaf with each layer's balance and z losses, drops and loads, summed over a step. */
   public static final String TOTALS = "experts.totals";
 
@@ -50,7 +52,7 @@ public record SparseExperts(
    */
   public Tensor layer(int layer, Tensor x, Tensor router, Tensor w1, Tensor w2) {
     Tensor logits = graph.one(MatMul.linear(true, DType.F32), x, router, rows);
-    Router op = new Router(choices, Experts.Scoring.SOFTMAX, renormalise, layer, capacity);
+    Router op = new Router(choices, Experts.Scoring.SOFTMAX, renormalise, layer, capacity, group);
     List<Tensor> routed =
         training
             ? graph.emit(op, logits, rows, stats(), factors(), offsets())
@@ -68,7 +70,7 @@ public record SparseExperts(
    */
   public Tensor shared(Tensor x, Tensor gate, Tensor w1, Tensor w2) {
     Tensor logits = graph.one(MatMul.linear(true, DType.F32), x, gate, rows);
-    Router all = new Router(1, Experts.Scoring.SIGMOID, false, 0, 0);
+    Router all = new Router(1, Experts.Scoring.SIGMOID, false, 0, 0, 0);
     List<Tensor> routed = graph.emit(all, logits, rows);
     return experts(x, w1, w2, routed);
   }

@@ -14,9 +14,11 @@ import java.util.List;
  * @param axis between which ranks
  * @param ranks how many there are, N
  * @param experts of the layer, E
- * @param capacity rows that an expert takes of each rank's tokens; 0 for all that come
+ * @param capacity rows that an expert takes of a group of tokens; 0 for all that come
+ * @param group tokens of one, a part of a rank's; 0 for all of a rank
  */
-public record ExpertRange(Axis axis, int ranks, long experts, long capacity) implements Op {
+public record ExpertRange(Axis axis, int ranks, long experts, long capacity, long group)
+    implements Op {
   @Override
   public String name() {
     return "expert_range";
@@ -30,6 +32,9 @@ public record ExpertRange(Axis axis, int ranks, long experts, long capacity) imp
     long rows = in.get(0).dim(0);
     long choices = in.get(0).dim(1);
     Shapes.that(rows % ranks == 0, "got " + rows + " rows of " + ranks + " ranks");
+    Shapes.that(
+        group == 0 || rows / ranks % group == 0,
+        "got groups of " + group + " tokens, needs a part of a rank's " + rows / ranks);
     return List.of(
         TensorType.i32(experts / ranks + 1),
         TensorType.i32(rows * choices),
@@ -46,7 +51,7 @@ public record ExpertRange(Axis axis, int ranks, long experts, long capacity) imp
                 memory.ref(node.out(1)),
                 memory.ref(node.out(2)),
                 capacity,
-                node.in(0).dim(0) / ranks,
+                group == 0 ? node.in(0).dim(0) / ranks : group,
                 memory.rank(axis) * (experts / ranks),
                 experts)));
   }

@@ -19,10 +19,16 @@ import java.util.List;
  * @param scoring how logits become weights
  * @param renormalise the chosen weights are divided by their sum
  * @param layer which row of the statistics is its own
- * @param capacity rows that an expert takes; 0 for all that come
+ * @param capacity rows that an expert takes of a group of tokens; 0 for all that come
+ * @param group tokens that compete for them, one group behind the other; 0 for all tokens
  */
 public record Router(
-    int choices, Experts.Scoring scoring, boolean renormalise, int layer, long capacity)
+    int choices,
+    Experts.Scoring scoring,
+    boolean renormalise,
+    int layer,
+    long capacity,
+    long group)
     implements Op {
   private static final int STATS = 2;
   private static final int FACTORS = 3;
@@ -101,7 +107,7 @@ public record Router(
                 memory.ref(node.out(3)),
                 memory.ref(node.out(4)),
                 capacity,
-                0)));
+                group)));
     if (training) {
       TensorRef kept = row(memory.ref(node.in(OFFSETS)), layer);
       launches.add(stream -> stream.copy(kept.address(), offsets.address(), offsets.bytes()));

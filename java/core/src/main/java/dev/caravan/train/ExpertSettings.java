@@ -44,7 +44,8 @@ final class ExpertSettings {
         definition,
         keys.auxWeight().orElse(own),
         keys.zWeight(),
-        keys.capacityFactor().orElse(0));
+        keys.capacityFactor().orElse(0),
+        keys.groupSize());
   }
 
   /**

@@ -308,9 +308,15 @@ public record RunConfig(
    * @param auxWeight {@code experts.aux_weight}: its weight; by default the formula's own
    * @param zWeight {@code experts.z_weight}: weight of the router's z-loss; 0 by default
    * @param capacityFactor {@code experts.capacity_factor}: none, dropless, by default
+   * @param groupSize {@code experts.group_size}: tokens that compete for an expert's places; 0, by
+   *     default, for all of a micro-batch
    */
   public record Experts(
-      AuxLoss auxLoss, OptionalDouble auxWeight, double zWeight, OptionalDouble capacityFactor) {}
+      AuxLoss auxLoss,
+      OptionalDouble auxWeight,
+      double zWeight,
+      OptionalDouble capacityFactor,
+      int groupSize) {}
 
   /** Formulas of the load-balancing loss. */
   public enum AuxLoss {

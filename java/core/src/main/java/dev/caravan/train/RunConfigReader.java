@@ -216,7 +216,8 @@ final class RunConfigReader {
   }
 
   private static RunConfig.Experts experts(Fields top) {
-    Fields f = top.map("experts", "aux_loss", "aux_weight", "z_weight", "capacity_factor");
+    Fields f =
+        top.map("experts", "aux_loss", "aux_weight", "z_weight", "capacity_factor", "group_size");
     JsonNode capacity = f.raw("capacity_factor");
     boolean dropless = capacity == null || capacity.asText().equals("none");
     RunConfig.Experts experts =
@@ -226,7 +227,11 @@ final class RunConfigReader {
             f.number("z_weight", 0, MAX, 0),
             dropless
                 ? OptionalDouble.empty()
-                : OptionalDouble.of(f.positive("capacity_factor", 1)));
+                : OptionalDouble.of(f.positive("capacity_factor", 1)),
+            f.integer("group_size", 0, 0));
+    if (experts.groupSize() > 0 && dropless) {
+      throw f.wrong("group_size", "a capacity_factor beside it");
+    }
     return experts;
   }
 

@@ -136,6 +136,7 @@ public final class RunConfigWriter {
     put(experts, "aux_weight", c.experts().auxWeight());
     experts.put("z_weight", c.experts().zWeight());
     put(experts, "capacity_factor", c.experts().capacityFactor());
+    experts.put("group_size", c.experts().groupSize());
     root.put("precision", Fields.name(c.precision()));
     root.put("recompute", Fields.name(c.recompute()));
     root.putObject("parallel")

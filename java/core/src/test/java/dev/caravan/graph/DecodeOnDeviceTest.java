@@ -62,6 +62,7 @@ class DecodeOnDeviceTest {
                         e.renormalise(),
                         e.activation(),
                         false,
+                        0,
                         0))
             .orElse(null);
     Decoder decoder =

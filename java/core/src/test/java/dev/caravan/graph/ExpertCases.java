@@ -50,6 +50,9 @@ final class ExpertCases {
     cases.add(b -> layer(b, "a single expert", 1, 1, softmax, false, swiglu, USED, 0));
     cases.add(b -> layer(b, "experts with room for one", 3, 2, softmax, true, swiglu, USED, 1));
     cases.add(b -> layer(b, "experts with room for three", 3, 2, softmax, true, swiglu, USED, 3));
+    cases.add(b -> groups(b, "groups of four tokens with room for two", 3, 2, 4));
+    cases.add(b -> groups(b, "groups that do not divide the tokens", 3, 1, 5));
+    cases.add(b -> groups(b, "groups of one token", 3, 1, 1));
     return cases;
   }
 
@@ -74,9 +77,20 @@ final class ExpertCases {
       Activation activation,
       int used,
       long capacity) {
+    Router router = new Router(choices, scoring, renormalise, 0, capacity, 0);
+    return layer(b, name, experts, router, activation, used);
+  }
+
+  /** An expert takes so many rows of each group of so many tokens. */
+  private static OpCase groups(Builder b, String name, int experts, long capacity, long group) {
+    Router router = new Router(2, Scoring.SOFTMAX, true, 0, capacity, group);
+    return layer(b, name, experts, router, Activation.SWIGLU, USED);
+  }
+
+  private static OpCase layer(
+      Builder b, String name, int experts, Router router, Activation activation, int used) {
     Tensor rows = b.ints("rows", used);
     Tensor x = b.activation("x", TOKENS, WIDTH);
-    Router router = new Router(choices, scoring, renormalise, 0, capacity);
     List<Tensor> routed = b.graph().emit(router, logits(b, x, experts, "", rows), rows);
     return clear(b, b.loss(name, used, experts(b, x, "", experts, activation, routed)), "router");
   }
@@ -143,7 +157,7 @@ final class ExpertCases {
     Tensor x = b.activation("x", TOKENS, WIDTH);
     List<Tensor> outputs = new ArrayList<>();
     for (int layer = 0; layer < 2; layer++) {
-      Router router = new Router(choices, scoring, true, layer, capacity);
+      Router router = new Router(choices, scoring, true, layer, capacity, 0);
       Tensor logits = logits(b, x, experts, "." + layer, rows);
       List<Tensor> routed = b.graph().emit(router, logits, rows, stats, factors, offsets);
       outputs.add(experts(b, x, "." + layer, experts, Activation.SWIGLU, routed));

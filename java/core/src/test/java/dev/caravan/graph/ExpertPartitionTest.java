@@ -12,7 +12,9 @@ import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Experts.Balance;
 import dev.caravan.model.ExpertLosses;
 import dev.caravan.ops.AllGatherRows;
+import dev.caravan.ops.Node;
 import dev.caravan.ops.ReduceScatterRows;
+import dev.caravan.ops.Router;
 import dev.caravan.parallel.Mesh;
 import dev.caravan.parallel.RankThreads;
 import dev.caravan.tensor.Tensor;
@@ -34,7 +36,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class ExpertPartitionTest {
   private static final double RELATIVE = 1e-5;
 
-  private static final ExpertLosses DROPPING = new ExpertLosses(Balance.NONE, 0, 0, 0.75);
+  private static final ExpertLosses DROPPING = new ExpertLosses(Balance.NONE, 0, 0, 0.75, 0);
 
   /** What a rank computed: the loss, and gradients by weight. */
   private record Outcome(double loss, Map<String, double[]> gradients) {}
@@ -188,6 +190,33 @@ class ExpertPartitionTest {
   @MethodSource("cases")
   void aCapacityDropsWhatOneRankDrops(TinyLlama model, Mesh mesh, Routing routing) {
     assertRanksAreOne(model, values(model, routing), Recompute.Policy.SELECTIVE, mesh, DROPPING);
+  }
+
+  @Test
+  void groupsOfTokensDropWhatTheyDropOnOneRank() {
+    TinyLlama model = models().get(0);
+    Mesh mesh = new Mesh(2, 1, 2);
+    Recompute.Policy policy = Recompute.Policy.SELECTIVE;
+    Graph whole = model.train(DType.F32, policy, mesh, DROPPING);
+    int group = Math.toIntExact(whole.leaf("ids").dim(0) / 2);
+    ExpertLosses groups = new ExpertLosses(Balance.NONE, 0, 0, 0.75, group);
+    Graph cut = model.train(DType.F32, policy, mesh, groups);
+    for (Node node : cut.nodes()) {
+      if (node.op() instanceof Router router) {
+        assertEquals(group, router.group());
+        assertEquals(capacity(whole) / 2, router.capacity(), 0.5);
+      }
+    }
+    assertRanksAreOne(model, values(model, Routing.FIRST), policy, mesh, groups);
+  }
+
+  private static double capacity(Graph graph) {
+    return graph.nodes().stream()
+        .map(Node::op)
+        .filter(Router.class::isInstance)
+        .mapToLong(op -> ((Router) op).capacity())
+        .findFirst()
+        .orElseThrow();
   }
 
   @Test

@@ -66,7 +66,7 @@ final class RouterReference {
     double[] offsets = new double[experts + 1];
     double[] assignments = new double[tokens * choices];
     double[] slots = new double[tokens * choices];
-    sort(chosen, choices, op.capacity(), offsets, assignments, slots);
+    sort(chosen, choices, op.capacity(), op.group(), offsets, assignments, slots);
     if (in.length > 2) {
       System.arraycopy(stats, 0, in[2], op.layer() * stats.length, stats.length);
       System.arraycopy(offsets, 0, in[4], op.layer() * offsets.length, offsets.length);
@@ -74,23 +74,30 @@ final class RouterReference {
     return new double[][] {weights, chosen, offsets, assignments, slots};
   }
 
-  /** First choices take room in the order of tokens, then second ones; rows lie by expert and token. */
+  /**
+   * In each group first choices take room in the order of tokens, then second ones; rows lie by
+   * expert and token.
+   */
   private static void sort(
       double[] chosen,
       int choices,
       long capacity,
+      long group,
       double[] offsets,
       double[] assignments,
       double[] slots) {
     int experts = offsets.length - 1;
     boolean[] kept = new boolean[chosen.length];
-    int[] taken = new int[experts];
-    for (int c = 0; c < choices; c++) {
-      for (int a = c; a < chosen.length; a += choices) {
-        int e = (int) chosen[a];
-        if (e >= 0 && (capacity == 0 || taken[e] < capacity)) {
-          taken[e]++;
-          kept[a] = true;
+    int wide = group == 0 ? chosen.length : (int) group * choices;
+    for (int from = 0; from < chosen.length; from += wide) {
+      int[] taken = new int[experts];
+      for (int c = 0; c < choices; c++) {
+        for (int a = from + c; a < Math.min(from + wide, chosen.length); a += choices) {
+          int e = (int) chosen[a];
+          if (e >= 0 && (capacity == 0 || taken[e] < capacity)) {
+            taken[e]++;
+            kept[a] = true;
+          }
         }
       }
     }

@@ -95,7 +95,7 @@ class ShapeRulesTest {
             f(6, 2, 8),
             f(6, 2, 7)),
         fit(
-            new Router(2, Experts.Scoring.SOFTMAX, true, 0, 0),
+            new Router(2, Experts.Scoring.SOFTMAX, true, 0, 0, 0),
             List.of(f(5, 4), i(1)),
             f(5, 2),
             i(5, 2),
@@ -103,7 +103,7 @@ class ShapeRulesTest {
             i(10),
             i(5, 2)),
         fit(
-            new Router(2, Experts.Scoring.SOFTMAX, true, 1, 0),
+            new Router(2, Experts.Scoring.SOFTMAX, true, 1, 0, 0),
             List.of(f(5, 4), i(1), f(3, 14), f(3, 5), i(3, 5)),
             f(5, 2),
             i(5, 2),
@@ -214,7 +214,7 @@ class ShapeRulesTest {
   void messagesOfExpertsNameWhatDoesNotFit() {
     assertMessage(
         "got 5 choices of 4 experts",
-        new Router(5, Experts.Scoring.SOFTMAX, true, 0, 0),
+        new Router(5, Experts.Scoring.SOFTMAX, true, 0, 0, 0),
         f(5, 4),
         i(1));
     assertMessage(

@@ -115,7 +115,7 @@ class RunFileTest {
               grads: fp32
               adafactor: {beta1: 0.5, decay_rate: 0.7, clip_threshold: 2, scale_parameter: true,
                           factored: false}
-            experts: {aux_loss: none, z_weight: 0, capacity_factor: none}
+            experts: {aux_loss: none, z_weight: 0, capacity_factor: none, group_size: 0}
             precision: bf16
             recompute: full
             parallel: {data: 1, shard: none, tensor: 1, expert: 1}
