@@ -51,8 +51,7 @@ final class ExpertCases {
     cases.add(b -> layer(b, "experts with room for one", 3, 2, softmax, true, swiglu, USED, 1));
     cases.add(b -> layer(b, "experts with room for three", 3, 2, softmax, true, swiglu, USED, 3));
     cases.add(b -> groups(b, "groups of four tokens with room for two", 3, 2, 4));
-    cases.add(b -> groups(b, "groups that do not divide the tokens", 3, 1, 5));
-    cases.add(b -> groups(b, "groups of one token", 3, 1, 1));
+    cases.add(b -> groups(b, "groups that do not divide the tokens", 5, 1, 5));
     return cases;
   }
 
