@@ -140,7 +140,7 @@ public final class Trainer implements AutoCloseable {
       evaluations.put(
           rows, new Evaluation(executor, inputs, state, rows.source(), rows.rows()));
     }
-    feed = new StepFeed(source, stream.device());
+    feed = new StepFeed(source);
     all = new TrainingState(model, executor, training.optimizer());
     saver = new CheckpointSaver(config, model, executor, all);
     counts.put("input_tokens", 0L);
@@ -295,10 +295,10 @@ public final class Trainer implements AutoCloseable {
     long began = System.nanoTime();
     Step step = feed.take(nextExample);
     double lr = rate.at(number);
-    training.begin(number, step, lr);
     if (number < steps) {
       feed.readAhead();
     }
+    training.begin(number, step, lr);
     TrainingStep.Result result = training.end(step);
     if (!result.finite()) {
       throw notFinite(number, step, lr);
@@ -353,6 +353,7 @@ public final class Trainer implements AutoCloseable {
   /** Frees all memory of the run. */
   @Override
   public void close() {
+    feed.close();
     saver.close();
     training.close();
     inputs.close();

@@ -76,25 +76,29 @@ public final class TensorBoardWriter implements AutoCloseable {
     end();
   }
 
-  /** Writes the curves of a step: loss, grad_norm, lr, tokens_per_s. */
+  /** Writes the curves of a step: loss, grad_norm, lr, tokens_per_s, data_wait_share. */
   public void write(StepMetrics m) {
     begin(m.step());
     scalar("train/loss", m.loss());
     scalar("train/grad_norm", m.gradNorm());
     scalar("train/lr", m.lr());
     scalar("train/tokens_per_s", m.tokensPerS());
-    m.experts().ifPresent(this::experts);
+    scalar("train/data_wait_share", m.seconds() > 0 ? m.dataWaitS() / m.seconds() : 0);
     end();
+    m.experts().ifPresent(e -> experts(m.step(), e));
   }
 
-  private void experts(ExpertMetrics m) {
+  /** An event a layer, so that no event grows with the model. */
+  private void experts(int step, ExpertMetrics m) {
     for (int l = 0; l < m.layers().size(); l++) {
       ExpertMetrics.Layer layer = m.layers().get(l);
+      begin(step);
       scalar("experts/" + l + "/aux_loss", layer.auxLoss());
       scalar("experts/" + l + "/z_loss", layer.zLoss());
       scalar("experts/" + l + "/load_max", layer.loadMax());
       scalar("experts/" + l + "/entropy", layer.entropy());
       scalar("experts/" + l + "/drop_share", layer.dropShare());
+      end();
     }
   }
 

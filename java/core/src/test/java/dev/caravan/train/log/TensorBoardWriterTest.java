@@ -10,8 +10,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -30,7 +32,7 @@ class TensorBoardWriterTest {
   void scalarsAreReadBack() throws IOException {
     double before = System.currentTimeMillis() / 1000.0;
     try (TensorBoardWriter out = new TensorBoardWriter(dir, 0)) {
-      out.write(new StepMetrics(1, 2.5, 0.5, 1e-3, 7, 9, 1000, 1, 0, 0, 0));
+      out.write(new StepMetrics(1, 2.5, 0.5, 1e-3, 7, 9, 1000, 2, 0.5, 0, 0));
       out.write(new StepMetrics(300, 1.25, 0.75, 2e-3, 7, 9, 2000, 1, 0, 0, 0));
       out.write(new EvalMetrics(300, 3.5, 7));
     }
@@ -47,7 +49,9 @@ class TensorBoardWriterTest {
             "train/lr",
             1e-3f,
             "train/tokens_per_s",
-            1000f),
+            1000f,
+            "train/data_wait_share",
+            0.25f),
         events.get(2).get("scalars"));
     assertEquals(1L, events.get(2).get("step"));
     assertEquals(300L, events.get(3).get("step"));
@@ -56,6 +60,33 @@ class TensorBoardWriterTest {
       assertTrue((double) event.get("time") >= Math.floor(before));
     }
     assertEquals(5, events.size());
+  }
+
+  @Test
+  void aModelOfManySparseLayersHasAllItsCurves() throws IOException {
+    int layers = 64;
+    ExpertMetrics.Layer layer = new ExpertMetrics.Layer(1, 2, 3, 4, 5);
+    ExpertMetrics experts =
+        new ExpertMetrics(64, 128, 3, 4, 5, Collections.nCopies(layers, layer));
+    try (TensorBoardWriter out = new TensorBoardWriter(dir, 0)) {
+      out.write(new StepMetrics(1, 2.5, 0.5, 1e-3, 7, 9, 1000, 1, 0, 0, 0, Optional.of(experts)));
+    }
+    List<Map<String, Object>> events = events();
+    assertEquals(3 + layers, events.size());
+    assertEquals(1L, events.get(2 + layers).get("step"));
+    assertEquals(
+        Map.of(
+            "experts/63/aux_loss",
+            1f,
+            "experts/63/z_loss",
+            2f,
+            "experts/63/load_max",
+            3f,
+            "experts/63/entropy",
+            4f,
+            "experts/63/drop_share",
+            5f),
+        events.get(2 + layers).get("scalars"));
   }
 
   @Test
