@@ -41,10 +41,7 @@ public final class EncodedRow {
 
   /** Adds a token. */
   public void add(int id, boolean target) {
-    if (length == ids.length) {
-      ids = Arrays.copyOf(ids, 2 * length);
-      labels = Arrays.copyOf(labels, 2 * length);
-    }
+    reserve(1);
     ids[length] = id;
     labels[length] = target ? id : Row.NO_TARGET;
     length++;
@@ -52,8 +49,21 @@ public final class EncodedRow {
 
   /** Adds tokens. */
   public void add(int[] more, boolean target) {
-    for (int id : more) {
-      add(id, target);
+    reserve(more.length);
+    System.arraycopy(more, 0, ids, length, more.length);
+    if (target) {
+      System.arraycopy(more, 0, labels, length, more.length);
+    } else {
+      Arrays.fill(labels, length, length + more.length, Row.NO_TARGET);
+    }
+    length += more.length;
+  }
+
+  private void reserve(int more) {
+    if (length + more > ids.length) {
+      int capacity = Math.max(2 * ids.length, length + more);
+      ids = Arrays.copyOf(ids, capacity);
+      labels = Arrays.copyOf(labels, capacity);
     }
   }
 

@@ -1,5 +1,6 @@
 package dev.caravan.data.tokenize;
 
+import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.caravan.data.UserError;
 import dev.caravan.data.cache.CacheKey;
@@ -37,7 +38,8 @@ public final class HuggingFaceTokenizer implements Tokenizer {
   private final boolean addsBos;
   private final int[] stopIds;
   private final Optional<String> chatTemplate;
-  private ai.djl.huggingface.tokenizers.HuggingFaceTokenizer following;
+  private final WordTokens words; // null where a text must be encoded as a whole
+  private volatile ai.djl.huggingface.tokenizers.HuggingFaceTokenizer following;
 
   private HuggingFaceTokenizer(Path file) {
     json = TokenizerJson.read(file);
@@ -58,6 +60,10 @@ public final class HuggingFaceTokenizer implements Tokenizer {
     }
     ids(generation.path("eos_token_id")).forEach(stops::add);
     stopIds = stops.stream().mapToInt(Integer::intValue).toArray();
+    words =
+        json.splitsAtSpaces()
+            ? new WordTokens(this::encodeWhole, this::continueWhole, json.addedTokens())
+            : null;
   }
 
   /**
@@ -125,12 +131,36 @@ public final class HuggingFaceTokenizer implements Tokenizer {
 
   @Override
   public int[] encode(String text) {
-    return toInts(atStart.encode(text, false, false).getIds());
+    return words == null ? encodeWhole(text) : words.encode(text);
   }
 
   @Override
   public int[] encodeContinuation(String text) {
-    return toInts(following().encode(text, false, false).getIds());
+    return words == null ? continueWhole(text) : words.encodeContinuation(text);
+  }
+
+  /** As {@link #encode}, without regard to words that are known already. */
+  int[] encodeWhole(String text) {
+    return ids(atStart, text);
+  }
+
+  /** As {@link #encodeContinuation}, without regard to words that are known already. */
+  int[] continueWhole(String text) {
+    return ids(following(), text);
+  }
+
+  /**
+   * The ids alone: an Encoding of DJL's has each token's text, place and masks as well, which takes
+   * most of the time of making it.
+   */
+  private static int[] ids(
+      ai.djl.huggingface.tokenizers.HuggingFaceTokenizer engine, String text) {
+    long encoding = TokenizersLibrary.LIB.encode(engine.getHandle(), text, false);
+    try {
+      return toInts(TokenizersLibrary.LIB.getTokenIds(encoding));
+    } finally {
+      TokenizersLibrary.LIB.deleteEncoding(encoding);
+    }
   }
 
   @Override
@@ -158,7 +188,11 @@ public final class HuggingFaceTokenizer implements Tokenizer {
    * The engine for text that follows other text; a second one only where the file marks the start
    * of a text.
    */
-  private synchronized ai.djl.huggingface.tokenizers.HuggingFaceTokenizer following() {
+  private ai.djl.huggingface.tokenizers.HuggingFaceTokenizer following() {
+    return following == null ? loadFollowing() : following;
+  }
+
+  private synchronized ai.djl.huggingface.tokenizers.HuggingFaceTokenizer loadFollowing() {
     if (following == null) {
       try {
         byte[] plain = json.withoutStartMark();

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.NullNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.data.UserError;
@@ -15,7 +16,9 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.UnaryOperator;
 
@@ -31,6 +34,8 @@ final class TokenizerJson {
   private final Map<String, Integer> ids = new HashMap<>();
   private JsonNode normalizer = NullNode.getInstance();
   private JsonNode preTokenizer = NullNode.getInstance();
+  private JsonNode added = NullNode.getInstance();
+  private final ObjectNode settings = JsonNodeFactory.instance.objectNode(); // of the model
   private int size;
 
   private TokenizerJson(byte[] bytes) {
@@ -61,6 +66,18 @@ final class TokenizerJson {
   /** The file as it is. */
   byte[] bytes() {
     return bytes;
+  }
+
+  /** The names of the added tokens. */
+  List<String> addedTokens() {
+    List<String> names = new ArrayList<>();
+    added.forEach(token -> names.add(token.path("content").asText()));
+    return names;
+  }
+
+  /** Whether no token of a text reaches over the cuts of {@link WordTokens}. */
+  boolean splitsAtSpaces() {
+    return SpaceSplits.in(normalizer, preTokenizer, settings, added, ids.keySet());
   }
 
   /** Token ids by name, added tokens included. */
@@ -120,7 +137,7 @@ final class TokenizerJson {
         switch (name) {
           case "normalizer" -> normalizer = tree(parser);
           case "pre_tokenizer" -> preTokenizer = tree(parser);
-          case "added_tokens" -> added(tree(parser));
+          case "added_tokens" -> added(added = tree(parser));
           case "model" -> model(parser);
           default -> parser.skipChildren();
         }
@@ -141,7 +158,8 @@ final class TokenizerJson {
 
   private void model(JsonParser parser) throws IOException {
     while (parser.nextToken() == JsonToken.FIELD_NAME) {
-      boolean vocab = parser.currentName().equals("vocab");
+      String name = parser.currentName();
+      boolean vocab = name.equals("vocab");
       JsonToken value = parser.nextToken();
       if (vocab && value == JsonToken.START_OBJECT) {
         while (parser.nextToken() == JsonToken.FIELD_NAME) {
@@ -157,8 +175,10 @@ final class TokenizerJson {
             parser.skipChildren();
           }
         }
-      } else {
+      } else if (value.isStructStart()) {
         parser.skipChildren();
+      } else {
+        settings.set(name, tree(parser));
       }
     }
   }

@@ -1,0 +1,139 @@
+package dev.caravan.data.tokenize;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.List;
+import java.util.function.Function;
+
+/**
+ * Tokens of a text from those of its words, where a tokenizer is such that both are the same ({@link
+ * TokenizerJson#splitsAtSpaces}): cut before every single space between two printable ASCII
+ * characters, a text's tokens are its pieces'. Pieces that were met before cost a look-up.
+ *
+ * <p>A text that spells an added token is left to the tokenizer as a whole. Safe for several threads:
+ * entries are immutable, and one that a thread does not see yet is made again.
+ */
+final class WordTokens {
+  private static final int SLOTS = 1 << 16;
+
+  /** Longer pieces hardly come twice. */
+  private static final int LONGEST = 48;
+
+  private static final int ASCII = 128;
+
+  private final Function<String, int[]> atStart;
+  private final Function<String, int[]> following;
+  private final Entry[] first;
+  private final Entry[] later;
+  private final String[][] addedByFirst = new String[ASCII][];
+
+  /** A piece and its tokens. */
+  private record Entry(String piece, int hash, int[] ids) {}
+
+  /**
+   * @param atStart encodes text at the start of a text
+   * @param following encodes text that follows other text; the same one where there is no difference
+   * @param added the added tokens, all of which begin with an ASCII character
+   */
+  WordTokens(
+      Function<String, int[]> atStart,
+      Function<String, int[]> following,
+      Collection<String> added) {
+    this.atStart = atStart;
+    this.following = following;
+    later = new Entry[SLOTS];
+    first = atStart == following ? later : new Entry[SLOTS];
+    for (String token : added) {
+      String[] known = addedByFirst[token.charAt(0)];
+      List<String> all = new ArrayList<>(known == null ? List.of() : List.of(known));
+      all.add(token);
+      addedByFirst[token.charAt(0)] = all.toArray(String[]::new);
+    }
+  }
+
+  /** The tokens of a text at the start of a text. */
+  int[] encode(String text) {
+    return encode(text, atStart, first);
+  }
+
+  /** The tokens of a text that follows other text. */
+  int[] encodeContinuation(String text) {
+    return encode(text, following, later);
+  }
+
+  private int[] encode(String text, Function<String, int[]> engine, Entry[] entries) {
+    int end = text.length();
+    int[] ids = new int[end / 3 + 8];
+    int count = 0;
+    int from = 0;
+    int hash = 0;
+    Function<String, int[]> now = engine;
+    Entry[] table = entries;
+    char before = 0;
+    for (int i = 0; i < end; i++) {
+      char c = text.charAt(i);
+      if (c < ASCII && addedByFirst[c] != null && spells(text, i, addedByFirst[c])) {
+        return engine.apply(text);
+      }
+      if (c == ' ' && isPrintable(before) && i + 1 < end && isPrintable(text.charAt(i + 1))) {
+        int[] piece = piece(text, from, i, hash, now, table);
+        ids = append(ids, count, piece);
+        count += piece.length;
+        from = i;
+        hash = 0;
+        now = following;
+        table = later;
+      }
+      hash = 31 * hash + c;
+      before = c;
+    }
+    int[] piece = piece(text, from, end, hash, now, table);
+    if (count == 0) {
+      return piece.clone();
+    }
+    ids = append(ids, count, piece);
+    return Arrays.copyOf(ids, count + piece.length);
+  }
+
+  private static int[] piece(
+      String text, int from, int to, int hash, Function<String, int[]> engine, Entry[] table) {
+    if (to - from > LONGEST) {
+      return engine.apply(text.substring(from, to));
+    }
+    int slot = (hash ^ hash >>> 16) * 0x9E3779B1 >>> 16;
+    Entry known = table[slot];
+    if (known != null
+        && known.hash == hash
+        && known.piece.length() == to - from
+        && text.startsWith(known.piece, from)) {
+      return known.ids;
+    }
+    String piece = text.substring(from, to);
+    int[] ids = engine.apply(piece);
+    table[slot] = new Entry(piece, hash, ids);
+    return ids;
+  }
+
+  private static int[] append(int[] ids, int count, int[] more) {
+    int[] into =
+        count + more.length <= ids.length
+            ? ids
+            : Arrays.copyOf(ids, Math.max(2 * ids.length, count + more.length));
+    System.arraycopy(more, 0, into, count, more.length);
+    return into;
+  }
+
+  private static boolean spells(String text, int at, String[] tokens) {
+    for (String token : tokens) {
+      if (text.startsWith(token, at)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private static boolean isPrintable(char c) {
+    return c > ' ' && c < ASCII - 1;
+  }
+}
