@@ -1,5 +1,6 @@
 package dev.caravan.data.cache;
 
+import dev.caravan.data.UserError;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.channels.FileChannel;
@@ -42,6 +43,9 @@ public final class CacheFolder {
           "[0-9a-f]{2}/[0-9a-f]{62}(\\.lock|[.0-9a-z]*"
               + Pattern.quote(CacheWriter.UNFINISHED)
               + ")?");
+
+  /** Hashes of the files that others were made from. */
+  private static final String SOURCES = "sources";
 
   private static final CacheFolder NONE = new CacheFolder(null, 0, note -> {});
 
@@ -178,7 +182,7 @@ public final class CacheFolder {
       try (FileChannel channel = lockFile(place);
           FileLock lock = lock(channel)) {
         Optional<CacheFile> meanwhile = find(kind, key, entryBytes);
-        if (meanwhile.isPresent() || !keep(kind, key, entryBytes, maker)) {
+        if (meanwhile.isPresent() || !keep(kind, key, entryBytes, maker, true)) {
           return meanwhile;
         }
         return CacheFile.open(place, own(key), entryBytes);
@@ -190,11 +194,17 @@ public final class CacheFolder {
   }
 
   /**
-   * Keeps a file without waiting for anybody: who renames last has replaced equal content.
+   * Keeps one of many small files without waiting for anybody, the disk included: who renames last has
+   * replaced equal content. A machine that loses its power may leave it broken; it is then made again.
    *
    * @return whether it is there
    */
   public boolean keep(String kind, byte[] key, int entryBytes, Maker maker) {
+    return keep(kind, key, entryBytes, maker, false);
+  }
+
+  private boolean keep(
+      String kind, byte[] key, int entryBytes, Maker maker, boolean durable) {
     if (isGivenUp()) {
       return false;
     }
@@ -210,7 +220,7 @@ public final class CacheFolder {
       }
       try (CacheWriter writer = new CacheWriter(place, own(key), entryBytes, opener)) {
         maker.make(writer);
-        writer.finish();
+        writer.finish(durable);
       }
       return true;
     } catch (UncheckedIOException e) {
@@ -219,6 +229,28 @@ public final class CacheFolder {
       giveUp(e);
     }
     return false;
+  }
+
+  /**
+   * SHA-256 of the content of a file, [32]. It is kept beside what the file system says of the file, so
+   * that only what has changed is read again; see {@link ContentHash}.
+   *
+   * @throws UserError if it cannot be read
+   */
+  public byte[] content(Path file) {
+    if (isGivenUp()) {
+      return ContentHash.read(file);
+    }
+    Path place = place(SOURCES, new CacheKey(SOURCES).put(file.toAbsolutePath().toString()).bytes());
+    try {
+      Files.createDirectories(place.getParent());
+      clean(SOURCES);
+    } catch (IOException e) {
+      return ContentHash.read(file);
+    }
+    byte[] hash = ContentHash.of(file, place);
+    touch(place);
+    return hash;
   }
 
   private byte[] own(byte[] key) {

@@ -1,10 +1,7 @@
 package dev.caravan.data.cache;
 
 import dev.caravan.data.UserError;
-import java.io.IOException;
-import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -51,16 +48,7 @@ public final class CacheKey {
    * @throws UserError if it cannot be read
    */
   public CacheKey putContent(Path file) {
-    MessageDigest content = sha256();
-    byte[] buffer = new byte[1 << 16];
-    try (InputStream in = Files.newInputStream(file)) {
-      for (int got = in.read(buffer); got >= 0; got = in.read(buffer)) {
-        content.update(buffer, 0, got);
-      }
-    } catch (IOException e) {
-      throw new UserError(file + ": cannot be read: " + e.getMessage(), e);
-    }
-    return put(content.digest());
+    return put(ContentHash.read(file));
   }
 
   /** The hash, [32]. The key must not be used afterwards. */
@@ -73,7 +61,7 @@ public final class CacheKey {
     return HexFormat.of().formatHex(sha256().digest(content));
   }
 
-  private static MessageDigest sha256() {
+  static MessageDigest sha256() {
     try {
       return MessageDigest.getInstance("SHA-256");
     } catch (NoSuchAlgorithmException e) {

@@ -144,8 +144,11 @@ public final class CacheWriter implements AutoCloseable {
     meta = Objects.requireNonNull(bytes, "meta");
   }
 
-  /** Puts the file in its place: flushed to the disk, then renamed. */
-  void finish() {
+  /**
+   * Puts the file in its place: renamed, and flushed to the disk before if it is to be durable. One that is
+   * not may be broken after the machine has lost its power, which its sums then tell.
+   */
+  void finish(boolean durable) {
     try {
       align();
       long dataEnd = position();
@@ -162,10 +165,14 @@ public final class CacheWriter implements AutoCloseable {
         endBlock();
       }
       writeTrailer(dataEnd);
-      out.force(true);
+      if (durable) {
+        out.force(true);
+      }
       out.close();
       Files.move(aside, place, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-      flushFolder();
+      if (durable) {
+        flushFolder();
+      }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

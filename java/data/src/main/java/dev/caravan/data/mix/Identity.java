@@ -1,11 +1,8 @@
 package dev.caravan.data.mix;
 
-import dev.caravan.data.UserError;
+import dev.caravan.data.cache.CacheFolder;
 import dev.caravan.data.source.DataFiles;
-import java.io.IOException;
-import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -19,11 +16,16 @@ final class Identity {
 
   /** Of everything that decides which tokens example k has, but the tokenizer and the limits. */
   static String of(
-      MixtureSpec spec, List<TaskSpec> tasks, long[] sizes, long seed, boolean shuffle) {
+      MixtureSpec spec,
+      List<TaskSpec> tasks,
+      long[] sizes,
+      long seed,
+      boolean shuffle,
+      CacheFolder cache) {
     MessageDigest digest = digest();
     put(digest, spec.root() + " " + spec.badRows() + " " + seed + " " + shuffle);
     spec.mixes().values().forEach(mix -> put(digest, mix.toString()));
-    List<byte[]> hashes = tasks.parallelStream().map(Identity::ofData).toList();
+    List<byte[]> hashes = tasks.parallelStream().map(task -> ofData(task, cache)).toList();
     for (int t = 0; t < tasks.size(); t++) {
       put(digest, tasks.get(t).name() + " " + sizes[t] + " " + tasks.get(t).words());
       digest.update(hashes.get(t));
@@ -32,20 +34,11 @@ final class Identity {
   }
 
   /** Of the content of a task's files and of how they are read. */
-  static byte[] ofData(TaskSpec task) {
+  static byte[] ofData(TaskSpec task, CacheFolder cache) {
     MessageDigest digest = digest();
     put(digest, task.format() + " " + new TreeMap<>(task.fields()) + " " + task.rows());
-    byte[] buffer = new byte[1 << 16];
     for (Path file : DataFiles.resolve(task.paths())) {
-      MessageDigest content = digest();
-      try (InputStream in = Files.newInputStream(file)) {
-        for (int got = in.read(buffer); got >= 0; got = in.read(buffer)) {
-          content.update(buffer, 0, got);
-        }
-      } catch (IOException e) {
-        throw new UserError(file + ": cannot be read: " + e.getMessage(), e);
-      }
-      digest.update(content.digest());
+      digest.update(cache.content(file));
     }
     return digest.digest();
   }

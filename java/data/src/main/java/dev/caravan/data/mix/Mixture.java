@@ -98,7 +98,7 @@ public record Mixture(
     long[] sizes = Arrays.stream(tasks).mapToLong(TaskRows::size).toArray();
     double[] rates = rates(spec, names, sizes);
     MixtureOrder order = new MixtureOrder(rates, sizes, seed, shuffle);
-    String identity = Identity.of(spec, specs, sizes, seed, shuffle);
+    String identity = Identity.of(spec, specs, sizes, seed, shuffle, cache);
     return new Mixture(
         spec,
         names,

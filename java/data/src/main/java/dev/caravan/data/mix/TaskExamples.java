@@ -35,7 +35,7 @@ final class TaskExamples {
       Optional<CacheFile> stored =
           cache.findOrMake(
               KIND,
-              key(task, badRows, templates),
+              key(task, badRows, templates, cache),
               StoredExamples.ENTRY_BYTES,
               out -> {
                 StoredExamples.Sink sink = new StoredExamples.Sink(out, files);
@@ -79,8 +79,11 @@ final class TaskExamples {
 
   /** Of the data, and of the words, since rows that do not fit them are left out. */
   private static byte[] key(
-      TaskSpec task, MixtureSpec.BadRows badRows, List<Template> templates) {
-    CacheKey key = new CacheKey(KIND).put(Identity.ofData(task)).put(badRows.toString());
+      TaskSpec task,
+      MixtureSpec.BadRows badRows,
+      List<Template> templates,
+      CacheFolder cache) {
+    CacheKey key = new CacheKey(KIND).put(Identity.ofData(task, cache)).put(badRows.toString());
     key.put("with copies counted").put(task.words());
     templates.forEach(template -> key.put(template.words()));
     return key.bytes();

@@ -73,7 +73,7 @@ public final class RowLoader {
             && cache.isWorthwhile(bytes(files));
     if (cached) {
       Optional<CacheFile> file =
-          cache.findOrMake("rows", loading.key(), TokenRows.ENTRY_BYTES, loading::intoCache);
+          cache.findOrMake("rows", loading.key(cache), TokenRows.ENTRY_BYTES, loading::intoCache);
       if (file.isPresent()) {
         StoredRows rows = new StoredRows(new TokenRows(file.get()), files);
         return finish(rows, new TruncationReport(rows.counts()), purpose);
@@ -113,7 +113,7 @@ public final class RowLoader {
     }
 
     /** Everything that rows and counts depend on. */
-    byte[] key() {
+    byte[] key(CacheFolder cache) {
       CacheKey key = new CacheKey("rows");
       key.put(limits.maxTokens()).put(limits.setting()).put(limits.vocabSize());
       key.put(tokenizer == null ? "" : tokenizer.identity().orElseThrow());
@@ -121,7 +121,7 @@ public final class RowLoader {
       for (Path file : files) {
         Format format = format(file);
         String words = format == Format.TOKENS ? "" : template(file, format).words();
-        key.put(format.id()).put(words).putContent(file);
+        key.put(format.id()).put(words).put(cache.content(file));
       }
       return key.bytes();
     }

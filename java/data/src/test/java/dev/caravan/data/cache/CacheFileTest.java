@@ -40,7 +40,7 @@ class CacheFileTest {
             out, row.inputIds(), row.labels(), row.length(), targets, 7, row.index() << 40);
       }
       out.meta(META);
-      out.finish();
+      out.finish(true);
     }
   }
 
@@ -148,7 +148,7 @@ class CacheFileTest {
       for (int r = 0; r < 9; r++) {
         TokenRows.put(out, ids, ids, ids.length, ids.length - 1, r, 0);
       }
-      out.finish();
+      out.finish(true);
     }
     CacheFile read = CacheFile.open(file, KEY, TokenRows.ENTRY_BYTES).orElseThrow();
     assertTrue(read.bytes() > 2L * Layout.BLOCK_BYTES);

@@ -1,5 +1,6 @@
 package dev.caravan.data.cache;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -14,6 +15,7 @@ import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -264,5 +266,34 @@ class CacheFolderTest {
     assertFalse(cache.isWorthwhile(CacheFolder.WORTHWHILE_BYTES - 1));
     assertTrue(cache.isWorthwhile(CacheFolder.WORTHWHILE_BYTES));
     assertFalse(CacheFolder.none().isWorthwhile(Long.MAX_VALUE));
+  }
+
+  @Test
+  void theHashOfAFileIsThatOfItsContent() throws IOException {
+    Path file = folder.resolve("rows.jsonl");
+    Files.writeString(file, "one");
+    byte[] one = ContentHash.read(file);
+    assertArrayEquals(one, CacheFolder.none().content(file));
+    assertArrayEquals(one, cache().content(file));
+    assertArrayEquals(one, cache().content(file));
+    Files.writeString(file, "another");
+    assertArrayEquals(ContentHash.read(file), cache().content(file));
+    assertFalse(Arrays.equals(one, cache().content(file)));
+    assertThrows(UserError.class, () -> cache().content(folder.resolve("none")));
+  }
+
+  /** Windows come one by one, and each would wait for the disk. */
+  @Test
+  void smallFilesDoNotWaitForTheDisk() {
+    AtomicInteger forced = new AtomicInteger();
+    CacheFolder counted =
+        new CacheFolder(
+            folder, 0, notes::add, path -> new FullDisk(path, Long.MAX_VALUE, forced));
+    assertTrue(counted.keep("t", KEY, ENTRY, this::make));
+    assertEquals(0, forced.get());
+    assertEquals(10, counted.find("t", KEY, ENTRY).orElseThrow().records());
+    byte[] other = new CacheKey("other").bytes();
+    assertTrue(counted.findOrMake("t", other, ENTRY, this::make).isPresent());
+    assertEquals(1, forced.get());
   }
 }

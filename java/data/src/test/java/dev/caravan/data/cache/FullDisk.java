@@ -8,13 +8,25 @@ import java.nio.channels.FileLock;
 import java.nio.channels.ReadableByteChannel;
 import java.nio.channels.WritableByteChannel;
 import java.nio.file.Path;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /** A file on a disk that has room for only so many bytes. */
 final class FullDisk extends FileChannel {
   private final FileChannel file;
+  private final AtomicInteger forced;
   private long left;
 
   FullDisk(Path path, long room) throws IOException {
+    this(path, room, new AtomicInteger());
+  }
+
+  /**
+   * As above.
+   *
+   * @param forced counts how often it was flushed
+   */
+  FullDisk(Path path, long room, AtomicInteger forced) throws IOException {
+    this.forced = forced;
     file = CacheWriter.Opener.FILES.open(path);
     left = room;
   }
@@ -51,6 +63,7 @@ final class FullDisk extends FileChannel {
 
   @Override
   public void force(boolean metaData) throws IOException {
+    forced.incrementAndGet();
     file.force(metaData);
   }
 
