@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-for folder in (HERE, HERE / "train", HERE / "kernels"):
+for folder in (HERE, HERE / "train", HERE / "kernels", HERE / "data"):
     sys.path.insert(0, str(folder))
 
 import attention_compare  # noqa: E402
@@ -22,6 +22,7 @@ import precision_compare  # noqa: E402
 import ranks_compare  # noqa: E402
 import scale  # noqa: E402
 import sft_compare  # noqa: E402
+import throughput  # noqa: E402
 
 
 class Ids:
@@ -34,6 +35,43 @@ class Letters:
 
     def encode(self, text, add_special_tokens=True):
         return Ids(([1] if add_special_tokens else []) + [ord(letter) for letter in text])
+
+
+class Throughput(unittest.TestCase):
+    def test_generated_rows_are_the_same_every_time(self):
+        rows = list(throughput.generate(20))
+        self.assertEqual(rows, list(throughput.generate(20)))
+        self.assertEqual(20, len(set(rows)))
+        self.assertNotEqual(rows, list(throughput.generate(20, seed=2)))
+
+    def test_files_of_each_kind(self):
+        with tempfile.TemporaryDirectory() as folder:
+            table = Path(folder) / "a.tsv"
+            table.write_text('Why "so"?\t4\tBecause.\n')
+            self.assertEqual([('Why "so"?', "Because. 4")], list(throughput.read(table)))
+            lines = Path(folder) / "b.jsonl"
+            lines.write_text('{"question": "q", "answer": "a", "id": 1}\n')
+            self.assertEqual([("q", "a")], list(throughput.read(lines)))
+            lines.write_text('{"text": "q"}\n')
+            with self.assertRaises(SystemExit):
+                list(throughput.read(lines))
+
+    def test_rows_that_cannot_be_too_long_are_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "rows.jsonl"
+            room = 64 - len("Question: \nAnswer: ") - 1
+            rows = [("p" * (room - 1), "r"), ("p" * room, "r"), ("\u00e9" * (room // 2 - 1), "r"), ("p", " ")]
+            facts = throughput.write(file, [rows], 64)
+            self.assertEqual(2, facts["rows_too_long_or_empty"])
+            kept = [json.loads(line) for line in file.read_text().splitlines()]
+            self.assertEqual([rows[0], rows[2]], [(row["prompt"], row["response"]) for row in kept])
+            with self.assertRaises(SystemExit):
+                throughput.write(file, [rows[3:]], 64)
+
+    def test_a_rate_is_the_median_over_rounds(self):
+        side = [{"tokens": 60, "passes": [{"cpu_s": s}, {"cpu_s": 1}]} for s in (1, 2, 30)]
+        self.assertEqual(30, throughput.rate(side, 0))
+        self.assertEqual(60, throughput.rate(side, 1))
 
 
 class Rows(unittest.TestCase):

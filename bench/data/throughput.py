@@ -12,7 +12,8 @@ Each round runs one side, then the other, each in a process of its own that make
 tokenizer that has seen nothing. The first pass has all that a cold process costs; the last is that of a long run.
 Figures are tokens per second of processor time of the whole process (that is, per core that it keeps busy), which
 neighbours on the machine change less than wall time; of each, the median over rounds. Both sides must make the same
-tokens: the ids of the first rows, the number of tokens and of targets and a checksum of all ids are compared.
+tokens: the ids of the first rows, the number of tokens and of targets and a checksum of all ids are compared. Last, examples at random places of a mixture over the same file are read from
+the cache, in microseconds of wall time.
 """
 
 import argparse
@@ -116,11 +117,12 @@ def compare(name, sources, args):
         settings = [data, args.tokenizer, args.sequence, PASSES]
         ours, theirs = [], []
         for _ in range(args.rounds):
-            ours.append(run([HERE / "prepare", *settings]))
+            ours.append(run([HERE / "run", "Prepare", *settings]))
             theirs.append(run([sys.executable, HERE / "peer.py", *settings, end_id(args.tokenizer)]))
             for key in SAME:
                 if ours[-1][key] != theirs[-1][key]:
                     raise SystemExit(f"{name}: {key} differs: {ours[-1][key]} against {theirs[-1][key]}")
+        access = run([HERE / "run", "Access", *settings[:3], args.reads, Path(folder) / "cache"])
     result = {"name": name, **facts, "tokens": ours[0]["tokens"]}
     for label, place in (("cold", 0), ("warm", PASSES - 1)):
         result[label] = {
@@ -133,6 +135,7 @@ def compare(name, sources, args):
     for side in (*ours, *theirs):
         del side["first"]
     result["buffers"] = {"caravan": ours[0]["passes"][0]["buffers"], "peer": theirs[0]["passes"][0]["buffers"]}
+    result["access"] = access
     result["runs"] = {"caravan": ours, "peer": theirs}
     print(summary(result), flush=True)
     return result
@@ -145,6 +148,7 @@ def main():
     parser.add_argument("--rows", type=int, default=50000, help="of generated data")
     parser.add_argument("--sequence", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--reads", type=int, default=200000, help="of examples at random places")
     parser.add_argument("--out")
     args = parser.parse_args()
     missing(parser, args.tokenizer, *args.data)
