@@ -36,16 +36,22 @@ final class PlanCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     RunConfig config = run.read();
-    int ranks = config.parallel().data();
+    int tensor = config.parallel().tensor();
+    int ranks = config.parallel().data() * tensor;
     if (spec.commandLine().getParseResult().hasMatchedOption("--gpus")) {
       if (gpus < 1) {
         throw new UserError("--gpus: got " + gpus + ", needs a whole number of at least 1");
       }
-      if (ranks > 1 && ranks != gpus) {
+      if (ranks > tensor && ranks != gpus) {
         throw new UserError(
-            "--gpus: got " + gpus + ", but parallel.data is " + ranks + "; needs one of them only");
+            "--gpus: got %d, but parallel.data is %d; needs one of them only"
+                .formatted(gpus, ranks / tensor));
       }
-      config = config.withDataRanks(gpus);
+      if (gpus % tensor != 0) {
+        throw new UserError(
+            "--gpus: got " + gpus + ", needs a multiple of parallel.tensor, " + tensor);
+      }
+      config = config.withDataRanks(gpus / tensor);
     }
     Planning.Planned planned =
         Planning.plan(config, machine, device.choose(), line -> System.err.println(line));

@@ -155,6 +155,19 @@ class ProcessesTest {
   }
 
   @Test
+  void processesShareEachMatrixAsThreadsDo() throws Exception {
+    String parallel = "parallel={data: 1, tensor: 2}";
+    Path threads = dir.resolve("threads");
+    Captured run = Captured.run(TrainTest.arguments("sft", threads, STEPS, parallel));
+    assertEquals(0, run.code(), run.err());
+
+    Path output = dir.resolve("processes");
+    List<Process> processes = start(output, parallel, List.of(List.of(), List.of()));
+    assertEquals(List.of(0, 0), finish(processes), () -> words(0) + words(1));
+    assertArrayEquals(weights(threads), weights(output));
+  }
+
+  @Test
   void theFirstProcessMayBeLostToo() throws Exception {
     Path output = dir.resolve("processes");
     List<Process> processes = launch(output, "none");
@@ -197,6 +210,6 @@ class ProcessesTest {
             TrainTest.arguments("sft", output, STEPS, "parallel.data=2"));
     assertEquals(2, run.code());
     assertTrue(
-        run.err().contains("parallel.data: got 2, but torchrun started 3 processes"), run.err());
+        run.err().contains("parallel: got 2 ranks, but torchrun started 3 processes"), run.err());
   }
 }

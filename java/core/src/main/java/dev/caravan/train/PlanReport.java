@@ -114,9 +114,10 @@ public record PlanReport(
     RunPlan.Bytes bytes = needs.bytes();
     // The update reads weights, gradients and moments, and writes all but the gradients.
     double traffic = 2.0 * (bytes.weights() + bytes.optimizer()) + bytes.gradients();
-    int ranks = config.parallel().data();
+    int data = config.parallel().data();
+    int ranks = data * config.parallel().tensor();
     long buffers = Math.max(1, (tokensPerStep + needs.micro() - 1) / needs.micro());
-    long wire = needs.wire().applyAsLong((buffers + ranks - 1) / ranks);
+    long wire = needs.wire().applyAsLong((buffers + data - 1) / data);
     double rate = machine.links().bytesPerSecond(ranks);
     if (wire > 0 && rate == 0) {
       throw new UserError(

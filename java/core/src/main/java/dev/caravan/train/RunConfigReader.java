@@ -243,9 +243,6 @@ final class RunConfigReader {
             f.oneOf("shard", RunConfig.Shard.NONE),
             f.integer("tensor", 1, 1),
             f.integer("expert", 1, 1));
-    if (parallel.tensor() > 1) {
-      throw f.notBuilt("tensor");
-    }
     return parallel;
   }
 

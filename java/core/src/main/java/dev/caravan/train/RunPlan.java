@@ -18,6 +18,7 @@ import dev.caravan.model.LlamaCost;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.nn.Inputs;
 import dev.caravan.optim.ClipNorm;
+import dev.caravan.optim.SharedGradients;
 import dev.caravan.parallel.Mesh;
 import java.util.LinkedHashMap;
 import java.util.Locale;
@@ -90,7 +91,7 @@ public record RunPlan(
     int ranks = config.parallel().data();
     Sharding sharding = Sharding.valueOf(config.parallel().shard().name());
     Mesh mesh = ExpertSettings.mesh(config.parallel());
-    Division division = division(graphs, mesh);
+    Division division = division(graphs, mesh, config.optimizer());
     Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute, mesh);
     Graph sharded = Shard.apply(micro, ranks, sharding, division);
     boolean always = ranks > 1 && sharding.gradients(); // whole gradients travel once a step
@@ -113,10 +114,18 @@ public record RunPlan(
         graphs, buffers, recompute, inputs, plan, ranks, bytes(plan, config, kind, threads));
   }
 
-  private static Division division(LlamaGraphs graphs, Mesh mesh) {
+  private static Division division(
+      LlamaGraphs graphs, Mesh mesh, RunConfig.Optimizer optimizer) {
     if (mesh.expert() > 1) {
       ExpertSettings.checkRanks(mesh, graphs.config());
       return graphs.experts(mesh.expert());
+    }
+    if (mesh.tensor() > 1 && Optimizers.needsWholeWeights(optimizer)) {
+      throw new UserError(
+          "parallel.tensor: got "
+              + mesh.tensor()
+              + ", adafactor's means over rows and columns of divided weights are not built yet;"
+              + " optimizer.name: adamw has none");
     }
     try {
       return graphs.division(mesh.tensor());
@@ -177,6 +186,7 @@ public record RunPlan(
     long bytes =
         (rounds - 1) * micro.wireBytes(false)
             + end.wireBytes(false)
+            + SharedGradients.wireBytes(layout)
             + (plan.sharding().updates()
                 ? (long) ((double) kept * layout.elements() / layout.parameters())
                 : kept);

@@ -76,8 +76,21 @@ class RanksTest {
         Arguments.of("mistral", "parallel={data: 3, shard: parameters}", "recompute=selective"));
   }
 
+  static List<Arguments> divided() {
+    return List.of(
+        Arguments.of("llama3", "parallel={data: 1, tensor: 2}", "recompute=none"),
+        Arguments.of("qwen3", "parallel={data: 1, tensor: 2}", "recompute=full"),
+        Arguments.of("llama2-gqa", "parallel={data: 2, tensor: 2}", "recompute=selective"),
+        Arguments.of(
+            "qwen2", "parallel={data: 2, tensor: 2, shard: optimizer}", "recompute=none"),
+        Arguments.of(
+            "qwen3", "parallel={data: 2, tensor: 2, shard: gradients}", "recompute=none"),
+        Arguments.of(
+            "mistral", "parallel={data: 2, tensor: 2, shard: parameters}", "recompute=full"));
+  }
+
   @ParameterizedTest
-  @MethodSource("layouts")
+  @MethodSource({"layouts", "divided"})
   void manyRanksTrainToTheWeightsOfOne(String golden, String layout, String recompute)
       throws IOException {
     Run one = train(golden, "one");
@@ -207,6 +220,8 @@ class RanksTest {
     Run three = train("llama3", "three", rows, "eval.every_steps=10", "parallel.data=3");
     assertEquals(22, one.metrics().size());
     assertSame(one, three);
+    assertSame(
+        one, train("llama3", "parts", rows, "eval.every_steps=10", "parallel={data: 1, tensor: 2}"));
   }
 
   /** In parts, too: each rank has whole weights, so rows and columns have the means of one rank. */
@@ -249,7 +264,12 @@ class RanksTest {
         "{data: 3}|{data: 2}",
         "{data: 1}|{data: 3, shard: parameters}",
         "{data: 4, shard: parameters}|{data: 3, shard: gradients}",
-        "{data: 3, shard: optimizer}|{data: 1}"
+        "{data: 3, shard: optimizer}|{data: 1}",
+        "{data: 1, tensor: 2}|{data: 1}",
+        "{data: 1}|{data: 1, tensor: 2}",
+        "{data: 2, tensor: 2, shard: parameters}|{data: 3, shard: optimizer}",
+        "{data: 3, shard: gradients}|{data: 2, tensor: 2, shard: optimizer}",
+        "{data: 1, tensor: 2}|{data: 2, tensor: 2, shard: gradients}"
       })
   void aRunGoesOnInAnotherLayout(String first, String then) throws IOException {
     String constant = "optimizer.schedule=constant";
@@ -269,6 +289,35 @@ class RanksTest {
     assertArrayEquals(whole.weights(), parts.weights());
   }
 
+  /** The same bits after a stop, with bfloat16 weights in parts. */
+  @ParameterizedTest
+  @ValueSource(strings = {"{data: 1, tensor: 2}", "{data: 2, tensor: 2, shard: parameters}"})
+  void dividedMastersGoOnWithTheSameBits(String layout) throws IOException {
+    String[] common = {"precision=bf16", "optimizer.schedule=constant", "parallel=" + layout};
+    Run whole = train("qwen3", "whole", common);
+    train("qwen3", "parts", common[0], common[1], common[2], "train.steps=10");
+    assertArrayEquals(whole.weights(), train("qwen3", "parts", common).weights());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "llama3|parallel={data: 1, tensor: 3}|parallel.tensor: got 3, the model has .+ a multiple of 3",
+        "olmoe|parallel={data: 1, tensor: 2}|parallel.tensor: got 2, .+ not built yet",
+        "llama3|optimizer.name=adafactor,parallel={data: 1; tensor: 2}"
+            + "|parallel.tensor: got 2, adafactor's means .+ not built yet.*"
+      })
+  void whatCannotBeDividedIsRefused(String golden, String settings, String message) {
+    String[] assignments = settings.split(",(?! )");
+    for (int i = 0; i < assignments.length; i++) {
+      assignments[i] = assignments[i].replace(';', ',');
+    }
+    UserError error = assertThrows(UserError.class, () -> train(golden, "refused", assignments));
+    assertTrue(error.getMessage().matches(message), error.getMessage());
+    assertTrue(Files.notExists(folder.resolve("refused")));
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {
@@ -276,6 +325,9 @@ class RanksTest {
         "parallel={data: 3, shard: optimizer}",
         "parallel={data: 2, shard: gradients}",
         "parallel={data: 3, shard: parameters}",
+        "parallel={data: 1, tensor: 2}",
+        "parallel={data: 2, tensor: 2, shard: optimizer}",
+        "parallel={data: 2, tensor: 2, shard: parameters}",
         "parallel={data: 3, shard: gradients}|optimizer.name=adafactor",
         EXPERTS + "|parallel={data: 2, expert: 2}",
         EXPERTS + "|parallel={data: 4, expert: 2, shard: optimizer}",
