@@ -77,6 +77,59 @@ void reference_gradient() {
     });
 }
 
+// Parts of a table, the last one padded: their rows add up to those of the whole table, and each
+// gets the gradient of its own rows.
+void parts_make_the_whole() {
+    constexpr int64_t kTokens = 9, kVocabulary = 11, kWidth = 5, kParts = 3, kRows = 4;
+    test::Random random(77);
+    const auto table = random.normals(kParts * kRows * kWidth);
+    const auto d_out = random.normals(kTokens * kWidth);
+    std::vector<int64_t> ids;
+    for (int64_t t = 0; t < kTokens; ++t) ids.push_back(random.below(kVocabulary));
+    ids[0] = 0;
+    ids[1] = kVocabulary - 1;
+    test::Stream stream;
+    Tensor id(CARAVAN_I32, {kTokens});
+    id.set({ids.begin(), ids.end()});
+    Tensor d = Tensor::of(CARAVAN_F32, {kTokens, kWidth}, d_out);
+    std::vector<double> sum(kTokens * kWidth), gradient;
+    for (int64_t part = 0; part < kParts; ++part) {
+        const auto from = table.begin() + part * kRows * kWidth;
+        Tensor own = Tensor::of(CARAVAN_F32, {kRows, kWidth}, {from, from + kRows * kWidth});
+        Tensor out(CARAVAN_F32, {kTokens, kWidth});
+        caravan_embedding_forward_args forward = {};
+        forward.size = sizeof forward;
+        forward.ids = id.view();
+        forward.table = own.view();
+        forward.out = out.view();
+        forward.first = part * kRows;
+        forward.whole = kVocabulary;
+        CHECK_OK(caravan_embedding_forward(stream, &forward));
+        for (size_t i = 0; i < sum.size(); ++i) sum[i] += out.get(static_cast<int64_t>(i));
+        own.set(std::vector<double>(kRows * kWidth, 0.0));
+        caravan_embedding_backward_args backward = {};
+        backward.size = sizeof backward;
+        backward.ids = id.view();
+        backward.d_out = d.view();
+        backward.d_table = own.view();
+        backward.first = forward.first;
+        backward.whole = kVocabulary;
+        int64_t bytes = -1;
+        CHECK_OK(caravan_embedding_backward_workspace(test::kind(), &backward, &bytes));
+        Tensor workspace(CARAVAN_U8, {bytes});
+        backward.workspace = workspace.view();
+        CHECK_OK(caravan_embedding_backward(stream, &backward));
+        const auto values = own.values();
+        gradient.insert(gradient.end(), values.begin(), values.end());
+    }
+    const auto floats = test::rounded(table, CARAVAN_F32);
+    CHECK(sum == reference::embedding_forward<double>(ids, floats, kWidth));
+    CHECK(gradient == reference::embedding_backward(
+                          ids, test::rounded(d_out, CARAVAN_F32),
+                          std::vector<double>(gradient.size(), 0.0), kWidth,
+                          [](double x) { return static_cast<double>(static_cast<float>(x)); }));
+}
+
 void refusals() {
     test::Stream stream;
     Tensor ids = Tensor::of(CARAVAN_I32, {3}, {0, 4, 2}), table(CARAVAN_F32, {5, 8});
@@ -106,6 +159,13 @@ void refusals() {
     refused("out: got shape [3, 7], needs [3, 8]", [&](auto& args) { args.out = narrow.view(); });
     back_refused("d_out: got shape [3, 7]", [&](auto& args) { args.d_out = narrow.view(); });
     back_refused("d_table: got stride 0", [&](auto& args) { args.d_table.stride[0] = 0; });
+    refused("first: got 1 of a whole table of 0 rows", [](auto& args) { args.first = 1; });
+    refused("first: got 8 of a whole table of 7 rows", [](auto& args) {
+        args.first = 8;
+        args.whole = 7;
+    });
+    back_refused("first: got -1 of", [](auto& args) { args.first = -1; });
+    back_refused("first: got 0 of a whole table of -1", [](auto& args) { args.whole = -1; });
     CHECK_REFUSED(caravan_embedding_forward(nullptr, &good), "stream");
     CHECK_REFUSED(caravan_embedding_backward(nullptr, &back), "stream");
     int64_t bytes = -1;
@@ -164,6 +224,21 @@ void wrong_values() {
             CHECK_EQUAL(table.get(i), i / 8 == 0 || i / 8 == 3 ? 3.0 : 2.0);
         }
     }
+    // Rows 5 to 8 of a table of 7: ids past it mean nothing, those before it another part.
+    forward.first = backward.first = 5;
+    forward.whole = backward.whole = 7;
+    for (double wrong : {7.0, 8.0, 9.0, -1.0, 2147483647.0, -2147483648.0}) {
+        ids.set({6, wrong, 4});
+        fill(table, 2);
+        CHECK_OK(caravan_embedding_forward(stream, &forward));
+        for (int64_t i = 0; i < 24; ++i) {
+            CHECK(i / 8 == 1 ? std::isnan(out.get(i)) : out.get(i) == (i / 8 == 0 ? 2 : 0));
+        }
+        fill(out, 1);
+        CHECK_OK(caravan_embedding_backward(stream, &backward));
+        for (int64_t i = 0; i < 32; ++i) CHECK_EQUAL(table.get(i), i / 8 == 1 ? 3.0 : 2.0);
+    }
+    forward.first = backward.first = forward.whole = backward.whole = 0;
     ids.set({1, 3, 1});
     backward.rows = rows.view();
     for (double wrong : {4.0, -1.0}) {
@@ -200,6 +275,7 @@ int main() {
         matches_reference({2048, 3, 24, CARAVAN_BF16, CARAVAN_F32}, ++seed);
         matches_reference({17000, 90000, 8, CARAVAN_F32, CARAVAN_F32}, ++seed);
     }
+    parts_make_the_whole();
     refusals();
     if (test::kind() != CARAVAN_CPU) wrong_values();
     return test::finish();

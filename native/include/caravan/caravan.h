@@ -219,15 +219,20 @@ CARAVAN_API caravan_status caravan_matmul_workspace(int32_t kind, const caravan_
 /* ------------------------------------------------------------------ embedding ------------------- */
 
 /* out[t] = table[ids[t]].  Each id must lie in 0 .. V-1: the CPU checks all of them before it writes.
+ * With whole > 0 the table is a part, rows first .. first + V - 1 of one of `whole` rows (those past
+ * it are padding): ids lie in 0 .. whole-1, and an id of another part gives a row of 0.
  *   ids [T] i32 . table [V, D] float . out [T, D] float = */
 typedef struct caravan_embedding_forward_args {
     int64_t size;
     caravan_tensor ids;
     caravan_tensor table;
     caravan_tensor out;
+    int64_t first; /* in 0 .. whole */
+    int64_t whole; /* 0: the table is whole */
 } caravan_embedding_forward_args;
 
-/* d_table[ids[t]] += d_out[t], rows of one id added in the order of t.
+/* d_table[ids[t]] += d_out[t], rows of one id added in the order of t. Of a part of a table, see
+ * above, ids of other parts add nothing.
  *   ids [T] i32 . d_out [T, D] float . d_table [V, D] float += . rows optional i32 [1]: only the
  *   leading rows of d_out count . workspace optional when its size is 0 */
 typedef struct caravan_embedding_backward_args {
@@ -237,6 +242,8 @@ typedef struct caravan_embedding_backward_args {
     caravan_tensor d_table;
     caravan_tensor rows;
     caravan_tensor workspace; /* see caravan_embedding_backward_workspace */
+    int64_t first;
+    int64_t whole;
 } caravan_embedding_backward_args;
 
 CARAVAN_API caravan_status caravan_embedding_forward(caravan_stream stream,
@@ -757,9 +764,35 @@ typedef struct caravan_combine_args {
 CARAVAN_API caravan_status caravan_combine_forward(caravan_stream stream,
                                                    const caravan_combine_args* args);
 
+/* ------------------------------------------------------------------ class_statistics ------------ */
+
+/* What cross_entropy has to know of a chunk of rows whose logits are a part of all classes, those from
+ * first_class on, as several devices hold one each. Row i of the chunk is target row first + i, in use
+ * when below count; columns from class `classes` on are padding.
+ *   statistics[i] = {max, sum of exp(logit - max), the target's logit}, each over the part's own
+ *   columns; the logit is -infinity where the target is of another part. Rows not in use: {-inf, 0,
+ *   -inf}.
+ *   logits [R, V] float . targets [n] i32, each in 0 .. classes-1 . count i32 [1], at most n
+ *   statistics [R, 3] f32 = */
+typedef struct caravan_class_statistics_args {
+    int64_t size;
+    caravan_tensor logits;
+    caravan_tensor targets;
+    caravan_tensor count;
+    caravan_tensor statistics;
+    int64_t first;
+    int64_t first_class;
+    int64_t classes;
+} caravan_class_statistics_args;
+
+CARAVAN_API caravan_status
+caravan_class_statistics_forward(caravan_stream stream, const caravan_class_statistics_args* args);
+
 /* ------------------------------------------------------------------ cross_entropy --------------- */
 
 /* One chunk of rows of logits: row i of the chunk is target row first + i, in use when below count.
+ * With statistics, the logits are a part of all classes, see class_statistics; targets lie in
+ * 0 .. classes-1, soft-max and nll are over all parts, and gradients of padding are 0.
  *   nll[first + i] = lse - logits[i][targets[first + i]], nats;  state.loss_sum += their sum
  *   with gradient: logits[i] = (softmax(logits[i]) - onehot(target)) * state.inv_targets, in place;
  *   rows not in use become 0.
@@ -774,6 +807,9 @@ typedef struct caravan_cross_entropy_args {
     caravan_tensor state;
     int64_t first;
     int32_t gradient; /* 1: write the gradient; 0: leave the logits alone */
+    caravan_tensor statistics; /* optional [P, R, 3] f32: of each of P parts */
+    int64_t first_class;       /* with statistics: of this part */
+    int64_t classes;           /* with statistics: of all parts */
 } caravan_cross_entropy_args;
 
 CARAVAN_API caravan_status caravan_cross_entropy_forward(caravan_stream stream,

@@ -18,6 +18,13 @@ void check(const caravan_cross_entropy_args& args) {
                static_cast<long long>(args.first));
     check.that(args.gradient == 0 || args.gradient == 1, "gradient: got %d, needs 0 or 1",
                args.gradient);
+    if (!caravan::present(args.statistics)) return;
+    check.packed("statistics", args.statistics, {CARAVAN_F32},
+                 {caravan::kAny, args.logits.shape[0], 3});
+    check.that(args.statistics.shape[0] >= 1, "statistics: got 0 parts, needs at least 1");
+    check.that(args.first_class >= 0 && args.first_class <= args.classes,
+               "first_class: got %lld of %lld classes, needs 0 to their number",
+               static_cast<long long>(args.first_class), static_cast<long long>(args.classes));
 }
 
 }  // namespace
@@ -28,13 +35,15 @@ caravan_status caravan_cross_entropy_forward(caravan_stream stream,
         const auto known = caravan::checked_args(kOp, args);
         check(known);
         const auto& on = caravan::known_stream(kOp, stream);
-        caravan::launch(kOp, on, known, &caravan::CpuKernels::cross_entropy_forward,
-                        &caravan::DeviceKernels::cross_entropy_forward, [&] {
-                            const caravan::Check check(kOp);
-                            const int64_t count =
-                                check.count("count", known.count, known.targets.shape[0]);
-                            check.indices("targets", known.targets, count, known.logits.shape[1]);
-                            return true;
-                        });
+        caravan::launch(
+            kOp, on, known, &caravan::CpuKernels::cross_entropy_forward,
+            &caravan::DeviceKernels::cross_entropy_forward, [&] {
+                const caravan::Check check(kOp);
+                const int64_t count = check.count("count", known.count, known.targets.shape[0]);
+                check.indices(
+                    "targets", known.targets, count,
+                    caravan::present(known.statistics) ? known.classes : known.logits.shape[1]);
+                return true;
+            });
     });
 }

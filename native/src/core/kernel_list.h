@@ -13,6 +13,7 @@
     X(bias_backward, caravan_bias_backward_args)                     \
     X(cache_append_forward, caravan_cache_append_args)               \
     X(cast_forward, caravan_cast_args)                               \
+    X(class_statistics_forward, caravan_class_statistics_args)       \
     X(combine_forward, caravan_combine_args)                         \
     X(cross_entropy_forward, caravan_cross_entropy_args)             \
     X(embedding_forward, caravan_embedding_forward_args)             \

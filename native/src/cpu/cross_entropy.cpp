@@ -6,52 +6,11 @@
 
 #include "core/blocks.h"
 #include "cpu/kernels.h"
-#include "cpu/simd.h"
+#include "cpu/soft_max.h"
 
 namespace caravan {
 namespace CARAVAN_ISA {
 namespace {
-
-// Elements of a row that are read twice in a row, the second time from the first-level cache.
-constexpr int64_t kStretch = 2048;
-
-struct SoftMax {
-    float max;
-    double sum;  // of exp(x - max)
-};
-
-template <typename T>
-float stretch_max(const T* x, int64_t n) {
-    Vec most = broadcast(-INFINITY);
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) most = max(load(x + i), most);
-    if (i < n) most = max(load_part(x + i, n - i, -INFINITY), most);
-    return reduce_max(most);
-}
-
-// The running sum is brought to the new maximum whenever one is found (Milakov and Gimelshein 2018,
-// arXiv 1805.02867, algorithm 3). Stretches are added in double: a vocabulary has 10^5 terms.
-template <typename T>
-SoftMax soft_max(const T* x, int64_t n) {
-    SoftMax result = {-INFINITY, 0.0};
-    for (int64_t first = 0; first < n; first += kStretch) {
-        const int64_t count = std::min(kStretch, n - first);
-        const T* const part_x = x + first;
-        const float most = stretch_max(part_x, count);
-        if (most > result.max) {
-            result.sum *= std::exp(static_cast<double>(result.max) - most);
-            result.max = most;
-        }
-        // Nothing but -infinity so far: exp(x - max) would be NaN instead of the 0 that it is.
-        const float shift = result.max == -INFINITY ? 0.0f : result.max;
-        int64_t i = 0;
-        Vec sum = {};
-        for (; i + kLanes <= count; i += kLanes) sum += exp(load(part_x + i) - shift);
-        if (i < count) sum += exp(load_part(part_x + i, count - i, -INFINITY) - shift);
-        result.sum += static_cast<double>(reduce_add(sum));
-    }
-    return result;
-}
 
 // Returns the negative log-likelihood of the target; with `gradient`, turns x into
 // (softmax(x) - onehot(target)) * scale.
@@ -70,6 +29,44 @@ double cross_entropy_row(T* x, int64_t n, int64_t target, bool gradient, double 
     return nll;
 }
 
+// The same of a part of the classes, `own` columns of which are no padding, where maximum, sum and
+// the target's logit of the whole row are known; target: its column, or out of range.
+template <typename T>
+double cross_entropy_part(T* x, int64_t n, int64_t own, const SoftMax& s, double target_logit,
+                          int64_t target, bool gradient, double scale) {
+    const double nll = static_cast<double>(s.max) + std::log(s.sum) - target_logit;
+    if (!gradient) return nll;
+    const auto factor = static_cast<float>(scale / s.sum);
+    for_vectors(own, [&](int64_t i, auto part) {
+        store(x + i, exp(load(x + i, part) - s.max) * factor, part);
+    });
+    std::fill(x + own, x + n, T{});
+    if (target >= 0 && target < own) {
+        x[target] = from_float<T>(static_cast<float>(std::expm1(-nll) * scale));
+    }
+    return nll;
+}
+
+// Brings the statistics of all parts of a row to one maximum and sum, in the order of the parts.
+SoftMax all_parts(const caravan_tensor& statistics, int64_t row, double& target_logit) {
+    const int64_t parts = statistics.shape[0], rows = statistics.shape[1];
+    const auto* const values = data<float>(statistics);
+    SoftMax all = {-INFINITY, 0.0};
+    target_logit = -INFINITY;
+    for (int64_t p = 0; p < parts; ++p) {
+        all.max = std::max(all.max, values[3 * (p * rows + row)]);
+        target_logit =
+            std::max(target_logit, static_cast<double>(values[3 * (p * rows + row) + 2]));
+    }
+    for (int64_t p = 0; p < parts; ++p) {
+        const float most = values[3 * (p * rows + row)];
+        const auto sum = static_cast<double>(values[3 * (p * rows + row) + 1]);
+        // A part of nothing but -infinity has the sum 0, whatever the others have.
+        all.sum += most == -INFINITY ? sum : sum * std::exp(static_cast<double>(most) - all.max);
+    }
+    return all;
+}
+
 }  // namespace
 
 void cross_entropy_forward(Pool& pool, const caravan_cross_entropy_args& args) {
@@ -80,6 +77,8 @@ void cross_entropy_forward(Pool& pool, const caravan_cross_entropy_args& args) {
     const int64_t used = std::min(std::max<int64_t>(left, 0), rows);
     auto& state = *data<caravan_step_state>(args.state);
     const auto scale = static_cast<double>(state.inv_targets);
+    const bool parts = args.statistics.data != nullptr;
+    const int64_t own = std::min(vocabulary, std::max<int64_t>(args.classes - args.first_class, 0));
     const Blocks blocks = row_blocks(rows, vocabulary);
     with_storage(args.logits.dtype, [&](auto tag) {
         using T = std::remove_pointer_t<decltype(tag)>;
@@ -89,8 +88,16 @@ void cross_entropy_forward(Pool& pool, const caravan_cross_entropy_args& args) {
                 if (i < used) {
                     const int64_t k = args.first + i;
                     const int64_t target = data<int32_t>(args.targets)[k];
-                    data<float>(args.nll)[k] = static_cast<float>(
-                        cross_entropy_row(logits, vocabulary, target, gradient, scale));
+                    double nll;
+                    if (parts) {
+                        double target_logit;
+                        const SoftMax all = all_parts(args.statistics, i, target_logit);
+                        nll = cross_entropy_part(logits, vocabulary, own, all, target_logit,
+                                                 target - args.first_class, gradient, scale);
+                    } else {
+                        nll = cross_entropy_row(logits, vocabulary, target, gradient, scale);
+                    }
+                    data<float>(args.nll)[k] = static_cast<float>(nll);
                 } else if (gradient) {
                     std::fill(logits, logits + vocabulary, T{});
                 }

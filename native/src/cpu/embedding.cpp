@@ -19,8 +19,13 @@ void embedding_forward(Pool& pool, const caravan_embedding_forward_args& args) {
             using U = std::remove_pointer_t<decltype(out_tag)>;
             pool.run(blocks.count, [&](int64_t block, int) {
                 for (int64_t t = blocks.begin(block); t < blocks.end(block); ++t) {
-                    const T* const from = row<T>(args.table, ids[t]);
+                    const int64_t id = ids[t] - args.first;
                     U* const to = row<U>(args.out, t);
+                    if (id < 0 || id >= args.table.shape[0]) {  // of another part
+                        std::fill(to, to + width, U{});
+                        continue;
+                    }
+                    const T* const from = row<T>(args.table, id);
                     for_vectors(width, [&](int64_t i, auto part) {
                         store(to + i, load(from + i, part), part);
                     });
@@ -45,8 +50,10 @@ void embedding_backward(Pool& pool, const caravan_embedding_backward_args& args)
                 const int64_t first = columns.begin(block);
                 const int64_t count = columns.end(block) - first;
                 for (int64_t t = 0; t < rows; ++t) {
+                    const int64_t id = ids[t] - args.first;
+                    if (id < 0 || id >= args.d_table.shape[0]) continue;  // of another part
                     const U* const from = row<U>(args.d_out, t) + first;
-                    T* const to = row<T>(args.d_table, ids[t]) + first;
+                    T* const to = row<T>(args.d_table, id) + first;
                     for_vectors(count, [&](int64_t i, auto part) {
                         store(to + i, load(to + i, part) + load(from + i, part), part);
                     });

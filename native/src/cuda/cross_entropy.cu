@@ -10,10 +10,13 @@
 // Bytes, of the R * V logits: kept route one read and one write (rows up to 8 times the shared
 // memory of a block on capability 9.0 and later: 1.7 MiB there; else up to half of it); reread
 // route two reads, the second of them partly from L2, and one write, or one read without gradient.
-// Rows not in use: one write. Besides, 12 bytes a row.
+// Rows not in use: one write. Besides, 12 bytes a row. Of a part of the classes, whose statistics
+// are known: one read and one write, and 12 bytes a row and part; nothing of the logits without
+// gradient.
 #include <algorithm>
 
 #include "cuda/kernels.h"
+#include "cuda/soft_max.cuh"
 #include "cuda/tensors.h"
 #include "cuda/tile/cluster.cuh"
 #include "cuda/tile/copy_async.cuh"
@@ -47,100 +50,6 @@ struct Problem {
     bool gradient;
     int blocks;  // of a row: a cluster
 };
-
-// exp(x) for x <= 0. bfloat16 gradients need no more than the device's exp2 of a product; that
-// loses |x| * 2^-24 of the value, too much for float32 ones.
-template <typename T>
-__device__ __forceinline__ float exponential(float x) {
-    if constexpr (sizeof(T) == 2) {
-        return tile::exp2_flushed(x * 1.4426950408889634f);
-    } else {
-        return expf(x);
-    }
-}
-
-struct Larger {
-    __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
-};
-
-// sum = sum of exp(x - max) over what it has seen. fmaxf passes by a NaN, the sum does not.
-struct SoftMax {
-    float max = -INFINITY;
-    float sum = 0.0f;
-};
-
-// Nothing but -infinity so far: exp(x - max) would be NaN instead of the 0 that it is.
-__device__ __forceinline__ float shift_of(float max) { return max == -INFINITY ? 0.0f : max; }
-
-template <typename T, int N>
-__device__ __forceinline__ void add(SoftMax& s, const float (&x)[N]) {
-    float max = s.max;
-#pragma unroll
-    for (int i = 0; i < N; ++i) max = fmaxf(max, x[i]);
-    const float shift = shift_of(max);
-    float sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < N; ++i) sum += exponential<T>(x[i] - shift);
-    s.sum = s.sum * exponential<T>(s.max - shift) + sum;
-    s.max = max;
-}
-
-// A row as its threads share it: whole vectors at multiples of 16 bytes, cut into one slice a
-// block, and a few elements before and behind them, one a thread of the first block.
-template <typename T>
-struct Row {
-    static constexpr int kVector = tile::kLanes<T>;
-
-    T* elements;
-    T* slice;   // of this block
-    int count;  // vectors of it
-    int head;   // elements of the row before the first vector
-    int body;   // elements of all its vectors
-    int edges;  // elements before and behind, in all
-    int begin;  // vectors before the slice
-    int rank;
-
-    __device__ __forceinline__ Row(T* row, int width, int rank_, int blocks)
-        : elements(row), rank(rank_) {
-        const auto past = static_cast<int>(reinterpret_cast<uintptr_t>(row) % 16 / sizeof(T));
-        head = min((kVector - past) % kVector, width);
-        const int vectors = (width - head) / kVector;
-        body = vectors * kVector;
-        edges = width - body;
-        const int size = (vectors + blocks - 1) / blocks;
-        begin = min(vectors, rank * size);
-        count = min(vectors, begin + size) - begin;
-        slice = row + head + static_cast<int64_t>(begin) * kVector;
-    }
-
-    __device__ __forceinline__ T* vector(int i) const {
-        return slice + static_cast<int64_t>(i) * kVector;
-    }
-    __device__ __forceinline__ bool has_edge(int thread) const {
-        return rank == 0 && thread < edges;
-    }
-    __device__ __forceinline__ T* edge(int thread) const {
-        return elements + (thread < head ? thread : thread + body);
-    }
-    // Whether this thread writes the element.
-    __device__ __forceinline__ bool owns(int element, int thread, int threads) const {
-        if (element < head || element >= head + body) {
-            return rank == 0 && thread == (element < head ? element : element - body);
-        }
-        const int i = (element - head) / kVector - begin;
-        return i >= 0 && i < count && i % threads == thread;
-    }
-};
-
-template <typename T>
-__device__ __forceinline__ void fill(const Row<T>& row, T value) {
-    tile::Vector<T, Row<T>::kVector> values;
-#pragma unroll
-    for (int j = 0; j < Row<T>::kVector; ++j) values[j] = value;
-    const auto thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-    for (int i = thread; i < row.count; i += threads) tile::store(row.vector(i), values);
-    if (row.has_edge(thread)) *row.edge(thread) = value;
-}
 
 // Negative log-likelihood. What a loss is the difference of may be large: that in double.
 __device__ __forceinline__ float nll_of(const SoftMax& s, float target_logit) {
@@ -277,6 +186,75 @@ __global__ void __launch_bounds__(kMaxThreads, kResident<kKept>)
     }
 }
 
+// Of a part of the classes, where maximum, sum and the target's logit of each part are known.
+struct Parts {
+    const float* statistics;  // [count, rows, 3]
+    int count;
+    int64_t rows;
+    int own;  // columns that are no padding
+    int64_t first_class, classes;
+};
+
+// One block a row, which is read only where its gradient is asked for.
+template <typename T>
+__global__ void __launch_bounds__(kMaxThreads)
+    cross_entropy_part_kernel(Problem<T> p, Parts parts) {
+    constexpr int kVector = Row<T>::kVector;
+    const auto thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+    const int64_t i = blockIdx.x;
+    T* const elements = p.logits + i * p.stride;
+
+    const int64_t in_use = *p.count;
+    const bool bad_count = in_use < 0 || in_use > p.target_count;
+    if (i >= (bad_count ? p.target_count : in_use) - p.first) {
+        const Row<T> whole(elements, p.vocabulary, 0, 1);
+        if (p.gradient) fill(whole, tile::from_float<T>(bad_count ? NAN : 0.0f));
+        return;
+    }
+    // All threads, in the order of the parts. fmaxf passes by a NaN, the sum does not.
+    const float* const first = parts.statistics + 3 * i;
+    SoftMax s;
+    float target_logit = -INFINITY;
+    for (int part = 0; part < parts.count; ++part) {
+        const float* const its = first + part * 3 * parts.rows;
+        s.max = fmaxf(s.max, its[0]);
+        target_logit = fmaxf(target_logit, its[2]);
+    }
+    for (int part = 0; part < parts.count; ++part) {
+        const float* const its = first + part * 3 * parts.rows;
+        s.sum += its[1] * expf(its[0] - shift_of(s.max));
+    }
+    const int64_t k = p.first + i;
+    const int64_t target = p.targets[k];
+    const bool bad = bad_count || target < 0 || target >= parts.classes;
+    if (bad) target_logit = NAN;
+    if (thread == 0) p.nll[k] = nll_of(s, target_logit);
+    if (!p.gradient) return;
+
+    const float scale = p.state->inv_targets;
+    const float factor = bad ? NAN : scale / s.sum;
+    const auto turned = [&](float x) { return exponential<T>(x - s.max) * factor; };
+    const Row<T> row(elements, parts.own, 0, 1);
+#pragma unroll kAtOnce
+    for (int at = thread; at < row.count; at += threads) {
+        auto values = tile::to_floats(tile::load<kVector>(row.vector(at)));
+#pragma unroll
+        for (int n = 0; n < kVector; ++n) values[n] = turned(values[n]);
+        tile::store(row.vector(at), tile::from_floats<T>(values));
+    }
+    if (row.has_edge(thread)) {
+        *row.edge(thread) = tile::from_float<T>(turned(tile::to_float(*row.edge(thread))));
+    }
+    for (int column = parts.own + thread; column < p.vocabulary; column += threads) {
+        elements[column] = tile::from_float<T>(0.0f);
+    }
+    const int64_t place = target - parts.first_class;
+    if (bad || place < 0 || place >= parts.own) return;
+    if (row.owns(static_cast<int>(place), thread, threads)) {
+        elements[place] = tile::from_float<T>(expm1f(-nll_of(s, target_logit)) * scale);
+    }
+}
+
 // state.loss_sum += the rows' nll, in an order that is always the same. One block.
 __global__ void __launch_bounds__(kSumThreads)
     cross_entropy_sum_kernel(const int32_t* count, const float* nll, int64_t target_count,
@@ -339,7 +317,8 @@ void cross_entropy_forward(tile::Launcher& launcher, const caravan_cross_entropy
     with_storage(args.logits.dtype, [&](auto* tag) {
         using T = StorageOf<decltype(tag)>;
         const int64_t row_bytes = vocabulary * static_cast<int64_t>(sizeof(T));
-        const Cut by = cut(launcher.target(), row_bytes, args.gradient != 0);
+        const bool of_parts = args.statistics.data != nullptr;
+        const Cut by = of_parts ? Cut{1, 0} : cut(launcher.target(), row_bytes, args.gradient != 0);
         const Problem<T> problem = {data<T>(args.logits),
                                     row_stride(args.logits),
                                     static_cast<int>(vocabulary),
@@ -351,6 +330,18 @@ void cross_entropy_forward(tile::Launcher& launcher, const caravan_cross_entropy
                                     args.first,
                                     args.gradient != 0,
                                     by.blocks};
+        if (of_parts) {
+            const int64_t own =
+                std::min(vocabulary, std::max<int64_t>(args.classes - args.first_class, 0));
+            const Parts parts = {data<float>(args.statistics),
+                                 static_cast<int>(args.statistics.shape[0]),
+                                 rows,
+                                 static_cast<int>(own),
+                                 args.first_class,
+                                 args.classes};
+            return launcher.run(cross_entropy_part_kernel<T>,
+                                tile::config(rows, threads_for(row_bytes / 16)), problem, parts);
+        }
         const bool kept = by.vectors > 0;
         const int64_t slice = kept ? by.vectors : row_bytes / 16;
         tile::Config config =

@@ -33,13 +33,15 @@ constexpr uint32_t kNone = 0xffffffffu;
 template <typename T, typename U, int kVector>
 __global__ void __launch_bounds__(kRowThreads)
     embedding_fwd_kernel(const int32_t* ids, int64_t tokens, const T* table, int64_t table_stride,
-                         int64_t vocabulary, U* out, int64_t out_stride, int64_t width, int shift) {
+                         int64_t vocabulary, int64_t first_id, int64_t whole, U* out,
+                         int64_t out_stride, int64_t width, int shift) {
     const RowPlace at = row_place(shift);
     if (at.row >= tokens) return;
     U* const to = out + at.row * out_stride;
-    const int64_t id = ids[at.row];
-    if (id < 0 || id >= vocabulary) return fill_row<kVector>(to, width, NAN, at);
-    copy_row<kVector>(table + id * table_stride, to, width, at);
+    const int64_t id = ids[at.row], place = id - first_id;
+    if (id < 0 || id >= whole) return fill_row<kVector>(to, width, NAN, at);
+    if (place < 0 || place >= vocabulary) return fill_row<kVector>(to, width, 0.0f, at);
+    copy_row<kVector>(table + place * table_stride, to, width, at);
 }
 
 // How many leading tokens count; all, and `bad`, when the number cannot be.
@@ -64,7 +66,7 @@ __device__ __forceinline__ int64_t token_of(uint64_t key) {
 
 __global__ void __launch_bounds__(kChunk)
     embedding_sort_kernel(const int32_t* ids, int64_t tokens, const int32_t* rows,
-                          int64_t vocabulary, uint64_t* sorted) {
+                          int64_t vocabulary, int64_t first_id, uint64_t* sorted) {
     tile::Shared shared;
     auto* const keys = shared.take<uint64_t>(kChunk);
     const int64_t first = static_cast<int64_t>(blockIdx.x) * kChunk;
@@ -72,7 +74,7 @@ __global__ void __launch_bounds__(kChunk)
     const int64_t t = first + thread;
     uint32_t id = kNone;
     if (t < used_tokens(rows, tokens).tokens) {
-        const int32_t given = ids[t];
+        const int64_t given = ids[t] - first_id;
         if (given >= 0 && given < vocabulary) id = static_cast<uint32_t>(given);
     }
     const uint64_t key = static_cast<uint64_t>(id) << 32 | static_cast<uint64_t>(t);
@@ -218,12 +220,15 @@ void choose(const caravan_tensor& table, const caravan_tensor& other, Start&& st
 const uint64_t* sort_tokens(tile::Launcher& launcher, const caravan_embedding_backward_args& args) {
     const int64_t tokens = args.ids.shape[0];
     const tile::Config config = tile::config((tokens + kChunk - 1) / kChunk, kChunk);
+    // Of a part of a table, rows behind the whole one's last are padding, which no id can mean.
+    const int64_t vocabulary = args.d_table.shape[0];
+    const int64_t own = args.whole > 0 ? std::min(vocabulary, args.whole - args.first) : vocabulary;
     auto* from = data<uint64_t>(args.workspace);
     uint64_t* to = from + tokens;
     tile::Config with_keys = config;
     with_keys.shared_bytes = tile::SharedLayout().take<uint64_t>(kChunk).bytes();
     launcher.run(embedding_sort_kernel, with_keys, data<int32_t>(args.ids), tokens,
-                 data<int32_t>(args.rows), args.d_table.shape[0], from);
+                 data<int32_t>(args.rows), own, args.first, from);
     for (int64_t run = kChunk; run < tokens; run *= kWays) {
         launcher.run(embedding_merge_kernel, config, from, to, tokens, run);
         std::swap(from, to);
@@ -236,13 +241,15 @@ const uint64_t* sort_tokens(tile::Launcher& launcher, const caravan_embedding_ba
 void embedding_forward(tile::Launcher& launcher, const caravan_embedding_forward_args& args) {
     const int64_t tokens = args.ids.shape[0], width = args.table.shape[1];
     if (tokens * width == 0) return;
+    const int64_t whole = args.whole > 0 ? args.whole : args.table.shape[0];
     choose(args.table, args.out, [&](auto* table_tag, auto* tag, auto vector) {
         using T = StorageOf<decltype(table_tag)>;
         using U = StorageOf<decltype(tag)>;
         const int shift = row_shift(width / vector);
         launcher.run(embedding_fwd_kernel<T, U, vector>, row_config(tokens, shift),
                      data<int32_t>(args.ids), tokens, data<T>(args.table), row_stride(args.table),
-                     args.table.shape[0], data<U>(args.out), row_stride(args.out), width, shift);
+                     args.table.shape[0], args.first, whole, data<U>(args.out),
+                     row_stride(args.out), width, shift);
     });
 }
 

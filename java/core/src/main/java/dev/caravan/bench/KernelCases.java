@@ -354,6 +354,19 @@ final class KernelCases {
                 bed.state(),
                 0,
                 true));
+    add(
+        "class_statistics",
+        by(rows, d.vocab()),
+        elements(logits, 0, 3 * logits),
+        bed ->
+            CrossEntropy.statistics(
+                bed.random(t, rows, d.vocab()),
+                bed.ids(rows, d.vocab()),
+                bed.ints(1, i -> rows),
+                bed.output(F32, rows, 3),
+                0,
+                0,
+                d.vocab()));
   }
 
   /** Parameters in the storage type, bfloat16 ones with their remainders; gradients and moments float32. */

@@ -59,6 +59,57 @@ class StepTest {
   }
 
   @Test
+  void crossEntropyOfPartsOfTheClasses() {
+    TensorRef logits = arena.random(2, 4);
+    double[] before = values(logits);
+    TensorRef targets = arena.ints(4, 0);
+    TensorRef count = arena.ints(2);
+    double[][] sums = new double[2][2]; // by row and part: 5 classes, of which a part has 3
+    TensorRef[] parts = new TensorRef[2];
+    TensorRef statistics = arena.poisoned(2, 2, 3);
+    for (int part = 0; part < 2; part++) {
+      double[] own = new double[6];
+      for (int i = 0; i < 6; i++) {
+        int row = i / 3;
+        own[i] = part == 0 ? before[4 * row + i % 3] : i % 3 == 0 ? before[4 * row + 3] : 0.5;
+        sums[row][part] += part == 1 && i % 3 == 2 ? 0 : Math.exp(own[i]);
+      }
+      parts[part] = arena.floats(new long[] {2, 3}, own);
+      TensorRef its =
+          TensorRef.of(statistics.address() + part * 24, DType.F32, 2, 3);
+      arena.run(CrossEntropy.statistics(parts[part], targets, count, its, 0, 3 * part, 5));
+      for (int row = 0; row < 2; row++) {
+        double sum = values(its)[3 * row + 1] * Math.exp(values(its)[3 * row]);
+        assertEquals(sums[row][part], sum, 1e-5);
+      }
+    }
+    for (int part = 0; part < 2; part++) {
+      state.begin(arena.stream, 1, 0, 0, 0.25f, 0);
+      double[] own = values(parts[part]);
+      TensorRef nll = arena.poisoned(2);
+      arena.run(
+          CrossEntropy.forwardOfPart(
+              parts[part], targets, count, nll, state.ref(), 0, true, statistics, 3 * part, 5));
+      double[] gradient = new double[6];
+      double loss = 0;
+      for (int row = 0; row < 2; row++) {
+        double sum = sums[row][0] + sums[row][1];
+        double target = row == 0 ? 0.5 : before[4]; // class 4 is the second of the other part
+        loss += Math.log(sum) - target;
+        assertEquals(Math.log(sum) - target, values(nll)[row], 1e-5);
+        for (int i = 0; i < 3; i++) {
+          int label = row == 0 ? 4 : 0;
+          double hit = 3 * part + i == label ? 1 : 0;
+          double share = 3 * part + i < 5 ? Math.exp(own[3 * row + i]) / sum - hit : 0;
+          gradient[3 * row + i] = 0.25 * share;
+        }
+      }
+      assertNear(gradient, parts[part]);
+      assertEquals(loss, state.result(arena.stream).lossSum(), 1e-5);
+    }
+  }
+
+  @Test
   void globalNormClipsAndSaysWhetherAllIsFinite() {
     TensorRef grads = arena.floats(new long[] {4}, 3, 0, -4, 0);
     state.begin(arena.stream, 1, 0, 0, 1, 2);
