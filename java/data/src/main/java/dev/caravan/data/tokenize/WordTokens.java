@@ -28,8 +28,18 @@ final class WordTokens {
   private final Entry[] later;
   private final String[][] addedByFirst = new String[ASCII][];
 
-  /** A piece and its tokens. */
-  private record Entry(String piece, int hash, int[] ids) {}
+  /** Characters of ASCII that two numbers hold, so that most pieces are compared at once. */
+  private static final int PACKED = 16;
+
+  /**
+   * A piece and its tokens.
+   *
+   * @param piece null where the numbers tell it
+   * @param high its characters before the last eight, a byte each
+   * @param low its last eight
+   * @param length how many there are
+   */
+  private record Entry(String piece, long high, long low, int length, int[] ids) {}
 
   /**
    * @param atStart encodes text at the start of a text
@@ -67,7 +77,9 @@ final class WordTokens {
     int[] ids = new int[end / 3 + 8];
     int count = 0;
     int from = 0;
-    int hash = 0;
+    long high = 0;
+    long low = 0;
+    int beyond = 0; // bits that no ASCII character has
     Function<String, int[]> now = engine;
     Entry[] table = entries;
     char before = 0;
@@ -77,18 +89,28 @@ final class WordTokens {
         return engine.apply(text);
       }
       if (c == ' ' && isPrintable(before) && i + 1 < end && isPrintable(text.charAt(i + 1))) {
-        int[] piece = piece(text, from, i, hash, now, table);
+        int[] piece =
+            beyond < ASCII && i - from <= PACKED
+                ? packed(text, from, i, high, low, now, table)
+                : piece(text, from, i, now, table);
         ids = append(ids, count, piece);
         count += piece.length;
         from = i;
-        hash = 0;
+        high = 0;
+        low = 0;
+        beyond = 0;
         now = following;
         table = later;
       }
-      hash = 31 * hash + c;
+      high = high << 8 | low >>> 56;
+      low = low << 8 | c;
+      beyond |= c;
       before = c;
     }
-    int[] piece = piece(text, from, end, hash, now, table);
+    int[] piece =
+        beyond < ASCII && end - from <= PACKED
+            ? packed(text, from, end, high, low, now, table)
+            : piece(text, from, end, now, table);
     if (count == 0) {
       return piece.clone();
     }
@@ -96,22 +118,41 @@ final class WordTokens {
     return Arrays.copyOf(ids, count + piece.length);
   }
 
-  private static int[] piece(
-      String text, int from, int to, int hash, Function<String, int[]> engine, Entry[] table) {
-    if (to - from > LONGEST) {
-      return engine.apply(text.substring(from, to));
-    }
-    int slot = (hash ^ hash >>> 16) * 0x9E3779B1 >>> 16;
+  private static int[] packed(
+      String text,
+      int from,
+      int to,
+      long high,
+      long low,
+      Function<String, int[]> engine,
+      Entry[] table) {
+    int slot = (int) ((low ^ high * 31) * 0x9E3779B97F4A7C15L >>> 48);
     Entry known = table[slot];
     if (known != null
-        && known.hash == hash
-        && known.piece.length() == to - from
-        && text.startsWith(known.piece, from)) {
+        && known.low == low
+        && known.high == high
+        && known.length == to - from
+        && known.piece == null) {
       return known.ids;
     }
+    int[] ids = engine.apply(text.substring(from, to));
+    table[slot] = new Entry(null, high, low, to - from, ids);
+    return ids;
+  }
+
+  private static int[] piece(
+      String text, int from, int to, Function<String, int[]> engine, Entry[] table) {
     String piece = text.substring(from, to);
+    if (to - from > LONGEST) {
+      return engine.apply(piece);
+    }
+    int slot = piece.hashCode() * 0x9E3779B1 >>> 16;
+    Entry known = table[slot];
+    if (known != null && piece.equals(known.piece)) {
+      return known.ids;
+    }
     int[] ids = engine.apply(piece);
-    table[slot] = new Entry(piece, hash, ids);
+    table[slot] = new Entry(piece, 0, 0, to - from, ids);
     return ids;
   }
 
