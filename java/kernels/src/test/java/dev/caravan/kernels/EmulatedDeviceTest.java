@@ -183,7 +183,7 @@ class EmulatedDeviceTest {
     Ranges.pop(Device.Kind.CUDA);
   }
 
-  /** A stand-in's streams are no streams of NVIDIA's, so only stand-ins of its libraries are taken. */
+  /** A stand-in's streams are no streams of NVIDIA's, so only stand-ins of its libraries load. */
   @Test
   void onAStandInThereIsNoOtherLibraryThanNcclsStandIn() {
     List<String> reasons = new ArrayList<>();
