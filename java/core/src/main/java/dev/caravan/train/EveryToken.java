@@ -1,5 +1,6 @@
 package dev.caravan.train;
 
+import dev.caravan.data.ForwardingRows;
 import dev.caravan.data.RowSet;
 
 /**
@@ -8,50 +9,15 @@ import dev.caravan.data.RowSet;
  *
  * @param rows whose tokens these are
  */
-record EveryToken(RowSet rows) implements RowSet {
-  @Override
-  public int size() {
-    return rows.size();
-  }
-
-  @Override
-  public int length(int row) {
-    return rows.length(row);
-  }
-
+record EveryToken(RowSet rows) implements ForwardingRows {
   @Override
   public int targets(int row) {
     return Math.max(0, rows.length(row) - 1);
   }
 
   @Override
-  public void copyIds(int row, int[] into, int offset) {
-    rows.copyIds(row, into, offset);
-  }
-
-  @Override
   public void copyLabels(int row, int[] into, int offset) {
     rows.copyIds(row, into, offset);
-  }
-
-  @Override
-  public String where(int row) {
-    return rows.where(row);
-  }
-
-  @Override
-  public int maxLength() {
-    return rows.maxLength();
-  }
-
-  @Override
-  public int minLength() {
-    return rows.minLength();
-  }
-
-  @Override
-  public long totalTokens() {
-    return rows.totalTokens();
   }
 
   @Override

@@ -1,5 +1,6 @@
 package dev.caravan.train;
 
+import dev.caravan.data.ForwardingRows;
 import dev.caravan.data.RowSet;
 import java.util.stream.IntStream;
 
@@ -9,35 +10,10 @@ import java.util.stream.IntStream;
  * @param rows whose first ones these are
  * @param most of them
  */
-record FirstRows(RowSet rows, int most) implements RowSet {
+record FirstRows(RowSet rows, int most) implements ForwardingRows {
   @Override
   public int size() {
     return Math.min(most, rows.size());
-  }
-
-  @Override
-  public int length(int row) {
-    return rows.length(row);
-  }
-
-  @Override
-  public int targets(int row) {
-    return rows.targets(row);
-  }
-
-  @Override
-  public void copyIds(int row, int[] into, int offset) {
-    rows.copyIds(row, into, offset);
-  }
-
-  @Override
-  public void copyLabels(int row, int[] into, int offset) {
-    rows.copyLabels(row, into, offset);
-  }
-
-  @Override
-  public String where(int row) {
-    return rows.where(row);
   }
 
   @Override
