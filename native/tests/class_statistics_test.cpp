@@ -28,22 +28,8 @@ void parts_make_the_whole(const Case& c, uint64_t seed) {
     }
     const float inv_targets = 1.0f / 37;
     const int64_t used = std::max<int64_t>(0, std::min(c.rows, c.count - c.first));
-    std::vector<double> exact, plain, exact_nll, plain_nll;
-    for (int64_t i = 0; i < used; ++i) {
-        const auto from = logits.begin() + i * c.vocabulary;
-        const std::vector<double> row(from, from + c.vocabulary);
-        const auto target = static_cast<size_t>(targets[static_cast<size_t>(c.first + i)]);
-        const auto in_double = reference::cross_entropy<double>(row, target, inv_targets);
-        const auto in_float =
-            reference::cross_entropy<float>(test::floats(row), target, inv_targets);
-        exact_nll.push_back(in_double.nll);
-        plain_nll.push_back(in_float.nll);
-        exact.insert(exact.end(), in_double.gradient.begin(), in_double.gradient.end());
-        const auto wide = test::doubles(in_float.gradient);
-        plain.insert(plain.end(), wide.begin(), wide.end());
-    }
-    double largest = 0;  // of what a loss is the difference of
-    for (double logit : logits) largest = std::fmax(largest, std::fabs(logit));
+    const auto expected =
+        reference::cross_entropy_rows(logits, c.vocabulary, targets, c.first, c.count, inv_targets);
 
     test::same_bits_for_threads([&](caravan_stream stream) {
         Tensor target = Tensor::of(CARAVAN_I32, {n}, targets);
@@ -74,7 +60,7 @@ void parts_make_the_whole(const Case& c, uint64_t seed) {
             for (int64_t i = 0; i < 3 * c.rows; ++i) all.set(3 * c.rows * p + i, one.get(i));
         }
         std::string bits = all.bits(), first_nll;
-        std::vector<double> gradient(static_cast<size_t>(used * c.vocabulary));
+        std::vector<double> gradient(static_cast<size_t>(c.rows * c.vocabulary));
         for (int64_t p = 0; p < c.parts; ++p) {
             Tensor& x = parts[static_cast<size_t>(p)];
             const std::string given = x.bits();
@@ -97,10 +83,11 @@ void parts_make_the_whole(const Case& c, uint64_t seed) {
             CHECK_OK(caravan_cross_entropy_forward(stream, &args));
             std::vector<double> got;
             for (int64_t i = 0; i < used; ++i) got.push_back(nll.get(c.first + i));
-            CHECK_ACCURACY_AT(largest, got, plain_nll, exact_nll);
+            CHECK_ACCURACY_AT(expected.largest, got, expected.plain_nll, expected.exact_nll);
             double loss = 2;
-            for (double nll_of_row : exact_nll) loss += nll_of_row;
-            CHECK_NEAR(state->loss_sum, loss, 1e-6 * (largest + 1) * static_cast<double>(n + 1));
+            for (double nll_of_row : expected.exact_nll) loss += nll_of_row;
+            CHECK_NEAR(state->loss_sum, loss,
+                       1e-6 * (expected.largest + 1) * static_cast<double>(n + 1));
             if (p > 0) CHECK(nll.bits() == first_nll);  // every part has the same loss
             first_nll = nll.bits();
             for (int64_t i = 0; i < c.rows * width && c.gradient; ++i) {
@@ -115,7 +102,8 @@ void parts_make_the_whole(const Case& c, uint64_t seed) {
             bits += x.bits() + nll.bits();
         }
         if (c.gradient) {
-            CHECK_ACCURACY_AT(inv_targets, gradient, test::rounded(plain, c.dtype), exact);
+            CHECK_ACCURACY_AT(inv_targets, gradient, test::rounded(expected.plain, c.dtype),
+                              expected.exact);
         }
         return bits;
     });

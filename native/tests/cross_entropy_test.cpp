@@ -26,29 +26,10 @@ void matches_reference(const Case& c, uint64_t seed) {
     const float inv_targets = 1.0f / 37;
     const double before = 5.25;  // loss_sum of earlier chunks
 
-    std::vector<double> exact, plain, exact_nll, plain_nll;
+    const auto expected =
+        reference::cross_entropy_rows(logits, c.vocabulary, targets, c.first, c.count, inv_targets);
     double exact_sum = before;
-    for (int64_t i = 0; i < c.rows; ++i) {
-        const auto from = logits.begin() + i * c.vocabulary;
-        const std::vector<double> row(from, from + c.vocabulary);
-        const bool used = c.first + i < c.count;
-        std::vector<double> zero(row.size(), 0.0), plain_zero = zero;
-        if (used) {
-            const auto target = static_cast<size_t>(targets[static_cast<size_t>(c.first + i)]);
-            const auto in_double = reference::cross_entropy<double>(row, target, inv_targets);
-            const auto in_float =
-                reference::cross_entropy<float>(test::floats(row), target, inv_targets);
-            exact_nll.push_back(in_double.nll);
-            plain_nll.push_back(in_float.nll);
-            exact_sum += in_double.nll;
-            zero = in_double.gradient;
-            plain_zero = test::doubles(in_float.gradient);
-        }
-        exact.insert(exact.end(), zero.begin(), zero.end());
-        plain.insert(plain.end(), plain_zero.begin(), plain_zero.end());
-    }
-    double largest = 0;  // of what a loss is the difference of
-    for (double logit : logits) largest = std::fmax(largest, std::fabs(logit));
+    for (double nll : expected.exact_nll) exact_sum += nll;
 
     test::same_bits_for_threads([&](caravan_stream stream) {
         Tensor x = Tensor::of(c.dtype, {c.rows, c.vocabulary}, logits, seed % 5 == 0 ? 0 : 3),
@@ -72,18 +53,19 @@ void matches_reference(const Case& c, uint64_t seed) {
         CHECK_OK(caravan_cross_entropy_forward(stream, &args));
 
         std::vector<double> got;
-        for (size_t i = 0; i < exact_nll.size(); ++i)
+        for (size_t i = 0; i < expected.exact_nll.size(); ++i)
             got.push_back(nll.get(c.first + static_cast<int64_t>(i)));
-        CHECK_ACCURACY_AT(largest, got, plain_nll, exact_nll);
+        CHECK_ACCURACY_AT(expected.largest, got, expected.plain_nll, expected.exact_nll);
         CHECK_NEAR(state->loss_sum, exact_sum,
-                   1e-6 * (largest + 1) * static_cast<double>(c.rows + 1));
+                   1e-6 * (expected.largest + 1) * static_cast<double>(c.rows + 1));
         for (int64_t i = 0; i < c.targets; ++i) {  // only rows in use are written
             const bool used = i >= c.first && i < c.first + c.rows && i < c.count;
             CHECK(used || nll.bits().compare(static_cast<size_t>(4 * i), 4, untouched,
                                              static_cast<size_t>(4 * i), 4) == 0);
         }
         if (c.gradient) {
-            CHECK_ACCURACY_AT(inv_targets, x.values(), test::rounded(plain, c.dtype), exact);
+            CHECK_ACCURACY_AT(inv_targets, x.values(), test::rounded(expected.plain, c.dtype),
+                              expected.exact);
         } else {
             CHECK(x.bits() == given);
         }
