@@ -12,8 +12,9 @@ Each round runs one side, then the other, each in a process of its own that make
 tokenizer that has seen nothing. The first pass has all that a cold process costs; the last is that of a long run.
 Figures are tokens per second of processor time of the whole process (that is, per core that it keeps busy), which
 neighbours on the machine change less than wall time; of each, the median over rounds. Both sides must make the same
-tokens: the ids of the first rows, the number of tokens and of targets and a checksum of all ids are compared. Last, examples at random places of a mixture over the same file are read from
-the cache, in microseconds of wall time.
+tokens: the ids of the first rows, the number of tokens and of targets and a checksum of all ids are compared.
+
+Last, examples at random places of a mixture over the same file are read from the cache, in microseconds of wall time.
 """
 
 import argparse
