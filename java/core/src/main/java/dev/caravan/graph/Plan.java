@@ -100,12 +100,12 @@ public final class Plan {
     if (parameters.isEmpty()) {
       throw new IllegalArgumentException("no graph of " + graphs.keySet() + " has a weight");
     }
+    boolean updates = this.sharding.updates();
     weights =
-        this.sharding.updates()
-            ? new FlatLayout(Buckets.of(graphs.values(), parameters, division), ranks, whole, division)
-            : division.ranks() > 1
-                ? new FlatLayout(Buckets.of(graphs.values(), parameters, division), 1, false, division)
-                : new FlatLayout(parameters);
+        updates || division.ranks() > 1
+            ? new FlatLayout(
+                Buckets.of(graphs.values(), parameters, division), updates ? ranks : 1, whole, division)
+            : new FlatLayout(parameters);
     storage = parameters.get(0).type().dtype();
     trained = !of(leaves, Role.GRADIENT).isEmpty();
     inputBytes = layOut(of(leaves, Role.INPUT), 0);
