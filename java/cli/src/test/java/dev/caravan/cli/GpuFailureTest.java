@@ -149,10 +149,10 @@ class GpuFailureTest {
     Map<String, String> two = Map.of("CARAVAN_SIMT_DEVICES", "2");
     String[] ranks = {"--device", "cuda", "--set", "parallel.data=3"};
     assertEquals(
-        "caravan: parallel: 3 ranks need 3 GPUs, this machine has 2; --device cpu has them as threads",
+        "caravan: 3 ranks need 3 GPUs, this machine has 2; --device cpu has them as threads",
         failed(2, child(two, sft("a", 1, ranks))));
     assertEquals(
-        "caravan: parallel: 3 ranks need 3 GPUs, cuda:0 is one; --device cpu has them as threads",
+        "caravan: 3 ranks need 3 GPUs, cuda:0 is one; --device cpu has them as threads",
         failed(2, child(two, sft("a", 1, "--device", "cuda:0", ranks[2], ranks[3]))));
     Path alone = dir.resolve("libcaravan_simt.so"); // has no NCCL beside it
     Files.createSymbolicLink(alone, Path.of(System.getenv("CARAVAN_CUDA_LIBRARY")));

@@ -251,6 +251,32 @@ class PlanAtScaleTest {
         0.2);
   }
 
+  /** Eight ranks share each matrix, but for the vocabulary, and eight such groups the examples. */
+  @Test
+  void gpusAreDataRanksTimesTensorRanks() throws IOException {
+    JsonNode plan = planned(64, "parallel={shard: parameters, tensor: 8}");
+    assertEquals(64, plan.get("ranks").asInt());
+    double vocabulary = 2.0 * 32_000 * 8192;
+    close(
+        4 * ((PARAMETERS - vocabulary) / 64 + vocabulary / 8),
+        plan.get("bytes").get("weights").asDouble(),
+        1e-2);
+    Captured odd = plan(60, "parallel.tensor=8");
+    assertEquals(2, odd.code());
+    assertTrue(
+        odd.err().contains("--gpus: got 60, needs a multiple of parallel.tensor, 8"), odd.err());
+  }
+
+  @Test
+  void aShapeIsNotDivided() throws IOException {
+    Captured run = plan(64, "model={family: palm, size: 8b}", "parallel.tensor=2");
+    assertEquals(2, run.code());
+    assertTrue(
+        run.err()
+            .contains("parallel.tensor: got 2, needs 1 for a model that is planned by its counts (palm)"),
+        run.err());
+  }
+
   @Test
   void aShapeIsNotTrained() throws IOException {
     Path file = dir.resolve("train.yaml");

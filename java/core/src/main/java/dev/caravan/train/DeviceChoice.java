@@ -72,7 +72,7 @@ public record DeviceChoice(Device device, boolean certain, int threads, String l
     int count = Device.probe(Device.Kind.CUDA).count();
     if (certain || count < ranks) {
       throw new UserError(
-          "parallel: %d ranks need %d GPUs, %s; --device cpu has them as threads"
+          "%d ranks need %d GPUs, %s; --device cpu has them as threads"
               .formatted(ranks, ranks, certain ? device + " is one" : "this machine has " + count));
     }
     return IntStream.range(0, ranks).mapToObj(Device::cuda).toList();

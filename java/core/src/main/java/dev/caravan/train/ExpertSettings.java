@@ -62,6 +62,29 @@ final class ExpertSettings {
     return new Mesh(parallel.data(), parallel.tensor(), parallel.expert());
   }
 
+  /** The refusal of ranks that would share experts which a model has not. */
+  static UserError noExperts(int ranks, String model) {
+    return new UserError(
+        "parallel.expert: got %d, needs 1 for a model without sparse experts (%s)"
+            .formatted(ranks, model));
+  }
+
+  /**
+   * Checks that ranks which share experts need not look into each other's groups.
+   *
+   * @param tokens of a micro-batch
+   * @throws UserError if a group would lie in two micro-batches
+   */
+  static void checkGroups(RunConfig config, int tokens) {
+    int group = config.experts().groupSize();
+    if (group > 0 && group < tokens && tokens % group != 0) {
+      throw new UserError(
+          "experts.group_size: got %d, needs a divisor of the micro-batch's %d tokens where ranks share"
+              .formatted(group, tokens)
+              + " the experts");
+    }
+  }
+
   /**
    * Checks that the ranks of a mesh can share the model's experts.
    *
@@ -70,8 +93,7 @@ final class ExpertSettings {
   static void checkRanks(Mesh mesh, DecoderConfig model) {
     String got = "parallel.expert: got " + mesh.expert() + ", ";
     if (model.experts().isEmpty()) {
-      throw new UserError(
-          got + "needs 1 for a model without sparse experts (" + model.modelType() + ")");
+      throw noExperts(mesh.expert(), model.modelType());
     }
     int experts = model.experts().get().experts();
     if (experts % mesh.expert() != 0) {

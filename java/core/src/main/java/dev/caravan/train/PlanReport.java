@@ -56,6 +56,7 @@ public record PlanReport(
             cost.activeParameters(),
             flops,
             again,
+            flops - blocks,
             plan.bytes(),
             plan.buffers().tokens(),
             false,
@@ -78,6 +79,7 @@ public record PlanReport(
             shape.parameters(),
             flops,
             again,
+            0,
             plan.bytes(),
             plan.tokens(),
             shape.isEncoderDecoder(),
@@ -95,6 +97,7 @@ public record PlanReport(
    * What a report is made from.
    *
    * @param again FLOPs of a token that are computed a second time
+   * @param undivided FLOPs of a token that each tensor-parallel rank computes: those of the vocabulary
    * @param micro tokens of a buffer
    * @param pairs whether a token passes an encoder or a decoder
    * @param wire bytes that a rank sends in a step of so many buffers
@@ -104,6 +107,7 @@ public record PlanReport(
       long active,
       double flops,
       double again,
+      double undivided,
       RunPlan.Bytes bytes,
       int micro,
       boolean pairs,
@@ -128,8 +132,10 @@ public record PlanReport(
               + " devices need them");
     }
     double wireSeconds = wire == 0 ? 0 : wire / rate;
-    double products =
-        (double) tokensPerStep / ranks * (needs.flops() + needs.again()) / machine.flopsPerSecond();
+    double ofRank =
+        (needs.flops() + needs.again() - needs.undivided()) / config.parallel().tensor()
+            + needs.undivided();
+    double products = (double) tokensPerStep / data * ofRank / machine.flopsPerSecond();
     double seconds = Math.max(products, wireSeconds) + traffic / machine.bytesPerSecond();
     OptionalInt steps = config.train().steps();
     Optional<RunCost> run =

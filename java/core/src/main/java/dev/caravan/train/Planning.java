@@ -10,6 +10,7 @@ import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
 import dev.caravan.model.ModelShape;
 import dev.caravan.model.ModelSizes;
+import dev.caravan.parallel.Mesh;
 import java.util.Optional;
 import java.util.function.Consumer;
 
@@ -120,10 +121,14 @@ public final class Planning {
           "model.family: '" + named.family() + "' is not built yet; its shape is planned for a machine"
               + " that --machine names");
     }
-    if (ExpertSettings.mesh(config.parallel()).expert() > 1) {
+    Mesh mesh = ExpertSettings.mesh(config.parallel());
+    if (mesh.expert() > 1) {
+      throw ExpertSettings.noExperts(mesh.expert(), named.family());
+    }
+    if (mesh.tensor() > 1) {
       throw new UserError(
-          "parallel.expert: got %d, needs 1 for a model without sparse experts (%s)"
-              .formatted(config.parallel().expert(), named.family()));
+          "parallel.tensor: got %d, needs 1 for a model that is planned by its counts (%s)"
+              .formatted(mesh.tensor(), named.family()));
     }
     Machine target = Machine.of(machine);
     int tokens =

@@ -91,7 +91,7 @@ public record RunPlan(
     int ranks = config.parallel().data();
     Sharding sharding = Sharding.valueOf(config.parallel().shard().name());
     Mesh mesh = ExpertSettings.mesh(config.parallel());
-    Division division = division(graphs, mesh, config.optimizer());
+    Division division = division(graphs, mesh, config, tokens);
     Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute, mesh);
     Graph sharded = Shard.apply(micro, ranks, sharding, division);
     boolean always = ranks > 1 && sharding.gradients(); // whole gradients travel once a step
@@ -115,12 +115,13 @@ public record RunPlan(
   }
 
   private static Division division(
-      LlamaGraphs graphs, Mesh mesh, RunConfig.Optimizer optimizer) {
+      LlamaGraphs graphs, Mesh mesh, RunConfig config, int tokens) {
     if (mesh.expert() > 1) {
       ExpertSettings.checkRanks(mesh, graphs.config());
+      ExpertSettings.checkGroups(config, tokens);
       return graphs.experts(mesh.expert());
     }
-    if (mesh.tensor() > 1 && Optimizers.needsWholeWeights(optimizer)) {
+    if (mesh.tensor() > 1 && Optimizers.needsWholeWeights(config.optimizer())) {
       throw new UserError(
           "parallel.tensor: got "
               + mesh.tensor()

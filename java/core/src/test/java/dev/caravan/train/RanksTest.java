@@ -306,7 +306,9 @@ class RanksTest {
         "llama3|parallel={data: 1, tensor: 3}|parallel.tensor: got 3, the model has .+ a multiple of 3",
         "olmoe|parallel={data: 1, tensor: 2}|parallel.tensor: got 2, .+ not built yet",
         "llama3|optimizer.name=adafactor,parallel={data: 1; tensor: 2}"
-            + "|parallel.tensor: got 2, adafactor's means .+ not built yet.*"
+            + "|parallel.tensor: got 2, adafactor's means .+ not built yet.*",
+        "mixtral|experts={capacity_factor: 1; group_size: 40},parallel={data: 2; expert: 2}"
+            + "|experts.group_size: got 40, needs a divisor of the micro-batch's 96 tokens .+"
       })
   void whatCannotBeDividedIsRefused(String golden, String settings, String message) {
     String[] assignments = settings.split(",(?! )");
