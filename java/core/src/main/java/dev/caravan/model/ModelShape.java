@@ -1,5 +1,7 @@
 package dev.caravan.model;
 
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -22,23 +24,32 @@ public record ModelShape(
   private static final int T5_HEAD = 64;
 
   /**
-   * PaLM: Chowdhery et al. 2022, arXiv 2204.02311, table 1 and section 2. Attention and feed-forward layer
-   * stand side by side behind one norm; there is one head of keys and values, as wide as the others.
-   * T5 1.1: google-research/t5x, t5_1_1/*.gin.
+   * By family and size. PaLM: Chowdhery et al. 2022, arXiv 2204.02311, table 1 and section 2. Attention and
+   * feed-forward layer stand side by side behind one norm; there is one head of keys and values, as wide as
+   * the others. T5 1.1: google-research/t5x, t5_1_1/*.gin.
    */
+  private static final Map<String, Map<String, ModelShape>> KNOWN =
+      Map.of("palm", new LinkedHashMap<>(), "t5", new LinkedHashMap<>());
+
+  static {
+    KNOWN.get("palm").put("8b", palm(32, 4096, 16));
+    KNOWN.get("palm").put("62b", palm(64, 8192, 32));
+    KNOWN.get("palm").put("540b", palm(118, 18_432, 48));
+    KNOWN.get("t5").put("small", t5(8, 512, 6, 1024));
+    KNOWN.get("t5").put("base", t5(12, 768, 12, 2048));
+    KNOWN.get("t5").put("large", t5(24, 1024, 16, 2816));
+    KNOWN.get("t5").put("xl", t5(24, 2048, 32, 5120));
+    KNOWN.get("t5").put("xxl", t5(24, 4096, 64, 10_240));
+  }
+
+  /** The shape of a family's named size; empty where it is not known. */
   public static Optional<ModelShape> of(String family, String size) {
-    return Optional.ofNullable(
-        switch (family + " " + size) {
-          case "palm 8b" -> palm(32, 4096, 16);
-          case "palm 62b" -> palm(64, 8192, 32);
-          case "palm 540b" -> palm(118, 18_432, 48);
-          case "t5 small" -> t5(8, 512, 6, 1024);
-          case "t5 base" -> t5(12, 768, 12, 2048);
-          case "t5 large" -> t5(24, 1024, 16, 2816);
-          case "t5 xl" -> t5(24, 2048, 32, 5120);
-          case "t5 xxl" -> t5(24, 4096, 64, 10_240);
-          default -> null;
-        });
+    return Optional.ofNullable(of(family).get(size));
+  }
+
+  /** The shapes of a family by size. */
+  static Map<String, ModelShape> of(String family) {
+    return KNOWN.getOrDefault(family, Map.of());
   }
 
   private static ModelShape palm(int layers, int dModel, int heads) {

@@ -62,14 +62,11 @@ public final class ModelSizes {
    */
   public static HfConfig config(String family, String size) {
     if (NOT_BUILT_YET.contains(family)) {
-      String shape =
-          ModelShape.of(family, size)
-              .map(
-                  known ->
-                      known.isEncoderDecoder()
-                          ? ", only plan knows its shape, and preview what it would be given"
-                          : ", only plan knows its shape")
-              .orElse("");
+      String shape = "";
+      if (!ModelShape.of(family).isEmpty()) {
+        boolean pairs = find(ModelShape.of(family), family, size).isEncoderDecoder();
+        shape = ", only plan knows its shape" + (pairs ? ", and preview what it would be given" : "");
+      }
       throw new UserError("model.family: '" + family + "' is not built yet" + shape + "; " + KNOWN);
     }
     return switch (family) {

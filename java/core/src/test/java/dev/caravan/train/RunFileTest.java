@@ -198,7 +198,7 @@ class RunFileTest {
         "{path: a, family: llama, size: 7b}|model.path and model.family: both given",
         "{family: llama}|one is given without the other",
         "{path: a, seed: 1}|model.seed: given with model.path",
-        "{family: t5, size: 3b}|model.family: 't5' is not built yet",
+        "{family: t5, size: 3b}|model.size: '3b' is unknown for t5; known: small, base, large, xl, xxl",
         "{family: llama, size: 9b}|model.size: '9b' is unknown for llama; known: 7b",
         "{config: {model_type: llama}}|model.config: hidden_size: missing",
         "{config: {model_type: llama, hidden_size: x}}|model.config: hidden_size: got \"x\"",
