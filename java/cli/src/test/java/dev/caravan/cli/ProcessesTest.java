@@ -167,6 +167,44 @@ class ProcessesTest {
     assertArrayEquals(weights(threads), weights(output));
   }
 
+  /** As one process a node, with a thread for each of its GPUs: matrices are shared inside a process. */
+  @ParameterizedTest
+  @CsvSource({"2, 2, none", "2, 2, parameters", "4, 1, gradients"})
+  void severalRanksInEachOfTwoProcessesTrainAsThreads(int data, int tensor, String shard)
+      throws Exception {
+    String parallel =
+        "parallel={data: %d, tensor: %d, shard: %s}".formatted(data, tensor, shard);
+    Path threads = dir.resolve("threads");
+    Captured run = Captured.run(TrainTest.arguments("sft", threads, STEPS, parallel));
+    assertEquals(0, run.code(), run.err());
+
+    Path output = dir.resolve("processes");
+    List<Process> processes = start(output, parallel, List.of(List.of(), List.of()));
+    assertEquals(List.of(0, 0), finish(processes), () -> words(0) + words(1));
+    assertArrayEquals(weights(threads), weights(output));
+  }
+
+  /** All ranks of it are lost; the others hear of one of them, and the run goes on from what is whole. */
+  @Test
+  void aProcessOfSeveralRanksMayBeLost() throws Exception {
+    Path output = dir.resolve("processes");
+    String parallel = "parallel={data: 2, tensor: 2, shard: optimizer}";
+    List<Process> processes = start(output, parallel, List.of(List.of(), List.of()));
+    while (processes.get(0).isAlive() && !hasCheckpoint(output)) {
+      Thread.sleep(5);
+    }
+    processes.get(1).destroyForcibly();
+    List<Integer> codes = finish(processes);
+    if (codes.get(0) != 0) { // the kill may come when all is done
+      String last = words(0).lines().reduce("", (a, b) -> b);
+      assertTrue(last.matches("caravan: rank [01], in .+: rank [23] .*is lost, its .+"), words(0));
+    }
+    assertEquals(
+        List.of(0, 0),
+        finish(start(output, parallel, List.of(List.of(), List.of()))),
+        () -> words(0) + words(1));
+  }
+
   @Test
   void theFirstProcessMayBeLostToo() throws Exception {
     Path output = dir.resolve("processes");
@@ -210,6 +248,7 @@ class ProcessesTest {
             TrainTest.arguments("sft", output, STEPS, "parallel.data=2"));
     assertEquals(2, run.code());
     assertTrue(
-        run.err().contains("parallel: got 2 ranks, but torchrun started 3 processes"), run.err());
+        run.err().contains("parallel: got 2 ranks, but torchrun started 3 processes; needs as many, or a multiple"),
+        run.err());
   }
 }

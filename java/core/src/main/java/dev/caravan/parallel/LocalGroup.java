@@ -2,14 +2,10 @@ package dev.caravan.parallel;
 
 import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.Collective.Axis;
-import dev.caravan.kernels.Collectives;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumMap;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 
 /**
  * Ranks that are threads of one process. They reach into each other's memory: when all have come, rank
@@ -181,28 +177,5 @@ final class LocalGroup {
     public void abort(Throwable reason) {
       fail(reason);
     }
-  }
-
-  /**
-   * The ends of all ranks of a mesh.
-   *
-   * @param patience how long a rank waits for the others
-   */
-  static List<Collectives> of(Mesh mesh, Duration patience) {
-    Map<Axis, Map<List<Integer>, LocalGroup>> groups = new EnumMap<>(Axis.class);
-    List<Collectives> ends = new ArrayList<>();
-    for (int rank = 0; rank < mesh.size(); rank++) {
-      Map<Axis, Transport> transports = new EnumMap<>(Axis.class);
-      for (Axis axis : Axis.values()) {
-        LocalGroup group =
-            groups
-                .computeIfAbsent(axis, its -> new HashMap<>())
-                .computeIfAbsent(
-                    mesh.group(axis, rank), ranks -> new LocalGroup(axis, ranks, patience));
-        transports.put(axis, group.member(rank));
-      }
-      ends.add(new RankCollectives(transports));
-    }
-    return ends;
   }
 }

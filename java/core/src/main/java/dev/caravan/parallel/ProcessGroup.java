@@ -17,14 +17,15 @@ import java.time.Duration;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.UnaryOperator;
 
 /**
- * This process among those of a run: finds the others through the store of rank 0, connects with each,
+ * One rank among those of a run that has several processes: finds the others through the store of rank 0, connects with each,
  * and tells the store every half second that it lives. When any of them fails or is lost, all hear of
  * it, with the rank, its host, and what it was last in.
  */
-public final class ProcessGroup implements AutoCloseable {
+final class ProcessGroup implements AutoCloseable {
   private static final long BEAT_MILLIS = 500;
   private static final long REASON_MILLIS = 5000;
 
@@ -37,6 +38,7 @@ public final class ProcessGroup implements AutoCloseable {
   private volatile RankCollectives ranks;
   private volatile String failure = "";
   private volatile boolean closed;
+  private String told = ""; // why this rank ends
 
   private ProcessGroup(Rendezvous place, Duration patience) throws IOException {
     this.place = place;
@@ -50,20 +52,26 @@ public final class ProcessGroup implements AutoCloseable {
   }
 
   /**
-   * Joins the other processes, when this one's data is ready.
+   * Joins the other ranks, when this process's data is ready.
    *
-   * @param mesh how the processes are arranged, told when the settings were found to be equal
+   * @param place of the rank among all ranks
+   * @param mesh how the ranks are arranged, told when the settings were found to be equal
+   * @param neighbours the groups of the ranks of this process
    * @param settings what must be equal on all, as a text of less than 64 KiB
    * @param difference from rank 0's settings to what differs here; "" if nothing
-   * @throws UserError if the settings differ, naming what does, or a process does not come
+   * @throws UserError if the settings differ, naming what does, or a rank does not come
    */
-  public static ProcessGroup join(
-      Rendezvous place, Mesh mesh, String settings, UnaryOperator<String> difference) {
+  static ProcessGroup join(
+      Rendezvous place,
+      Mesh mesh,
+      LocalGroups neighbours,
+      String settings,
+      UnaryOperator<String> difference) {
     Duration patience = RankThreads.patience();
     try {
       ProcessGroup group = new ProcessGroup(place, patience);
       try {
-        group.meet(mesh, settings, difference);
+        group.meet(mesh, neighbours, settings, difference);
         return group;
       } catch (IOException | RuntimeException e) {
         group.tell(e.getMessage());
@@ -82,8 +90,8 @@ public final class ProcessGroup implements AutoCloseable {
     return place.file().map(Path::toString).orElse(place.host() + ":" + place.port());
   }
 
-  /** This process's end of the groups. */
-  public Collectives ranks() {
+  /** This rank's end of the groups. */
+  Collectives ranks() {
     return ranks;
   }
 
@@ -129,7 +137,8 @@ public final class ProcessGroup implements AutoCloseable {
     }
   }
 
-  private void meet(Mesh mesh, String settings, UnaryOperator<String> difference)
+  private void meet(
+      Mesh mesh, LocalGroups neighbours, String settings, UnaryOperator<String> difference)
       throws IOException {
     beats.hello(place.rank(), InetAddress.getLocalHost().getHostName());
     TcpStore.daemon("rank-" + place.rank() + "-heart", this::beat);
@@ -144,10 +153,11 @@ public final class ProcessGroup implements AutoCloseable {
     Map<Axis, Transport> transports = new EnumMap<>(Axis.class);
     for (Axis axis : Axis.values()) {
       List<Integer> group = mesh.group(axis, place.rank());
+      Optional<Transport> here = neighbours.member(axis, group, place.rank());
       transports.put(
           axis,
-          group.size() == 1
-              ? new LocalGroup(axis, group, patience).member(place.rank())
+          here.isPresent()
+              ? here.get()
               : new TcpTransport(group, place.rank(), connect(axis, group), this::lost));
     }
     ranks = new RankCollectives(transports);
@@ -278,11 +288,13 @@ public final class ProcessGroup implements AutoCloseable {
                 known.isEmpty() ? "rank " + other + " is lost, its connection ended" : known));
   }
 
-  /** Tells all others why this process ends. */
-  public void tell(String reason) {
+  /** Tells all others why this rank ends. */
+  void tell(String reason) {
+    String said = reason == null ? "it failed" : reason;
+    said = said.startsWith("rank ") ? said : "rank " + place.rank() + " failed: " + said;
+    told = said;
     try {
-      String said = reason == null ? "it failed" : reason;
-      calls.fail(said.startsWith("rank ") ? said : "rank " + place.rank() + " failed: " + said);
+      calls.fail(said);
     } catch (IOException e) {
       // Rank 0 is gone, so nobody waits for this.
     }
@@ -301,7 +313,7 @@ public final class ProcessGroup implements AutoCloseable {
       failure = failure.isEmpty() ? "rank 0 is lost" : failure;
     }
     if (ranks != null) {
-      ranks.abort(new RankFailure("rank " + place.rank() + " left"));
+      ranks.abort(new RankFailure(told.isEmpty() ? "rank " + place.rank() + " left" : told));
       ranks.close();
     }
     if (store != null) {

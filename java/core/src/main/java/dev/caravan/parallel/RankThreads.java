@@ -1,10 +1,12 @@
 package dev.caravan.parallel;
 
-import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collectives;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
+import java.util.function.IntFunction;
+import java.util.function.UnaryOperator;
 
 /** Ranks as threads of this process. The first that fails ends all. */
 public final class RankThreads {
@@ -39,35 +41,84 @@ public final class RankThreads {
 
   /** The same, with how long a rank waits for the others. */
   static <T> T run(Mesh mesh, Duration patience, Body<T> body) {
-    List<Collectives> ends = LocalGroup.of(mesh, patience);
+    List<Collectives> ends = LocalGroups.all(mesh, patience);
+    try {
+      return run(
+          0,
+          mesh.size(),
+          rank -> body.run(ends.get(rank)),
+          reason -> ends.forEach(end -> ((RankCollectives) end).abort(reason)));
+    } finally {
+      ends.forEach(Collectives::close);
+    }
+  }
+
+  /**
+   * Runs a body on every rank of this process, one of several that have equally many, and waits for them.
+   * Each joins the others when its thread begins, so the data has to be ready.
+   *
+   * @param place of this process
+   * @param mesh of all ranks; a multiple of the processes
+   * @param settings what must be equal in all processes, as a text of less than 64 KiB
+   * @param difference from rank 0's settings to what differs here; "" if nothing
+   * @return what this process's first rank gave back
+   * @throws RuntimeException of the rank that failed first
+   */
+  public static <T> T run(
+      Rendezvous place,
+      Mesh mesh,
+      String settings,
+      UnaryOperator<String> difference,
+      Body<T> body) {
+    int count = mesh.size() / place.size();
+    LocalGroups neighbours = new LocalGroups(place.rank() * count, count, patience());
+    return run(
+        neighbours.first(),
+        count,
+        rank -> {
+          Rendezvous own = place.ofRank(rank, mesh.size());
+          try (ProcessGroup group =
+              ProcessGroup.join(own, mesh, neighbours, settings, difference)) {
+            try {
+              return body.run(group.ranks());
+            } catch (RuntimeException | Error e) {
+              group.tell(e.getMessage());
+              throw e;
+            }
+          }
+        },
+        reason -> {}); // the store of rank 0 tells everybody
+  }
+
+  /** Runs ranks first, first + 1, ...; the first that fails tells the reason. */
+  private static <T> T run(
+      int first, int count, IntFunction<T> body, Consumer<RankFailure> failed) {
     List<T> results = new ArrayList<>();
     Throwable[] failures = new Throwable[1];
     List<Thread> threads = new ArrayList<>();
-    for (Collectives end : ends) {
+    for (int i = first; i < first + count; i++) {
+      int rank = i;
       threads.add(
           new Thread(
               () -> {
-                int rank = end.rank(Axis.WORLD);
                 try {
-                  T result = body.run(end);
-                  if (rank == 0) {
+                  T result = body.apply(rank);
+                  if (rank == first) {
                     results.add(result);
                   }
                 } catch (RuntimeException | Error e) {
                   synchronized (failures) {
-                    boolean first = failures[0] == null;
+                    boolean none = failures[0] == null;
                     boolean tells = failures[0] instanceof RankFailure && !(e instanceof RankFailure);
-                    failures[0] = first || tells ? e : failures[0];
+                    failures[0] = none || tells ? e : failures[0];
                   }
-                  RankFailure reason = new RankFailure(told(rank, e), e);
-                  ends.forEach(other -> ((RankCollectives) other).abort(reason));
+                  failed.accept(new RankFailure(told(rank, e), e));
                 }
               },
-              "rank-" + end.rank(Axis.WORLD)));
+              "rank-" + rank));
     }
     threads.forEach(Thread::start);
     threads.forEach(RankThreads::join);
-    ends.forEach(Collectives::close);
     if (failures[0] instanceof RuntimeException e) {
       throw e;
     }

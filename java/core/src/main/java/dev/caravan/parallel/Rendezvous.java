@@ -13,7 +13,7 @@ import java.util.regex.Pattern;
  * variables.
  *
  * @param launcher whose variables they are, for people
- * @param rank from 0
+ * @param rank of the process, from 0
  * @param size how many processes
  * @param host where rank 0 listens; "" where a file tells
  * @param port of it; 0 where a file tells
@@ -80,6 +80,16 @@ public record Rendezvous(
       }
     }
     return OptionalInt.empty();
+  }
+
+  /**
+   * The same meeting of ranks, of which every process has equally many.
+   *
+   * @param own number of a rank of this process
+   * @param all how many ranks
+   */
+  Rendezvous ofRank(int own, int all) {
+    return new Rendezvous(launcher, own, all, host, port, file);
   }
 
   private static int number(Map<String, String> environment, String name) {

@@ -16,9 +16,11 @@ import java.util.stream.IntStream;
  * @param device what computes; of a run with several ranks the first one's
  * @param certain whether this one GPU was asked for, so that another will not do
  * @param threads threads of the CPU
+ * @param local this process's number among those that a launcher started on this node, from 0
  * @param line one line for the user: which device, and why
  */
-public record DeviceChoice(Device device, boolean certain, int threads, String line) {
+public record DeviceChoice(
+    Device device, boolean certain, int threads, int local, String line) {
 
   /** As {@link #of(String, int, OptionalInt)}, in a process that no launcher started. */
   public static DeviceChoice of(String wish, int threads) {
@@ -57,11 +59,14 @@ public record DeviceChoice(Device device, boolean certain, int threads, String l
     }
     Device device = Device.cuda(index);
     String why = wish.isEmpty() ? "a usable GPU is there" : "as asked";
-    return new DeviceChoice(device, certain, threads, describe(device, why + "; " + products()));
+    return new DeviceChoice(
+        device, certain, threads, local.orElse(0), describe(device, why + "; " + products()));
   }
 
   /**
-   * The devices of ranks that are threads of this process: the CPU for all, or a GPU for each.
+   * The devices of ranks that are threads of this process: the CPU for all, or a GPU for each. Where the
+   * process sees just as many GPUs, they are its own; where it sees more, it leaves as many to each
+   * process of this node before it.
    *
    * @throws UserError if there are fewer GPUs
    */
@@ -70,12 +75,22 @@ public record DeviceChoice(Device device, boolean certain, int threads, String l
       return Collections.nCopies(ranks, device);
     }
     int count = Device.probe(Device.Kind.CUDA).count();
-    if (certain || count < ranks) {
+    int first = first(local, ranks, count);
+    if (certain || count < first + ranks) {
       throw new UserError(
-          "%d ranks need %d GPUs, %s; --device cpu has them as threads"
-              .formatted(ranks, ranks, certain ? device + " is one" : "this machine has " + count));
+          "%d ranks need %d GPUs%s, %s; --device cpu has them as threads"
+              .formatted(
+                  ranks,
+                  ranks,
+                  first == 0 ? "" : " behind those of %d processes before".formatted(local),
+                  certain ? device + " is one" : "this machine has " + count));
     }
-    return IntStream.range(0, ranks).mapToObj(Device::cuda).toList();
+    return IntStream.range(first, first + ranks).mapToObj(Device::cuda).toList();
+  }
+
+  /** The first GPU of this node's local-th process, where each has ranks and this one sees count GPUs. */
+  static int first(int local, int ranks, int count) {
+    return count == ranks ? 0 : Math.multiplyExact(local, ranks);
   }
 
   /** Who computes matrix products on a GPU, said once. */
@@ -88,7 +103,7 @@ public record DeviceChoice(Device device, boolean certain, int threads, String l
 
   private static DeviceChoice cpu(int threads, String why) {
     String word = threads == 1 ? "1 thread" : threads + " threads";
-    return new DeviceChoice(Device.CPU, false, threads, describe(Device.CPU, word + "; " + why));
+    return new DeviceChoice(Device.CPU, false, threads, 0, describe(Device.CPU, word + "; " + why));
   }
 
   private static String describe(Device device, String why) {

@@ -34,7 +34,7 @@ import java.util.function.BooleanSupplier;
  * @param mixture what is drawn from a mixture, where the run names one
  * @param steps of the whole run
  * @param choice of the run; the ranks share its threads
- * @param devices of the ranks, or the one of this process's rank
+ * @param devices of this process's ranks, which follow each other
  * @param exam of every checkpoint
  */
 record RankRun(
@@ -56,7 +56,7 @@ record RankRun(
   /** Runs it; only the first rank is told of by {@code progress}. */
   TrainingRun.Outcome run(Collectives met, Progress progress, BooleanSupplier stop) {
     int rank = met.rank(Axis.WORLD);
-    Device device = devices.get(devices.size() == 1 ? 0 : rank);
+    Device device = devices.get(rank % devices.size());
     Turns share = new Turns(rank, met.size(Axis.WORLD));
     int threads =
         device.kind() == Device.Kind.CPU ? share.threads(choice.threads()) : choice.threads();

@@ -16,7 +16,6 @@ import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
 import dev.caravan.model.DecoderConfig;
 import dev.caravan.parallel.Mesh;
-import dev.caravan.parallel.ProcessGroup;
 import dev.caravan.parallel.RankThreads;
 import dev.caravan.parallel.Rendezvous;
 import dev.caravan.parallel.Turns;
@@ -91,7 +90,7 @@ public final class TrainingRun {
       Exam exam) {
     Optional<Rendezvous> place = Rendezvous.of(System.getenv());
     Mesh mesh = mesh(config, place);
-    List<Device> devices = choice.ofRanks(place.isPresent() ? 1 : mesh.size());
+    List<Device> devices = choice.ofRanks(mesh.size() / place.map(Rendezvous::size).orElse(1));
     Optional<SavedCheckpoint> before = RunFolder.inspect(config, loss);
     ModelSource model = ModelSource.of(config.model());
     if (config.sequence().length() > model.config().maxPosition()) {
@@ -166,17 +165,17 @@ public final class TrainingRun {
     RankRun rank =
         new RankRun(
             config, loss, model, plan, source, heldOut, mixture, steps, choice, devices, exam);
-    if (place.isPresent()) {
-      return process(place.get(), mesh, rank, data, progress, stop);
+    if (mesh.size() == 1) {
+      return rank.run(Collectives.ALONE, progress, stop);
     }
-    return mesh.size() == 1
-        ? rank.run(Collectives.ALONE, progress, stop)
-        : RankThreads.run(
-            mesh,
-            ranks -> {
-              boolean first = ranks.rank(Collective.Axis.WORLD) == 0;
-              return rank.run(ranks, progress, first ? stop : () -> false);
-            });
+    int first = place.map(Rendezvous::rank).orElse(0) * devices.size();
+    RankThreads.Body<Outcome> body =
+        ranks ->
+            rank.run(
+                ranks, progress, ranks.rank(Collective.Axis.WORLD) == first ? stop : () -> false);
+    return place.isPresent()
+        ? joined(place.get(), mesh, rank.config(), data, body)
+        : RankThreads.run(mesh, body);
   }
 
   /** Whether this process is the only one of its run, or the first. */
@@ -184,30 +183,17 @@ public final class TrainingRun {
     return Rendezvous.of(System.getenv()).map(place -> place.rank() == 0).orElse(true);
   }
 
-  /** One rank of several processes: joins the others when its data is there. */
-  private static Outcome process(
-      Rendezvous place,
-      Mesh mesh,
-      RankRun rank,
-      RunData data,
-      Progress progress,
-      BooleanSupplier stop) {
+  /** The ranks of one of several processes, which join the others when its data is there. */
+  private static Outcome joined(
+      Rendezvous place, Mesh mesh, RunConfig config, RunData data, RankThreads.Body<Outcome> body) {
     RowSet rows = data.train().rows();
     String lengths =
         "data: %d rows, %d tokens, %d targets"
             .formatted(rows.size(), rows.totalTokens(), rows.totalTargets())
             + data.mixture().map(mixture -> ", mixture " + mixture.identity()).orElse("");
-    String settings = lengths + "\n" + RunConfigWriter.toYaml(rank.config());
-    try (ProcessGroup group =
-        ProcessGroup.join(
-            place, mesh, settings, first -> difference(first, lengths, rank.config()))) {
-      try {
-        return rank.run(group.ranks(), progress, stop);
-      } catch (RuntimeException | Error e) {
-        group.tell(e.getMessage());
-        throw e;
-      }
-    }
+    String settings = lengths + "\n" + RunConfigWriter.toYaml(config);
+    return RankThreads.run(
+        place, mesh, settings, first -> difference(first, lengths, config), body);
   }
 
   /** The first key, or the data, in which rank 0's settings are not this process's; "" if none. */
@@ -224,11 +210,10 @@ public final class TrainingRun {
   /** How the ranks of a run are arranged. */
   private static Mesh mesh(RunConfig config, Optional<Rendezvous> place) {
     Mesh mesh = ExpertSettings.mesh(config.parallel());
-    if (place.isPresent() && place.get().size() != mesh.size()) {
+    if (place.isPresent() && mesh.size() % place.get().size() != 0) {
       throw new UserError(
-          "parallel: got %d ranks, but %s started %d processes; several ranks in each of several processes"
-              .formatted(mesh.size(), place.get().launcher(), place.get().size())
-              + " are not built yet");
+          "parallel: got %d ranks, but %s started %d processes; needs as many, or a multiple"
+              .formatted(mesh.size(), place.get().launcher(), place.get().size()));
     }
     return mesh;
   }

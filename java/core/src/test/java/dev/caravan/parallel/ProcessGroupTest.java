@@ -17,6 +17,7 @@ import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What processes do, over real connections, each of them here a thread. */
@@ -31,29 +32,29 @@ class ProcessGroupTest {
   }
 
   private List<Throwable> run(Mesh mesh, String[] settings, RankThreads.Body<Object> body) {
-    int ranks = mesh.size();
+    return run(mesh.size(), mesh, settings, body);
+  }
+
+  /** The same in fewer processes; gives what each process failed with. */
+  private List<Throwable> run(
+      int processes, Mesh mesh, String[] settings, RankThreads.Body<Object> body) {
     Path file = folder.resolve("meet-" + meetings++);
     List<Throwable> failures =
-        Collections.synchronizedList(new ArrayList<>(Collections.nCopies(ranks, null)));
+        Collections.synchronizedList(new ArrayList<>(Collections.nCopies(processes, null)));
     List<Thread> threads = new ArrayList<>();
-    for (int rank = 0; rank < ranks; rank++) {
-      int me = rank;
-      Rendezvous place = new Rendezvous("test", me, ranks, "", 0, Optional.of(file));
+    for (int process = 0; process < processes; process++) {
+      int me = process;
+      Rendezvous place = new Rendezvous("test", me, processes, "", 0, Optional.of(file));
       threads.add(
           new Thread(
               () -> {
-                try (ProcessGroup group =
-                    ProcessGroup.join(
-                        place,
-                        mesh,
-                        settings[me],
-                        first -> first.equals(settings[me]) ? "" : settings[me] + ", was " + first)) {
-                  try {
-                    body.run(group.ranks());
-                  } catch (RuntimeException | Error e) {
-                    group.tell(e.getMessage());
-                    throw e;
-                  }
+                try {
+                  RankThreads.run(
+                      place,
+                      mesh,
+                      settings[me],
+                      first -> first.equals(settings[me]) ? "" : settings[me] + ", was " + first,
+                      body);
                 } catch (RuntimeException | Error e) {
                   failures.set(me, e);
                 }
@@ -108,6 +109,55 @@ class ProcessGroupTest {
     for (int rank = 0; rank < mesh.size(); rank++) {
       assertArrayEquals(threads[rank], processes[rank], "rank " + rank);
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"2, 2, 2, 1", "2, 4, 1, 2", "2, 4, 1, 4", "3, 3, 2, 3"})
+  void severalRanksInEachOfSeveralProcessesFormTheGroupsOfThreads(
+      int processes, int data, int tensor, int expert) {
+    Mesh mesh = new Mesh(data, tensor, expert);
+    double[][] threads = LocalGroupTest.groupSums(body -> RankThreads.run(mesh, body), mesh);
+    double[][] mixed =
+        LocalGroupTest.groupSums(
+            body ->
+                run(processes, mesh, same(processes), body)
+                    .forEach(failure -> assertEquals(null, failure, "" + failure)),
+            mesh);
+    for (int rank = 0; rank < mesh.size(); rank++) {
+      assertArrayEquals(threads[rank], mixed[rank], "rank " + rank);
+    }
+  }
+
+  /** Its neighbour in the same process and the ranks of the other one hear why. */
+  @Test
+  void aRankAmongSeveralOfAProcessThatFailsEndsAllWithItsReason() {
+    Mesh mesh = new Mesh(2, 2);
+    List<String> heard = Collections.synchronizedList(new ArrayList<>());
+    List<Throwable> failures =
+        run(
+            2,
+            mesh,
+            same(2),
+            ranks -> {
+              if (ranks.rank(Axis.WORLD) == 2) {
+                throw new IllegalStateException("no more");
+              }
+              try {
+                while (true) {
+                  ranks.sum(Axis.TENSOR, new double[1]);
+                  ranks.barrier();
+                }
+              } catch (RankFailure e) {
+                heard.add(e.getMessage());
+                throw e;
+              }
+            });
+    assertEquals(3, heard.size(), heard.toString());
+    for (String told : heard) {
+      assertTrue(told.endsWith("rank 2 failed: no more"), told);
+    }
+    assertEquals("no more", failures.get(1).getMessage());
+    assertTrue(failures.get(0).getMessage().endsWith("rank 2 failed: no more"), "" + failures);
   }
 
   /** A group that is not all ranks: the one that is lost has its number among all. */
@@ -186,7 +236,7 @@ class ProcessGroupTest {
     System.setProperty(RankThreads.PATIENCE, "0");
     try {
       UserError error =
-          assertThrows(UserError.class, () -> ProcessGroup.join(nowhere, Mesh.ONE, "", first -> ""));
+          assertThrows(UserError.class, () -> RankThreads.run(nowhere, new Mesh(2, 1), "", first -> "", ranks -> null));
       assertTrue(
           error.getMessage().startsWith("rank 1 of 2 cannot join the others at 127.0.0.1:1: rank 0"),
           error.getMessage());

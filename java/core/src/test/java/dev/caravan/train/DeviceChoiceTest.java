@@ -9,6 +9,7 @@ import dev.caravan.kernels.Device;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class DeviceChoiceTest {
@@ -43,5 +44,11 @@ class DeviceChoiceTest {
   void anythingElseIsRefused(String wish) {
     UserError error = assertThrows(UserError.class, () -> DeviceChoice.of(wish, 1));
     assertEquals("--device: got '" + wish + "', needs cpu, cuda or cuda:N", error.getMessage());
+  }
+
+  @ParameterizedTest
+  @CsvSource({"0, 4, 8, 0", "1, 4, 8, 4", "0, 8, 8, 0", "1, 4, 4, 0", "3, 2, 8, 6"})
+  void processesOfANodeShareItsGpusInTheirOrder(int local, int ranks, int count, int first) {
+    assertEquals(first, DeviceChoice.first(local, ranks, count));
   }
 }

@@ -94,7 +94,7 @@ class RunMixtureTest {
     TrainingRun.run(
         config,
         TrainingRun.Loss.TARGETS,
-        new DeviceChoice(Device.CPU, false, 2, ""),
+        new DeviceChoice(Device.CPU, false, 2, 0, ""),
         progress,
         () -> losses.size() == stopAfter);
     return losses;
