@@ -49,27 +49,29 @@ def write_rows(path, sequence, steps):
             out.write(json.dumps({"input_ids": ids, "labels": ids}) + "\n")
 
 
-def caravan(folder, rows, sequence, args):
+def caravan(folder, rows, sequence, tokens, steps, threads, parallel="{data: 1}"):
+    """Trains the model that folder has, and gives what its steps measured."""
     run = folder / "run"
     recipe = folder / "run.yaml"
     recipe.write_text(
         f"""model: {{config: {folder / "config.json"}, seed: 0}}
 data: {{path: {rows}, format: tokens}}
 sequence: {{length: {sequence}}}
-train: {{steps: {args.steps}, examples_per_step: {TOKENS_PER_STEP // sequence}, shuffle: false}}
+train: {{steps: {steps}, examples_per_step: {tokens // sequence}, shuffle: false}}
 optimizer: {{lr: 1e-4}}
+parallel: {parallel}
 checkpoint: {{resume: never, every_steps: 100000}}
 output: {run}
 """
     )
     command = [str(ROOT / "caravan"), "pretrain", str(recipe), "--device", "cpu"]
-    command += ["--threads", str(args.threads)]
+    command += ["--threads", str(threads)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
-        "tokens_per_s": [step["tokens_per_s"] for step in steps],
-        "loss": [step["loss"] for step in steps],
-        "peak_bytes": max(step["host_peak_bytes"] for step in steps),
+        "tokens_per_s": [step["tokens_per_s"] for step in metrics],
+        "loss": [step["loss"] for step in metrics],
+        "peak_bytes": max(step["host_peak_bytes"] for step in metrics),
     }
 
 
@@ -93,7 +95,9 @@ def compare(sequence, args):
         write_rows(rows, sequence, args.steps)
         ours, theirs = [], []
         for _ in range(args.rounds):
-            ours.append(caravan(folder, rows, sequence, args))
+            ours.append(
+                caravan(folder, rows, sequence, TOKENS_PER_STEP, args.steps, args.threads)
+            )
             theirs.append(peer(folder, rows, sequence, args))
     result = {
         "sequence": sequence,

@@ -12,42 +12,17 @@ of both sides are compared: ranks must not change what is learnt.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
-from compare import CONFIG, WARM_UP, write_rows  # noqa: E402
+from compare import CONFIG, WARM_UP, caravan, write_rows  # noqa: E402
 from conditions import keep, report, summary  # noqa: E402
 
 SEQUENCE = 256
 SIDES = {"one": "{data: 1}", "two": "{data: 2}"}
-
-
-def train(folder, rows, parallel, args):
-    run = folder / "run"
-    recipe = folder / "run.yaml"
-    recipe.write_text(
-        f"""model: {{config: {folder / "config.json"}, seed: 0}}
-data: {{path: {rows}, format: tokens}}
-sequence: {{length: {SEQUENCE}}}
-train: {{steps: {args.steps}, examples_per_step: {args.tokens // SEQUENCE}, shuffle: false}}
-optimizer: {{lr: 1e-4}}
-parallel: {parallel}
-checkpoint: {{resume: never, every_steps: 100000}}
-output: {run}
-"""
-    )
-    command = [str(ROOT / "caravan"), "pretrain", str(recipe), "--device", "cpu", "--threads", "2"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return {
-        "tokens_per_s": [step["tokens_per_s"] for step in steps],
-        "loss": [step["loss"] for step in steps],
-    }
 
 
 def counted(runs):
@@ -87,7 +62,9 @@ def main():
         write_rows(rows, SEQUENCE, args.steps * args.tokens // 2048)
         for turn in range(args.rounds):
             for side in sorted(SIDES, reverse=turn % 2 == 1):
-                runs[side].append(train(folder, rows, SIDES[side], args))
+                runs[side].append(
+                    caravan(folder, rows, SEQUENCE, args.tokens, args.steps, 2, SIDES[side])
+                )
             print(json.dumps(figures(runs["one"], runs["two"])), flush=True)
     result.update(figures(runs["one"], runs["two"]))
     result["runs"] = runs
