@@ -17,7 +17,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
 
 /** The cells of a study of quality: size of the model, filtered or unfiltered text, seed. */
 final class QualityCells {
@@ -166,28 +165,17 @@ final class QualityCells {
   }
 
   private void plot() {
-    Map<String, TreeMap<Double, List<Double>>> series = new LinkedHashMap<>();
+    MeanLines means = new MeanLines();
     for (ObjectNode result : run.cells().results()) {
-      series
-          .computeIfAbsent(result.get("text").asText(), n -> new TreeMap<>())
-          .computeIfAbsent(result.get("parameters").asDouble(), p -> new ArrayList<>())
-          .add(result.get(LOSS).asDouble());
+      means.add(
+          result.get("text").asText(),
+          result.get("parameters").asDouble(),
+          result.get(LOSS).asDouble());
     }
-    List<LinePlot.Line> lines = new ArrayList<>();
-    series.forEach(
-        (arm, points) -> {
-          List<LinePlot.Point> means = new ArrayList<>();
-          points.forEach(
-              (size, values) ->
-                  means.add(
-                      new LinePlot.Point(
-                          size, values.stream().mapToDouble(v -> v).average().orElseThrow())));
-          lines.add(new LinePlot.Line(arm, ARMS.indexOf(arm), arm.equals("unfiltered"), means));
-        });
     run.plot(
         "The same steps on filtered and unfiltered text",
         "parameters",
         "loss on held-out text, nats per token",
-        lines);
+        means.lines(ARMS::indexOf, "unfiltered"::equals));
   }
 }

@@ -8,12 +8,10 @@ import dev.caravan.train.RunConfig;
 import dev.caravan.train.TrainingRun;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
 
 /** The cells of a study of tasks: size of the model, number of tasks, reasoning, seed. */
 final class TaskCells {
@@ -171,33 +169,20 @@ final class TaskCells {
 
   /** A line for each model, dashed without reasoning; a point is the mean over seeds. */
   private void plot() {
-    Map<String, TreeMap<Integer, List<Double>>> series = new LinkedHashMap<>();
+    MeanLines means = new MeanLines();
     for (ObjectNode result : run.cells().results()) {
       String name =
           result.get("model").asText()
               + (result.get("reasoning").asBoolean() ? ", with reasoning" : ", without");
-      series
-          .computeIfAbsent(name, n -> new TreeMap<>())
-          .computeIfAbsent(result.get("tasks").asInt(), c -> new ArrayList<>())
-          .add(result.get(MEAN).asDouble());
+      means.add(name, result.get("tasks").asInt(), result.get(MEAN).asDouble());
     }
     List<String> models = List.copyOf(run.study().models().keySet());
-    List<LinePlot.Line> lines = new ArrayList<>();
-    series.forEach(
-        (name, points) -> {
-          List<LinePlot.Point> means = new ArrayList<>();
-          points.forEach(
-              (count, values) ->
-                  means.add(
-                      new LinePlot.Point(
-                          count, values.stream().mapToDouble(v -> v).average().orElseThrow())));
-          int colour = models.indexOf(name.substring(0, name.lastIndexOf(", with")));
-          lines.add(new LinePlot.Line(name, colour, name.endsWith("without"), means));
-        });
     run.plot(
         "Held-out tasks by the number of tasks trained on",
         "tasks trained on",
         "exact match on held-out tasks, %",
-        lines);
+        means.lines(
+            name -> models.indexOf(name.substring(0, name.lastIndexOf(", with"))),
+            name -> name.endsWith("without")));
   }
 }
