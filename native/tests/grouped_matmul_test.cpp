@@ -1,6 +1,7 @@
 // Grouped products, with activation, and the gradients of all their operands, against a double
 // reference over hard routings: one expert with everything, experts without rows, counts that are
 // no multiple of a tile, rows gathered or in place.
+#include "cuda/grouped_matmul_config.h"
 #include "tests/harness.h"
 #include "tests/reference/experts.h"
 #include "tests/reference/sgemm.h"
@@ -280,6 +281,41 @@ void check(const Layer& layer, Random& random) {
     test::context().clear();
 }
 
+// Every activation over every hard routing, at the smallest shapes that warpgroups take, forward
+// and back; one routing of each activation where that would take minutes.
+void for_warpgroups(Random& random) {
+    struct Routing {
+        int64_t tokens, choices;
+        Ints counts;
+    };
+    const Routing routings[] = {
+        {1100, 1, {0, 0, 1100}},                          // all to one
+        {520, 2, {1, 129, 0, 127, 600, 128, 0}},          // around a tile's rows; 55 of padding
+        {256, 4, {256, 256, 256, 256}},                   // as many choices as experts
+        {1024, 1, {0, 0, 1, 0, 0, 0, 0, 0, 0}},           // one token among padding
+        {1040, 1, {0, 0, 0}},                             // none at all
+        {345, 3, {65, 191, 3, 1, 255, 257, 63, 129, 7}},  // no multiple of a tile
+    };
+    const int32_t activations[] = {CARAVAN_EXPERT_SWIGLU,     CARAVAN_EXPERT_GEGLU,
+                                   CARAVAN_EXPERT_GEGLU_TANH, CARAVAN_EXPERT_GELU,
+                                   CARAVAN_EXPERT_GELU_TANH,  CARAVAN_EXPERT_SILU};
+    constexpr size_t kRoutings = sizeof routings / sizeof *routings;
+    const bool all = test::kind() == CARAVAN_CUDA && !test::emulated();
+    for (size_t r = 0; r < kRoutings; ++r) {
+        for (size_t a = 0; a < sizeof activations / sizeof *activations; ++a) {
+            if (!all && (a + 1) % kRoutings != r) continue;
+            const Routing& by = routings[r];
+            const Layer layer = {by.tokens, by.choices, 64, 72, by.counts, BF16, activations[a]};
+            const Problem p(layer, random);
+            // Of the first product, back through the activation, and of the second.
+            for (int64_t width : {p.width, layer.units, layer.d}) {
+                CHECK(caravan::cuda::grouped_config(p.rows, p.experts, width, 132).served);
+            }
+            check(layer, random);
+        }
+    }
+}
+
 void values() {
     Random random(7);
     const Layer layers[] = {{1, 1, 1, 1, {1}, F32, CARAVAN_EXPERT_SWIGLU},
@@ -294,6 +330,7 @@ void values() {
                             {90, 2, 72, 80, {3, 0, 131, 40}, BF16, CARAVAN_EXPERT_SWIGLU},
                             {66, 1, 16, 136, {65, 1}, BF16, CARAVAN_EXPERT_GELU}};
     for (const Layer& layer : layers) check(layer, random);
+    for_warpgroups(random);
     // Large enough for warpgroups: rows that no tile or cluster divides, alone and in clusters of
     // two; columns that no tile divides.
     check({1030, 1, 64, 288, {0, 130, 5, 0, 700, 190}, BF16, CARAVAN_EXPERT_SWIGLU}, random);
