@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeSet;
+import java.util.function.Function;
 
 /**
  * A {@code tokenizer.json}, run by Hugging Face's own tokenizer through DJL's binding. Special
@@ -60,10 +61,16 @@ public final class HuggingFaceTokenizer implements Tokenizer {
     }
     ids(generation.path("eos_token_id")).forEach(stops::add);
     stopIds = stops.stream().mapToInt(Integer::intValue).toArray();
-    words =
-        json.splitsAtSpaces()
-            ? new WordTokens(this::encodeWhole, this::continueWhole, json.addedTokens())
-            : null;
+    words = json.splitsAtSpaces() ? words() : null;
+  }
+
+  private WordTokens words() {
+    Function<String, int[]> following = this::continueWhole;
+    return new WordTokens(
+        json.marksStart() ? this::encodeWhole : following,
+        following,
+        json.addedTokens(),
+        WordBpe.of(json));
   }
 
   /**

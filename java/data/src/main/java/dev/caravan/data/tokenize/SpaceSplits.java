@@ -14,14 +14,17 @@ import java.util.Set;
  * <ul>
  *   <li>Byte-level BPE: each known pattern lets a space begin a match, or be one, and lets no match
  *       that begins earlier take it.
- *   <li>BPE over a whole text in which spaces were replaced by U+2581, with byte fallback: merges are
- *       local, so none reaches over the cut if no token has that mark behind another character.
+ *   <li>BPE over a whole text in which spaces were replaced by U+2581, with byte fallback: merges
+ *       are local, so none reaches over the cut if no token has that mark behind another character.
  *       Every byte being a token, there is no unknown one to be joined.
  * </ul>
  */
 final class SpaceSplits {
   private static final char MARK = '\u2581';
   private static final int BYTES = 256;
+
+  private static final String GPT2 =
+      "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
   /** Patterns of cl100k, Llama 3 and Qwen 2. */
   private static final Set<String> PATTERNS =
@@ -54,6 +57,25 @@ final class SpaceSplits {
     }
     return isByteLevel(normalizer, preTokenizer)
         || isMarked(normalizer, preTokenizer, settings, pieces);
+  }
+
+  /** The expression that cuts a text into words; null for one that has no pre-tokenizer. */
+  static String pattern(JsonNode preTokenizer) {
+    if (preTokenizer.isNull()) {
+      return null;
+    }
+    JsonNode split = preTokenizer.path("pretokenizers").path(0).path("pattern").path("Regex");
+    return split.isMissingNode() ? GPT2 : split.asText();
+  }
+
+  /** How a token of the second kind spells a character. */
+  static char marked(char c) {
+    return c == ' ' ? MARK : c;
+  }
+
+  /** The name of a byte's token of the second kind. */
+  static String byteToken(int b) {
+    return "<0x%02X>".formatted(b);
   }
 
   /** Added tokens are looked for first, some with the spaces around them. */
@@ -138,7 +160,7 @@ final class SpaceSplits {
 
   private static boolean hasAllBytes(Collection<String> pieces) {
     for (int b = 0; b < BYTES; b++) {
-      if (!pieces.contains("<0x%02X>".formatted(b))) {
+      if (!pieces.contains(byteToken(b))) {
         return false;
       }
     }

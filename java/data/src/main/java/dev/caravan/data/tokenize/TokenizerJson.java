@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -28,7 +29,12 @@ import java.util.function.UnaryOperator;
  * and merges are streamed over, never held as a tree.
  */
 final class TokenizerJson {
-  private static final JsonFactory JSON = new JsonFactory(new ObjectMapper());
+  /** Names of a vocabulary come once: nothing is gained by keeping them for the whole process. */
+  private static final JsonFactory JSON =
+      JsonFactory.builder()
+          .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
+          .build()
+          .setCodec(new ObjectMapper());
 
   private final byte[] bytes;
   private final Map<String, Integer> ids = new HashMap<>();
@@ -37,6 +43,8 @@ final class TokenizerJson {
   private JsonNode added = NullNode.getInstance();
   private final ObjectNode settings = JsonNodeFactory.instance.objectNode(); // of the model
   private int size;
+  private boolean oneIdEach = true;
+  private int mergesAt = -1; // where their array begins
 
   private TokenizerJson(byte[] bytes) {
     this.bytes = bytes;
@@ -80,6 +88,69 @@ final class TokenizerJson {
     return SpaceSplits.in(normalizer, preTokenizer, settings, added, ids.keySet());
   }
 
+  /**
+   * The expression that cuts a text into words before they are merged; null where none does. Only
+   * for a tokenizer that {@linkplain #splitsAtSpaces splits at spaces}.
+   */
+  String wordPattern() {
+    return SpaceSplits.pattern(preTokenizer);
+  }
+
+  /** Whether a word that is a token is not merged from its characters. */
+  boolean looksWordsUp() {
+    return settings.path("ignore_merges").asBoolean();
+  }
+
+  /** Whether no added token has the name of another token of the vocabulary. */
+  boolean hasOneIdForEachName() {
+    return oneIdEach;
+  }
+
+  /**
+   * The merges in their order, two numbers each: the ids of both sides, the left one in the upper
+   * half, and the id of what they make. Null where a token is missing.
+   */
+  long[] merges() {
+    if (mergesAt < 0) {
+      return null;
+    }
+    try (JsonParser parser = JSON.createParser(bytes, mergesAt, bytes.length - mergesAt)) {
+      parser.nextToken();
+      long[] merges = new long[1 << 16];
+      int count = 0;
+      while (parser.nextToken() != JsonToken.END_ARRAY) {
+        String[] sides = sides(parser);
+        Integer left = ids.get(sides[0]);
+        Integer right = ids.get(sides[1]);
+        Integer made = ids.get(sides[0] + sides[1]);
+        if (left == null || right == null || made == null) {
+          return null;
+        }
+        if (count == merges.length) {
+          merges = Arrays.copyOf(merges, 2 * count);
+        }
+        merges[count++] = (long) left << 32 | right;
+        merges[count++] = made;
+      }
+      return Arrays.copyOf(merges, count);
+    } catch (IOException e) {
+      throw new IllegalStateException("a tokenizer.json that was read before", e);
+    }
+  }
+
+  /** Both sides of a merge: an array of two, or a text with a space between them. */
+  private static String[] sides(JsonParser parser) throws IOException {
+    if (parser.currentToken() == JsonToken.START_ARRAY) {
+      String left = parser.nextTextValue();
+      String right = parser.nextTextValue();
+      parser.nextToken();
+      return new String[] {String.valueOf(left), String.valueOf(right)};
+    }
+    String merge = parser.getText();
+    int space = merge.indexOf(' ');
+    return new String[] {merge.substring(0, Math.max(0, space)), merge.substring(space + 1)};
+  }
+
   /** Token ids by name, added tokens included. */
   Map<String, Integer> ids() {
     return ids;
@@ -90,16 +161,22 @@ final class TokenizerJson {
     return size;
   }
 
+  /** Whether {@link #withoutStartMark} is another file. */
+  boolean marksStart() {
+    return !withoutPrepend(normalizer).equals(normalizer)
+        || !withoutPrefix(preTokenizer).equals(preTokenizer);
+  }
+
   /**
    * The file with no mark put at the start of a text: no Prepend normalizer, no prefix of a
    * Metaspace or ByteLevel pre-tokenizer. Null if the file marks nothing as it is.
    */
   byte[] withoutStartMark() throws IOException {
-    JsonNode plainNormalizer = withoutPrepend(normalizer);
-    JsonNode plainPreTokenizer = withoutPrefix(preTokenizer);
-    if (plainNormalizer.equals(normalizer) && plainPreTokenizer.equals(preTokenizer)) {
+    if (!marksStart()) {
       return null;
     }
+    JsonNode plainNormalizer = withoutPrepend(normalizer);
+    JsonNode plainPreTokenizer = withoutPrefix(preTokenizer);
     ByteArrayOutputStream out = new ByteArrayOutputStream(bytes.length);
     try (JsonParser parser = JSON.createParser(bytes);
         JsonGenerator generator = JSON.createGenerator(out)) {
@@ -176,6 +253,9 @@ final class TokenizerJson {
           }
         }
       } else if (value.isStructStart()) {
+        if (name.equals("merges") && value == JsonToken.START_ARRAY) {
+          mergesAt = (int) parser.currentTokenLocation().getByteOffset();
+        }
         parser.skipChildren();
       } else {
         settings.set(name, tree(parser));
@@ -185,7 +265,8 @@ final class TokenizerJson {
 
   private void put(String piece, int id) {
     if (id >= 0) {
-      ids.put(piece, id);
+      Integer other = ids.put(piece, id);
+      oneIdEach &= other == null || other == id;
       size = Math.max(size, id + 1);
     }
   }

@@ -1,21 +1,23 @@
 package dev.caravan.data.tokenize;
 
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
-import java.util.List;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 
 /**
- * Tokens of a text from those of its words, where a tokenizer is such that both are the same ({@link
- * TokenizerJson#splitsAtSpaces}): cut before every single space between two printable ASCII
+ * Tokens of a text from those of its words, where a tokenizer is such that both are the same
+ * ({@link TokenizerJson#splitsAtSpaces}): cut before every single space between two printable ASCII
  * characters, a text's tokens are its pieces'. Pieces that were met before cost a look-up.
  *
- * <p>A text that spells an added token is left to the tokenizer as a whole. Safe for several threads:
- * entries are immutable, and one that a thread does not see yet is made again.
+ * <p>A text that spells an added token is left to the tokenizer as a whole. Safe for several
+ * threads: entries are immutable, and one that a thread does not see yet is made again.
  */
 final class WordTokens {
-  private static final int SLOTS = 1 << 16;
+  /**
+   * Of a table, four bytes a slot; 12 MB of questions and answers have 119,000 different pieces.
+   */
+  private static final int LOG_SLOTS = 17;
 
   /** Longer pieces hardly come twice. */
   private static final int LONGEST = 48;
@@ -24,9 +26,11 @@ final class WordTokens {
 
   private final Function<String, int[]> atStart;
   private final Function<String, int[]> following;
+  private final WordBpe bpe;
   private final Entry[] first;
   private final Entry[] later;
-  private final String[][] addedByFirst = new String[ASCII][];
+  private final String[] added;
+  private final String firsts; // the characters that added tokens begin with
 
   /** Characters of ASCII that two numbers hold, so that most pieces are compared at once. */
   private static final int PACKED = 16;
@@ -43,23 +47,25 @@ final class WordTokens {
 
   /**
    * @param atStart encodes text at the start of a text
-   * @param following encodes text that follows other text; the same one where there is no difference
+   * @param following encodes text that follows other text; the same one where there is no
+   *     difference
    * @param added the added tokens, all of which begin with an ASCII character
+   * @param bpe encodes plain pieces as {@code following} does, or not at all; null to leave all to
+   *     it
    */
   WordTokens(
       Function<String, int[]> atStart,
       Function<String, int[]> following,
-      Collection<String> added) {
+      Collection<String> added,
+      WordBpe bpe) {
     this.atStart = atStart;
     this.following = following;
-    later = new Entry[SLOTS];
-    first = atStart == following ? later : new Entry[SLOTS];
-    for (String token : added) {
-      String[] known = addedByFirst[token.charAt(0)];
-      List<String> all = new ArrayList<>(known == null ? List.of() : List.of(known));
-      all.add(token);
-      addedByFirst[token.charAt(0)] = all.toArray(String[]::new);
-    }
+    this.bpe = bpe;
+    this.added = added.toArray(String[]::new);
+    firsts =
+        added.stream().map(token -> token.substring(0, 1)).distinct().collect(Collectors.joining());
+    later = new Entry[1 << LOG_SLOTS];
+    first = atStart == following ? later : new Entry[1 << LOG_SLOTS];
   }
 
   /** The tokens of a text at the start of a text. */
@@ -73,6 +79,9 @@ final class WordTokens {
   }
 
   private int[] encode(String text, Function<String, int[]> engine, Entry[] entries) {
+    if (spellsAdded(text)) {
+      return engine.apply(text);
+    }
     int end = text.length();
     int[] ids = new int[end / 3 + 8];
     int count = 0;
@@ -85,9 +94,6 @@ final class WordTokens {
     char before = 0;
     for (int i = 0; i < end; i++) {
       char c = text.charAt(i);
-      if (c < ASCII && addedByFirst[c] != null && spells(text, i, addedByFirst[c])) {
-        return engine.apply(text);
-      }
       if (c == ' ' && isPrintable(before) && i + 1 < end && isPrintable(text.charAt(i + 1))) {
         int[] piece =
             beyond < ASCII && i - from <= PACKED
@@ -118,7 +124,7 @@ final class WordTokens {
     return Arrays.copyOf(ids, count + piece.length);
   }
 
-  private static int[] packed(
+  private int[] packed(
       String text,
       int from,
       int to,
@@ -126,7 +132,7 @@ final class WordTokens {
       long low,
       Function<String, int[]> engine,
       Entry[] table) {
-    int slot = (int) ((low ^ high * 31) * 0x9E3779B97F4A7C15L >>> 48);
+    int slot = (int) ((low ^ high * 31) * 0x9E3779B97F4A7C15L >>> Long.SIZE - LOG_SLOTS);
     Entry known = table[slot];
     if (known != null
         && known.low == low
@@ -135,25 +141,30 @@ final class WordTokens {
         && known.piece == null) {
       return known.ids;
     }
-    int[] ids = engine.apply(text.substring(from, to));
+    int[] ids = encodePiece(text.substring(from, to), engine);
     table[slot] = new Entry(null, high, low, to - from, ids);
     return ids;
   }
 
-  private static int[] piece(
+  private int[] piece(
       String text, int from, int to, Function<String, int[]> engine, Entry[] table) {
     String piece = text.substring(from, to);
     if (to - from > LONGEST) {
       return engine.apply(piece);
     }
-    int slot = piece.hashCode() * 0x9E3779B1 >>> 16;
+    int slot = piece.hashCode() * 0x9E3779B1 >>> Integer.SIZE - LOG_SLOTS;
     Entry known = table[slot];
     if (known != null && piece.equals(known.piece)) {
       return known.ids;
     }
-    int[] ids = engine.apply(piece);
+    int[] ids = encodePiece(piece, engine);
     table[slot] = new Entry(piece, 0, 0, to - from, ids);
     return ids;
+  }
+
+  private int[] encodePiece(String piece, Function<String, int[]> engine) {
+    int[] ids = bpe != null && engine == following ? bpe.encode(piece) : null;
+    return ids == null ? engine.apply(piece) : ids;
   }
 
   private static int[] append(int[] ids, int count, int[] more) {
@@ -165,10 +176,15 @@ final class WordTokens {
     return into;
   }
 
-  private static boolean spells(String text, int at, String[] tokens) {
-    for (String token : tokens) {
-      if (text.startsWith(token, at)) {
-        return true;
+  private boolean spellsAdded(String text) {
+    for (int i = 0; i < firsts.length(); i++) {
+      char begins = firsts.charAt(i);
+      for (int at = text.indexOf(begins); at >= 0; at = text.indexOf(begins, at + 1)) {
+        for (String token : added) {
+          if (text.startsWith(token, at)) {
+            return true;
+          }
+        }
       }
     }
     return false;
