@@ -244,4 +244,40 @@ class PreviewTest {
     assertFalse(tree.get("mixture").get("identity").equals(without.get("mixture").get("identity")));
     assertTrue(preview(sets).out().contains("--- task named, template qa\n"));
   }
+
+  @Test
+  void aLineBreakThatTheTokenizerDoesNotKeepIsToldOnceATemplate() throws IOException {
+    Files.writeString(
+        dir.resolve("tokenizer.json"),
+        """
+        {"version": "1.0", "added_tokens": [
+          {"id": 0, "content": "<unk>", "special": true, "single_word": false, "lstrip": false,
+           "rstrip": false, "normalized": false},
+          {"id": 1, "content": "</s>", "special": true, "single_word": false, "lstrip": false,
+           "rstrip": false, "normalized": false}],
+         "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null,
+         "decoder": null, "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": {
+           "<unk>": 0, "</s>": 1, "a": 2, "b": 3, "Question": 4, "Answer": 5, ":": 6, "It": 7}}}
+        """);
+    String[] sets = {
+      "data.format=prompt",
+      "data.path=DIR/train.jsonl",
+      "data.template=qa",
+      "eval.data=DIR/other.jsonl",
+      "tokenizer=DIR/tokenizer.json"
+    };
+    Captured run = json(sets);
+    assertEquals(0, run.code(), run.err() + run.out());
+    List<JsonNode> found = new ArrayList<>();
+    for (JsonNode finding : json(run).get("findings")) {
+      if (finding.get("check").asText().equals("template")) {
+        found.add(finding);
+      }
+    }
+    assertEquals(1, found.size(), run.out());
+    assertEquals("warning", found.get(0).get("severity").asText());
+    assertEquals("template 'qa' of " + dir + "/train.jsonl", found.get(0).get("where").asText());
+    String what = found.get(0).get("what").asText();
+    assertTrue(what.endsWith(": a line break (made a space)"), what);
+  }
 }

@@ -11,6 +11,7 @@ import dev.caravan.data.doctor.OverlapCheck;
 import dev.caravan.data.doctor.RateCheck;
 import dev.caravan.data.doctor.RowCheck;
 import dev.caravan.data.doctor.Source;
+import dev.caravan.data.doctor.TemplateCheck;
 import dev.caravan.data.mix.Losses;
 import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.mix.MixtureReport;
@@ -18,8 +19,12 @@ import dev.caravan.data.mix.MixtureSpec;
 import dev.caravan.data.mix.TaskSpec;
 import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.Example;
+import dev.caravan.data.source.ExampleReader;
+import dev.caravan.data.source.Format;
 import dev.caravan.data.task.DecodedRow;
 import dev.caravan.data.task.TruncationReport;
+import dev.caravan.data.template.Template;
+import dev.caravan.data.template.Templates;
 import dev.caravan.data.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -57,6 +62,7 @@ final class Doctor {
     RowSet rows = data.train().rows();
     List<Finding> all = new ArrayList<>(RowCheck.of(rows, looked(rows, most), tokenizer));
     all.addAll(options(rows));
+    all.addAll(templates());
     all.addAll(LossCheck.of(losses()));
     mixture.ifPresent(report -> all.addAll(RateCheck.of(report)));
     all.addAll(
@@ -83,6 +89,35 @@ final class Doctor {
           break;
         }
         prompt = span.text();
+      }
+    }
+    return check.findings();
+  }
+
+  /** What the tokenizer does to the words of templates; rows that are tokens already have none. */
+  private List<Finding> templates() {
+    if (tokenizer == null) {
+      return List.of();
+    }
+    TemplateCheck check = new TemplateCheck(tokenizer);
+    if (data.mixture().isPresent()) {
+      for (TaskSpec task : data.mixture().get().spec().trained()) {
+        boolean lists =
+            task.wording().shots().isPresent() || task.wording().options().isPresent();
+        for (Template template : Mixture.templates(task, tokenizer)) {
+          String writes = String.join("", template.literals()) + (lists ? "\n" : "");
+          check.add("task " + task.name(), template.name(), writes);
+        }
+      }
+      return check.findings();
+    }
+    RunConfig.Data d = config.data();
+    for (Path file : DataFiles.resolve(d.paths())) {
+      Format format = ExampleReader.formatOf(file, d.format(), d.fields());
+      if (format != Format.TEXT && format != Format.TOKENS) {
+        Template template =
+            d.template().map(Templates::of).orElseGet(() -> Templates.forFormat(format, tokenizer));
+        check.add(file.toString(), template.name(), String.join("", template.literals()));
       }
     }
     return check.findings();

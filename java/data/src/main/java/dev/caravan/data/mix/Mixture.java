@@ -202,15 +202,26 @@ public record Mixture(
           RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN, without, cache);
       return TaskRows.of(loaded.rows(), loaded.report().total().copies());
     }
-    List<Template> templates =
-        task.templates().isEmpty()
-            ? List.of(Templates.forFormat(format, tokenizer))
-            : task.templates();
+    List<Template> templates = templates(task, format, tokenizer);
     ExampleSet examples = TaskExamples.read(task, badRows, templates, without, cache);
     if (examples.size() == 0) {
       throw new UserError("task '" + task.name() + "' has no rows that are not evaluated on");
     }
     return new WordedRows(task, examples, templates, tokenizer, limits, seed + number);
+  }
+
+  /** The phrasings of a task; its format's own where it names none, none of text and of tokens. */
+  public static List<Template> templates(TaskSpec task, Tokenizer tokenizer) {
+    return templates(task, formatOf(task, DataFiles.resolve(task.paths()).get(0)), tokenizer);
+  }
+
+  private static List<Template> templates(TaskSpec task, Format format, Tokenizer tokenizer) {
+    if (format == Format.TEXT || format == Format.TOKENS) {
+      return List.of();
+    }
+    return task.templates().isEmpty()
+        ? List.of(Templates.forFormat(format, tokenizer))
+        : task.templates();
   }
 
   /** Windows of a mixture whose tokenizer cannot be told from others are not kept. */

@@ -30,6 +30,17 @@ abstract class ChatTemplate implements Template {
     return tokens;
   }
 
+  /** What stands around the messages of a question and an answer. */
+  @Override
+  public final List<String> literals() {
+    List<Segment> segments = new ArrayList<>();
+    render(List.of(new Message(Role.USER, ""), new Message(Role.ASSISTANT, "")), segments);
+    return segments.stream()
+        .filter(segment -> segment instanceof Segment.Text)
+        .map(segment -> ((Segment.Text) segment).text())
+        .toList();
+  }
+
   @Override
   public final List<Segment> render(Example example) {
     List<Segment> segments = new ArrayList<>();

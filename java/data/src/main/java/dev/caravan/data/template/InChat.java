@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * A template's words as a conversation: its prompt, with any exemplars, is what the user says, its
@@ -37,6 +38,11 @@ final class InChat implements Template {
   @Override
   public Set<String> fields() {
     return words.fields();
+  }
+
+  @Override
+  public List<String> literals() {
+    return Stream.concat(words.literals().stream(), chat.literals().stream()).toList();
   }
 
   @Override

@@ -60,6 +60,11 @@ final class Pattern {
     return parts.stream().filter(Part::isField).map(Part::text).toList();
   }
 
+  /** Its texts that are no fields. */
+  List<String> literals() {
+    return parts.stream().filter(part -> !part.isField()).map(Part::text).toList();
+  }
+
   /**
    * The text with every field replaced by its value. Line ends before {@code {options}} go with it
    * where it is empty, as for examples that show none.

@@ -67,6 +67,13 @@ final class PatternTemplate implements Template {
   }
 
   @Override
+  public List<String> literals() {
+    return Stream.of(Optional.of(prompt), promptWithoutInput, Optional.of(target), exemplar)
+        .flatMap(pattern -> pattern.stream().flatMap(given -> given.literals().stream()))
+        .toList();
+  }
+
+  @Override
   public List<Segment> render(Example example) {
     return segments(exchange(example, "").orElseThrow());
   }

@@ -28,6 +28,11 @@ public interface Template {
     return name();
   }
 
+  /** The texts that it writes itself, without what examples put in. */
+  default List<String> literals() {
+    return List.of();
+  }
+
   /**
    * The first field that this template needs and an example lacks; empty if it has all.
    *
