@@ -532,6 +532,7 @@ CARAVAN_API caravan_status caravan_geglu_backward(caravan_stream stream,
  *   matmul           logits [T, E], float32 sums and output
  *   router           scores, choices, weights, what the balance losses need
  *   expert_sort      rows of the experts' products: a stable counting sort, on the device
+ *   expert_places    where experts are on several devices: which rows go to which
  *   grouped_matmul   per expert: h = x W1^T with rows of x gathered, act = f(h); then out = act W2^T
  *   combine          y[t] = sum of the token's rows, weighted, in the order of its choices
  * and back, with nothing kept but logits, h and the integers: grouped_matmul_backward,
@@ -671,6 +672,30 @@ CARAVAN_API caravan_status caravan_expert_sort_forward(caravan_stream stream,
 CARAVAN_API caravan_status caravan_expert_sort_workspace(int32_t kind,
                                                          const caravan_expert_sort_args* args,
                                                          int64_t* bytes);
+
+/* Where experts are divided among R devices, device r having the E / R from r E / R on: which rows go
+ * to which device, each of which is sent P rows whatever it is sent. Its rows lie in the order of
+ * expert_sort from its first place on; places behind the last of them are empty.
+ *   experts [T, C] i32, offsets i32 [E + 1], assignments i32 [A], slots [T, C] i32: as expert_sort was
+ *   given and made them
+ *   sent [R, P] i32 =: assignment number of the row at each place, -1 where the place is empty
+ *   tokens [R, P] i32 =: its token . sent_experts [R, P] i32 =: its expert, 0 to E - 1; likewise -1
+ *   places [T, C] i32 =: the place of each assignment, device * P + place, -1 where it has none, as its
+ *   slot is -1 or the device is sent more than P rows */
+typedef struct caravan_expert_places_args {
+    int64_t size;
+    caravan_tensor experts;
+    caravan_tensor offsets;
+    caravan_tensor assignments;
+    caravan_tensor slots;
+    caravan_tensor sent;
+    caravan_tensor tokens;
+    caravan_tensor sent_experts;
+    caravan_tensor places;
+} caravan_expert_places_args;
+
+CARAVAN_API caravan_status caravan_expert_places_forward(caravan_stream stream,
+                                                         const caravan_expert_places_args* args);
 
 /* What the epilogue of an expert's first product does with h [A, N]: gated units take two halves of a
  * row, gate then up, and give N/2 = F elements, the others F = N. */

@@ -18,6 +18,7 @@
     X(cross_entropy_forward, caravan_cross_entropy_args)             \
     X(embedding_forward, caravan_embedding_forward_args)             \
     X(embedding_backward, caravan_embedding_backward_args)           \
+    X(expert_places_forward, caravan_expert_places_args)             \
     X(expert_sort_forward, caravan_expert_sort_args)                 \
     X(gather_forward, caravan_gather_args)                           \
     X(gather_backward, caravan_gather_args)                          \

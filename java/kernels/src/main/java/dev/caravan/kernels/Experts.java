@@ -6,6 +6,7 @@ import static dev.caravan.kernels.KernelCall.zeroed;
 import dev.caravan.kernels.abi.Caravan;
 import dev.caravan.kernels.abi.caravan_balance_args;
 import dev.caravan.kernels.abi.caravan_combine_args;
+import dev.caravan.kernels.abi.caravan_expert_places_args;
 import dev.caravan.kernels.abi.caravan_expert_sort_args;
 import dev.caravan.kernels.abi.caravan_grouped_matmul_backward_args;
 import dev.caravan.kernels.abi.caravan_grouped_matmul_forward_args;
@@ -202,6 +203,42 @@ public final class Experts {
         stream -> Caravan.caravan_expert_sort_forward(stream, args),
         args.workspace(),
         (kind, bytes) -> Caravan.caravan_expert_sort_workspace(kind, args, bytes));
+  }
+
+  /**
+   * Which rows go to which of the devices that share the experts.
+   *
+   * @param experts i32 [T, C]
+   * @param offsets i32 [E + 1]
+   * @param assignments i32 [A]
+   * @param slots i32 [T, C]
+   * @param sent i32 [R, P] =, assignments by place; -1 at an empty one
+   * @param tokens i32 [R, P] =, likewise
+   * @param sentExperts i32 [R, P] =, likewise
+   * @param places i32 [T, C] =; -1 without a place
+   */
+  public static KernelCall places(
+      TensorRef experts,
+      TensorRef offsets,
+      TensorRef assignments,
+      TensorRef slots,
+      TensorRef sent,
+      TensorRef tokens,
+      TensorRef sentExperts,
+      TensorRef places) {
+    caravan_expert_places_args args = zeroed(new caravan_expert_places_args());
+    set(args.experts(), experts);
+    set(args.offsets(), offsets);
+    set(args.assignments(), assignments);
+    set(args.slots(), slots);
+    set(args.sent(), sent);
+    set(args.tokens(), tokens);
+    set(args.sent_experts(), sentExperts);
+    set(args.places(), places);
+    return KernelCall.of(
+        "expert_places_forward",
+        args,
+        stream -> Caravan.caravan_expert_places_forward(stream, args));
   }
 
   /**
