@@ -34,7 +34,7 @@ final class HostExchange {
           copy(
               given[from].send().address() + rank * bytes,
               mine.receive().address() + from * bytes,
-              bytes);
+              mine.receivedBytes(from));
         }
       }
       case BROADCAST ->

@@ -106,6 +106,13 @@ final class LocalGroup {
             .formatted(ranks.get(rank), what(rank), ranks.get(other), what(other)));
   }
 
+  /** The failure of an all-to-all in which a rank waits for more or less than another sends. */
+  static RankFailure counted(int rank, int other, long awaited, long sent) {
+    return new RankFailure(
+        "rank %d waits for %d bytes of rank %d, which sends %d"
+            .formatted(rank, awaited, other, sent));
+  }
+
   private Object what(int rank) {
     return given[rank] == null ? SUM : given[rank];
   }
@@ -146,6 +153,12 @@ final class LocalGroup {
       for (int other = 0; other < given.length; other++) {
         if (given[other] == null || !collective.matches(given[other])) {
           fail(different(rank, other));
+        } else if (collective.kind() == Collective.Kind.ALL_TO_ALL) {
+          long sent = given[other].sentBytes(rank);
+          long awaited = collective.receivedBytes(other);
+          if (sent != awaited) {
+            fail(counted(ranks.get(rank), ranks.get(other), awaited, sent));
+          }
         }
       }
       check(rank, collective, step);

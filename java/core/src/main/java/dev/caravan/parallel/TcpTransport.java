@@ -142,9 +142,12 @@ final class TcpTransport implements Transport {
       }
       case ALL_TO_ALL -> {
         long part = c.sendBytes() / links.length;
-        each((link, other) -> link.send(send + other * part, part));
-        each((link, other) -> link.receive(receive + other * part, part));
-        copy(send + rank * part, receive + rank * part, part);
+        if (c.counts() != null) {
+          compare(c);
+        }
+        each((link, other) -> link.send(send + other * part, c.sentBytes(other)));
+        each((link, other) -> link.receive(receive + other * part, c.receivedBytes(other)));
+        copy(send + rank * part, receive + rank * part, c.receivedBytes(rank));
       }
       case BROADCAST -> {
         if (rank == c.root()) {
@@ -154,6 +157,30 @@ final class TcpTransport implements Transport {
         }
       }
     }
+    each((link, other) -> link.flush());
+  }
+
+  /** Every rank says how much it sends to each other, which must be what that one waits for. */
+  private void compare(Collective c) {
+    each(
+        (link, other) -> {
+          ByteBuffer mine = native64(Long.BYTES);
+          mine.putLong(c.sentBytes(other)).flip();
+          link.send(mine);
+        });
+    each(
+        (link, other) -> {
+          ByteBuffer its = native64(Long.BYTES);
+          link.receive(its);
+          long sent = its.getLong(0);
+          if (sent != c.receivedBytes(other)) {
+            RankFailure failure =
+                LocalGroup.counted(
+                    ranks.get(rank), ranks.get(other), c.receivedBytes(other), sent);
+            abort(failure);
+            throw failure;
+          }
+        });
     each((link, other) -> link.flush());
   }
 

@@ -11,6 +11,7 @@ import dev.caravan.kernels.TensorRef;
 import java.util.Arrays;
 import java.util.Random;
 import java.util.function.BiConsumer;
+import java.util.stream.LongStream;
 
 /** Exchanges of random numbers, and what every rank should get. */
 final class Exchanges {
@@ -84,6 +85,65 @@ final class Exchanges {
           return null;
         });
     return got;
+  }
+
+  /** Elements that rank {@code from} sends to another in a counted all-to-all: none, some, all. */
+  private static long count(int from, int to, int part) {
+    return (from + 2 * to) % 3 * (long) part / 2;
+  }
+
+  /**
+   * All-to-all of counted elements, of parts of {@code part} each; what does not come is -1.
+   *
+   * @param launcher runs a body on every rank
+   * @param lie added to what rank 1 awaits of rank 0
+   */
+  static float[][] counted(
+      BiConsumer<Integer, RankThreads.Body<Object>> launcher, int ranks, int part, long lie) {
+    float[][] got = new float[ranks][ranks * part];
+    launcher.accept(
+        ranks,
+        end -> {
+          int rank = end.rank(Axis.DATA);
+          int all = ranks * part;
+          long[] sent = LongStream.range(0, ranks).map(to -> count(rank, (int) to, part)).toArray();
+          long[] received =
+              LongStream.range(0, ranks).map(from -> count((int) from, rank, part)).toArray();
+          received[0] += rank == 1 ? lie : 0;
+          try (Stream stream = Stream.open(Device.CPU, 1);
+              Memory from = Memory.allocate(Device.CPU, 4L * all);
+              Memory to = Memory.allocate(Device.CPU, 4L * all)) {
+            Arrays.fill(got[rank], -1);
+            from.view(0, 4 * all).asFloatBuffer().put(values(rank, all));
+            to.view(0, 4 * all).asFloatBuffer().put(got[rank]);
+            end.begin(
+                stream,
+                new Collective(
+                    Kind.ALL_TO_ALL,
+                    Axis.DATA,
+                    ranks,
+                    TensorRef.in(from, 0, DType.F32, all),
+                    TensorRef.in(to, 0, DType.F32, all),
+                    0,
+                    new Collective.Counts(sent, received)));
+            end.join(stream, Axis.DATA);
+            end.barrier();
+            to.view(0, 4 * all).asFloatBuffer().get(got[rank]);
+          }
+          return null;
+        });
+    return got;
+  }
+
+  /** What a rank should get of counted elements. */
+  static float[] expectedCounted(int ranks, int part, int rank) {
+    float[] all = new float[ranks * part];
+    Arrays.fill(all, -1);
+    for (int from = 0; from < ranks; from++) {
+      int count = (int) count(from, rank, part);
+      System.arraycopy(values(from, ranks * part), rank * part, all, from * part, count);
+    }
+    return all;
   }
 
   /** What a rank should get. */

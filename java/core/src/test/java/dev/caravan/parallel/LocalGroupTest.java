@@ -16,6 +16,7 @@ import dev.caravan.kernels.Memory;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
@@ -41,6 +42,41 @@ class LocalGroupTest {
               kind + ", rank " + rank + " of " + ranks);
         }
       }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3, 4})
+  void countedElementsComeAlone(int ranks) {
+    float[][] got = Exchanges.counted(LocalGroupTest::threads, ranks, PART - 1, 0);
+    for (int rank = 0; rank < ranks; rank++) {
+      assertArrayEquals(
+          Exchanges.expectedCounted(ranks, PART - 1, rank), got[rank], "rank " + rank);
+    }
+  }
+
+  @Test
+  void countsThatDoNotAgreeAreNamed() {
+    RankFailure failure =
+        assertThrows(
+            RankFailure.class, () -> Exchanges.counted(LocalGroupTest::threads, 2, 10, -1));
+    assertTrue(
+        failure.getMessage().contains("rank 1 waits for 36 bytes of rank 0, which sends 40"),
+        failure.getMessage());
+  }
+
+  @Test
+  void onlyAnAllToAllIsCounted() {
+    TensorRef row = TensorRef.of(64, DType.F32, 4);
+    Collective.Counts counts = new Collective.Counts(new long[2], new long[2]);
+    for (Kind kind : List.of(Kind.ALL_REDUCE, Kind.ALL_TO_ALL)) {
+      TensorRef to = kind == Kind.ALL_REDUCE ? row : TensorRef.of(128, DType.F32, 4);
+      Collective.Counts many = new Collective.Counts(new long[] {3, 0}, new long[2]);
+      assertThrows(
+          KernelException.class,
+          () ->
+              new Collective(
+                  kind, Axis.DATA, 2, row, to, 0, kind == Kind.ALL_REDUCE ? counts : many));
     }
   }
 

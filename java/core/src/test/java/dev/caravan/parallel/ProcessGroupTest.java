@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -94,6 +95,38 @@ class ProcessGroupTest {
             Exchanges.expected(kind, ranks, 5003, root, rank), got[rank], kind + ", rank " + rank);
       }
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3})
+  void countedElementsComeAlone(int ranks) {
+    float[][] got =
+        Exchanges.counted(
+            (count, body) ->
+                run(count, same(count), body)
+                    .forEach(failure -> assertEquals(null, failure, String.valueOf(failure))),
+            ranks,
+            5002,
+            0);
+    for (int rank = 0; rank < ranks; rank++) {
+      assertArrayEquals(
+          Exchanges.expectedCounted(ranks, 5002, rank), got[rank], "rank " + rank);
+    }
+  }
+
+  @Test
+  void countsThatDoNotAgreeEndAll() {
+    List<Throwable> failures = new ArrayList<>();
+    Exchanges.counted(
+        (count, body) -> failures.addAll(run(count, same(count), body)), 2, 10, -1);
+    assertTrue(
+        failures.stream()
+            .anyMatch(
+                failure ->
+                    String.valueOf(failure)
+                        .contains("rank 1 waits for 36 bytes of rank 0, which sends 40")),
+        failures.toString());
+    assertEquals(2, failures.stream().filter(Objects::nonNull).count(), failures.toString());
   }
 
   @Test

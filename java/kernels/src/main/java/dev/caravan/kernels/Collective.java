@@ -1,6 +1,8 @@
 package dev.caravan.kernels;
 
+import java.util.Arrays;
 import java.util.Locale;
+import java.util.stream.LongStream;
 
 /**
  * One exchange between the ranks of a group: every rank gives an equal one at the same place in its
@@ -15,9 +17,16 @@ import java.util.Locale;
  *     itself for ALL_REDUCE and BROADCAST; part r of the longer one may be the shorter one
  *     (REDUCE_SCATTER, ALL_GATHER); otherwise the two do not overlap
  * @param root who gives, of BROADCAST; else 0
+ * @param counts how much of each part of an ALL_TO_ALL travels; null for all of it
  */
 public record Collective(
-    Kind kind, Axis axis, int ranks, TensorRef send, TensorRef receive, int root) {
+    Kind kind,
+    Axis axis,
+    int ranks,
+    TensorRef send,
+    TensorRef receive,
+    int root,
+    Counts counts) {
   /** What ranks exchange. Sums are of float32, over the ranks in ascending order. */
   public enum Kind {
     /** Every rank gets the sum of all. */
@@ -59,6 +68,27 @@ public record Collective(
   }
 
   /**
+   * How many leading elements of each part travel; those behind them are left alone.
+   *
+   * @param sent to each rank
+   * @param received from each rank; what that one sends to this one
+   */
+  public record Counts(long[] sent, long[] received) {
+    private boolean fit(int ranks, long part) {
+      return sent.length == ranks
+          && received.length == ranks
+          && LongStream.concat(LongStream.of(sent), LongStream.of(received))
+              .allMatch(count -> count >= 0 && count <= part);
+    }
+  }
+
+  /** Of whole parts. */
+  public Collective(
+      Kind kind, Axis axis, int ranks, TensorRef send, TensorRef receive, int root) {
+    this(kind, axis, ranks, send, receive, root, null);
+  }
+
+  /**
    * Checks that the shapes fit together.
    *
    * @throws KernelException.InvalidArgument if they do not
@@ -80,6 +110,16 @@ public record Collective(
           "%s over %d ranks: got %s [%d] to send and %s [%d] to receive, root %d"
               .formatted(kind, ranks, send.dtype(), sent, receive.dtype(), got, root));
     }
+    if (counts != null && (kind != Kind.ALL_TO_ALL || !counts.fit(ranks, sent / ranks))) {
+      throw KernelException.invalid(
+          "%s over %d ranks: got counts %s and %s of parts of %d elements"
+              .formatted(
+                  kind,
+                  ranks,
+                  Arrays.toString(counts.sent),
+                  Arrays.toString(counts.received),
+                  sent / ranks));
+    }
     if (sums && send.dtype() != DType.F32 && send.dtype() != DType.BF16) {
       throw KernelException.invalid(kind + ": got " + send.dtype() + ", needs a float dtype");
     }
@@ -100,12 +140,23 @@ public record Collective(
     return receive.elements() * receive.dtype().bytes();
   }
 
+  /** Bytes that go to a rank in an ALL_TO_ALL. */
+  public long sentBytes(int rank) {
+    return counts == null ? sendBytes() / ranks : counts.sent[rank] * send.dtype().bytes();
+  }
+
+  /** Bytes that come from a rank in an ALL_TO_ALL. */
+  public long receivedBytes(int rank) {
+    return counts == null ? sendBytes() / ranks : counts.received[rank] * send.dtype().bytes();
+  }
+
   /** Whether another rank's exchange is the same one. */
   public boolean matches(Collective other) {
     return kind == other.kind
         && axis == other.axis
         && ranks == other.ranks
         && root == other.root
+        && (counts == null) == (other.counts == null)
         && send.dtype() == other.send.dtype()
         && send.elements() == other.send.elements();
   }

@@ -93,8 +93,10 @@ final class NcclGroup implements AutoCloseable {
             () -> {
               for (int peer = 0; peer < ranks; peer++) {
                 long at = peer * part;
-                library.send(from + at, part, NcclLibrary.INT8, peer, handle, nativeStream);
-                library.receive(to + at, part, NcclLibrary.INT8, peer, handle, nativeStream);
+                long out = c.sentBytes(peer);
+                long in = c.receivedBytes(peer);
+                library.send(from + at, out, NcclLibrary.INT8, peer, handle, nativeStream);
+                library.receive(to + at, in, NcclLibrary.INT8, peer, handle, nativeStream);
               }
             });
       }

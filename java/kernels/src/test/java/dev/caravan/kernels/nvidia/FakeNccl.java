@@ -17,6 +17,7 @@ final class FakeNccl {
   private final int ranks;
   private final long[] addresses;
   private final List<Map<Integer, Long>> sent = new ArrayList<>();
+  private final List<Map<Integer, Long>> sentBytes = new ArrayList<>();
   private int waiting;
   private long meetings;
   private boolean ended;
@@ -26,6 +27,7 @@ final class FakeNccl {
     addresses = new long[ranks];
     for (int rank = 0; rank < ranks; rank++) {
       sent.add(new HashMap<>());
+      sentBytes.add(new HashMap<>());
     }
   }
 
@@ -65,7 +67,7 @@ final class FakeNccl {
     private final int rank;
     private final List<String> calls = new ArrayList<>();
     private final Map<Integer, Long> wanted = new HashMap<>();
-    private long partBytes;
+    private final Map<Integer, Long> wantedBytes = new HashMap<>();
     volatile String failure = "";
     volatile boolean aborted;
     volatile boolean left;
@@ -167,13 +169,14 @@ final class FakeNccl {
     public void send(long from, long count, int type, int peer, long group, long stream) {
       calls.add("send");
       sent.get(rank).put(peer, from);
-      partBytes = count;
+      sentBytes.get(rank).put(peer, count);
     }
 
     @Override
     public void receive(long to, long count, int type, int peer, long group, long stream) {
       calls.add("receive");
       wanted.put(peer, to);
+      wantedBytes.put(peer, count);
     }
 
     @Override
@@ -190,9 +193,14 @@ final class FakeNccl {
       meet();
       wanted.forEach(
           (peer, to) -> {
-            byte[] part = new byte[(int) partBytes];
-            at(sent.get(peer).get(rank), partBytes).get(part);
-            at(to, partBytes).put(part);
+            long bytes = wantedBytes.get(peer);
+            if (bytes != sentBytes.get(peer).get(rank)) {
+              throw new IllegalStateException(
+                  rank + " waits for " + bytes + " bytes of " + peer + ", which sends others");
+            }
+            byte[] part = new byte[(int) bytes];
+            at(sent.get(peer).get(rank), bytes).get(part);
+            at(to, bytes).put(part);
           });
       wanted.clear();
       meet();

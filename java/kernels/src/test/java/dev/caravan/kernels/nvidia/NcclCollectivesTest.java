@@ -126,6 +126,50 @@ class NcclCollectivesTest {
     }
   }
 
+  /** Rank r sends each rank but the last r + 1 of its part's elements; the last sends and gets none. */
+  @Test
+  void countedElementsComeAlone() throws Exception {
+    int ranks = 3;
+    List<float[]> got =
+        onRanks(
+            new FakeNccl(ranks),
+            ranks,
+            PATIENCE,
+            (group, stream, rank) -> {
+              long[] sent = {rank == 2 ? 0 : rank + 1, rank == 2 ? 0 : rank + 1, 0};
+              long[] received = {rank == 2 ? 0 : 1, rank == 2 ? 0 : 2, 0};
+              int all = ranks * PART;
+              try (Memory memory = Memory.allocate(Device.CPU, 2L * all * Float.BYTES)) {
+                FloatBuffer floats =
+                    memory
+                        .view(0, (int) memory.bytes())
+                        .order(ByteOrder.nativeOrder())
+                        .asFloatBuffer();
+                for (int i = 0; i < all; i++) {
+                  floats.put(i, value(rank, i)).put(all + i, -1);
+                }
+                TensorRef from = TensorRef.in(memory, 0, DType.F32, all);
+                TensorRef to = TensorRef.in(memory, (long) all * Float.BYTES, DType.F32, all);
+                Collective.Counts counts = new Collective.Counts(sent, received);
+                Collective c =
+                    new Collective(Kind.ALL_TO_ALL, Axis.WORLD, ranks, from, to, 0, counts);
+                group.join(stream, Axis.WORLD, group.begin(stream, c));
+                group.barrier();
+                float[] result = new float[all];
+                floats.position(all).get(result);
+                return result;
+              }
+            });
+    for (int rank = 0; rank < ranks; rank++) {
+      for (int i = 0; i < ranks * PART; i++) {
+        int from = i / PART;
+        boolean comes = rank < 2 && from < 2 && i % PART <= from;
+        float expected = comes ? value(from, rank * PART + i % PART) : -1;
+        assertEquals(expected, got.get(rank)[i], "element " + i + " on rank " + rank);
+      }
+    }
+  }
+
   private static float expected(Kind kind, int ranks, int rank, int root, int i) {
     float sum = 0;
     for (int peer = 0; peer < ranks; peer++) {
