@@ -72,6 +72,20 @@ class ExpertErrorsTest {
   }
 
   @Test
+  void exchangesThatLackSomething() {
+    assertEquals(
+        "caravan: parallel.expert_exchange: got padded, needs experts.capacity_factor beside it, which"
+            + " says how many rows go to each rank",
+        errorBeforeAnythingIsWritten("parallel={data: 2, expert: 2, expert_exchange: padded}"));
+    assertEquals(
+        "caravan: parallel.expert_exchange: got padded, needs parallel.expert of at least 2 beside it",
+        errorBeforeAnythingIsWritten(
+            "parallel={data: 2, expert_exchange: padded}", "experts.capacity_factor=1"));
+    String line = errorBeforeAnythingIsWritten("parallel.expert_exchange=all");
+    assertTrue(line.contains("parallel.expert_exchange: got 'all', needs one of gather, padded"), line);
+  }
+
+  @Test
   void moreExpertsThanTheFilesHold() throws IOException {
     edit("\"num_local_experts\" : 4", "\"num_local_experts\" : 5");
     assertEquals(

@@ -138,25 +138,30 @@ class PlanAtScaleTest {
   }
 
   /** One of the 64 experts of each layer on a rank; 16 ranks have the same. */
-  @Test
-  void glamFitsWhereRanksShareItsExperts() throws IOException {
+  @ParameterizedTest
+  @CsvSource({
+    "gather, 1024", // rows that a rank sends each other in each exchange: all tokens,
+    "padded, 40" // or what an expert takes of them, 1.25 x 1,024 x 2 / 64
+  })
+  void glamFitsWhereRanksShareItsExperts(String exchange, int sent) throws IOException {
     JsonNode plan =
         planned(
             1024,
             "model={family: glam, size: 64b-64e}",
             "sequence.length=1024",
             "train={steps: 1, tokens_per_step: 1048576, micro_batch_tokens: 1024}",
-            "parallel={shard: parameters, expert: 64}");
+            "experts.capacity_factor=1.25",
+            "parallel={shard: parameters, expert: 64, expert_exchange: " + exchange + "}");
     double parameters = plan.get("params_total").asDouble();
     JsonNode bytes = plan.get("bytes");
     close(4 * parameters / 1024, bytes.get("weights").asDouble(), 1e-3);
     close(4 * parameters / 1024, bytes.get("gradients").asDouble(), 1e-3);
     close(8 * parameters / 1024, bytes.get("optimizer").asDouble(), 1e-3);
     assertTrue(bytes.get("total").asDouble() < 80e9, bytes.toString());
-    // In 32 sparse layers a micro-batch's rows go round three times forward, computed again and
-    // back, and are summed twice; an expert's two matrices are gathered twice and summed once over
-    // 16 ranks.
-    double rows = 32 * 5 * 63 * 1024.0 * 8192 * 2;
+    // In 32 sparse layers rows travel five times: to the experts forward, computed again and back, and
+    // twice home, as sums of all or as they are; an expert's two matrices are gathered twice and summed
+    // once over 16 ranks.
+    double rows = 32 * 5 * 63 * (double) sent * 8192 * 2;
     double experts = 32 * 2.0 * 8192 * 32_768 * (2 * 2 + 4) * 15 / 16;
     double rest = (parameters - 64 * 32 * 2.0 * 8192 * 32_768) * (2 * 2 + 4);
     close(rows + experts + rest, plan.get("wire_bytes_per_step").asDouble(), 0.02);

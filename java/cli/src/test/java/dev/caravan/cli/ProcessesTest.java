@@ -18,6 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Ranks that are processes, as launchers start them. */
 class ProcessesTest {
@@ -138,17 +139,20 @@ class ProcessesTest {
     assertArrayEquals(weights(threads), weights(output));
   }
 
-  @Test
-  void processesThatShareExpertsTrainAsThreads() throws Exception {
-    String parallel = "parallel={data: 2, expert: 2, shard: optimizer}";
+  @ParameterizedTest
+  @ValueSource(strings = {"gather", "padded"})
+  void processesThatShareExpertsTrainAsThreads(String exchange) throws Exception {
+    String parallel =
+        "parallel={data: 2, expert: 2, shard: optimizer, expert_exchange: " + exchange + "}";
+    String room = "experts.capacity_factor=1.25";
     Path threads = dir.resolve("threads");
     Captured run =
         Captured.run(
-            TrainTest.arguments("sft", threads, STEPS, ExpertErrorsTest.MODEL, parallel));
+            TrainTest.arguments("sft", threads, STEPS, ExpertErrorsTest.MODEL, parallel, room));
     assertEquals(0, run.code(), run.err());
 
     Path output = dir.resolve("processes");
-    List<String> experts = List.of(ExpertErrorsTest.MODEL);
+    List<String> experts = List.of(ExpertErrorsTest.MODEL, room);
     List<Process> processes = start(output, parallel, List.of(experts, experts));
     assertEquals(List.of(0, 0), finish(processes), () -> words(0) + words(1));
     assertArrayEquals(weights(threads), weights(output));

@@ -3,14 +3,18 @@ package dev.caravan.graph;
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.ops.AllGatherRows;
 import dev.caravan.ops.AllReduce;
+import dev.caravan.ops.AllToAllRows;
 import dev.caravan.ops.Balance;
+import dev.caravan.ops.ExchangeRouting;
 import dev.caravan.ops.ExpertLayer;
+import dev.caravan.ops.ExpertPlaces;
 import dev.caravan.ops.ExpertRange;
 import dev.caravan.ops.GatherRouting;
 import dev.caravan.ops.Node;
 import dev.caravan.ops.Op;
 import dev.caravan.ops.ReduceScatterRows;
 import dev.caravan.ops.Router;
+import dev.caravan.ops.SumRows;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
@@ -25,10 +29,13 @@ import java.util.Map;
  * <ul>
  *   <li>What balance losses are made of is summed over all of them, so that a micro-batch is what they have
  *       together.
- *   <li>Where ranks share the experts, each routes its own tokens; the group gathers tokens and choices,
- *       every rank computes the rows of its own experts, and the sums of what they made go back to the
- *       tokens' ranks. Nothing depends on how many rows an expert gets, so nothing is dropped, and shapes
- *       stay what they are. A capacity counts the tokens of each rank apart, as without a group.
+ *   <li>Where ranks share the experts, each routes its own tokens. By {@link ExpertExchange#GATHER} the
+ *       group gathers tokens and choices, every rank computes the rows of its own experts, and the sums of
+ *       what they made go back to the tokens' ranks. Nothing depends on how many rows an expert gets, so
+ *       nothing is dropped, and shapes stay what they are. By an all-to-all each rank sends to each other
+ *       the rows of that one's experts, and gets back what they made of them, weighted.
+ *   <li>A capacity counts the tokens of each rank apart, as without a group, and drops the same ones
+ *       however they travel.
  * </ul>
  *
  * <p>With one rank nothing is to be done.
@@ -37,14 +44,17 @@ public final class ExpertPartition {
   private final Graph model;
   private final Division experts;
   private final int ranks;
+  private final ExpertExchange exchange;
   private final Graph result = new Graph();
   private final Map<Tensor, Tensor> made = new HashMap<>();
   private final Map<Tensor, Node> makers = new HashMap<>();
 
-  private ExpertPartition(Graph model, Division experts, int ranks) {
+  private ExpertPartition(
+      Graph model, Division experts, int ranks, ExpertExchange exchange) {
     this.model = model;
     this.experts = experts;
     this.ranks = ranks;
+    this.exchange = exchange;
   }
 
   /**
@@ -52,14 +62,16 @@ public final class ExpertPartition {
    *
    * @param experts how the experts are divided: rows of their weights, which are experts
    * @param ranks that see different tokens
+   * @param exchange how rows come to the experts of other ranks
    * @throws IllegalArgumentException if the experts cannot be divided among so many
    */
-  public static Graph apply(Graph model, Division experts, int ranks) {
+  public static Graph apply(
+      Graph model, Division experts, int ranks, ExpertExchange exchange) {
     boolean sums =
         ranks > 1 && model.nodes().stream().anyMatch(node -> node.op() instanceof Balance);
     return experts.ranks() == 1 && !sums
         ? model
-        : new ExpertPartition(model, experts, ranks).apply();
+        : new ExpertPartition(model, experts, ranks, exchange).apply();
   }
 
   private Graph apply() {
@@ -86,7 +98,12 @@ public final class ExpertPartition {
         node.op() instanceof ExpertLayer
             && !node.in(1).type().equals(made.get(node.in(1)).type());
     if (parts) {
-      layer(node, inputs);
+      Node router = makers.get(node.in(3));
+      if (exchange == ExpertExchange.PADDED && ((Router) router.op()).capacity() > 0) {
+        exchanged(node, router, inputs);
+      } else {
+        gathered(node, router, inputs);
+      }
     } else {
       keep(node, result.emit(node.op(), inputs, node.scope(), node.block()));
     }
@@ -98,8 +115,65 @@ public final class ExpertPartition {
     }
   }
 
-  private void layer(Node node, List<Tensor> inputs) {
-    Node router = makers.get(node.in(3));
+  private void exchanged(Node node, Node router, List<Tensor> inputs) {
+    long all = node.in(1).dim(0);
+    ExpertPlaces placing =
+        new ExpertPlaces(
+            experts.ranks(),
+            ExpertPlaces.places(
+                experts.ranks(), node.in(0).dim(0), all, (Router) router.op()));
+    Tensor offsets = made.get(router.out(2));
+    Tensor assignments = made.get(router.out(3));
+    List<Tensor> placed =
+        emit(
+                node,
+                placing,
+                made.get(router.out(1)),
+                offsets,
+                assignments,
+                made.get(router.out(4)))
+            .outputs();
+    Tensor sent = placed.get(0);
+    Tensor tokens = placed.get(1);
+    Tensor places = placed.get(3);
+    AllToAllRows swap = new AllToAllRows(Axis.EXPERT, experts.ranks());
+    Tensor x = one(node, swap, one(node, new SumRows(), inputs.get(0), tokens, places));
+    Tensor chosen = one(node, swap, placed.get(2));
+    ExpertRange range = new ExpertRange(Axis.EXPERT, experts.ranks(), all, 0, 0);
+    List<Tensor> sorted = emit(node, range, chosen).outputs();
+    Tensor weights =
+        one(
+            node,
+            new ExchangeRouting(swap),
+            inputs.get(3),
+            sent,
+            places,
+            sorted.get(2),
+            offsets,
+            assignments);
+    Tensor back = one(node, swap, own(node, x, inputs, weights, sorted));
+    made.put(node.out(0), one(node, new SumRows(), back, places, tokens));
+  }
+
+  /** What the rank's own experts make of tokens, weighted. */
+  private Tensor own(
+      Node node, Tensor x, List<Tensor> inputs, Tensor weights, List<Tensor> sorted) {
+    Node own =
+        emit(
+            node,
+            node.op(),
+            x,
+            inputs.get(1),
+            inputs.get(2),
+            weights,
+            sorted.get(0),
+            sorted.get(1),
+            sorted.get(2));
+    made.put(node.out(1), own.out(1));
+    return own.out(0);
+  }
+
+  private void gathered(Node node, Node router, List<Tensor> inputs) {
     Router routing = (Router) router.op();
     AllGatherRows gather = new AllGatherRows(Axis.EXPERT, experts.ranks());
     Tensor x = one(node, gather, inputs.get(0));
@@ -120,21 +194,9 @@ public final class ExpertPartition {
             sorted.get(2),
             made.get(router.out(2)),
             made.get(router.out(3)));
-    Node own =
-        emit(
-            node,
-            node.op(),
-            x,
-            inputs.get(1),
-            inputs.get(2),
-            weights,
-            sorted.get(0),
-            sorted.get(1),
-            sorted.get(2));
-    made.put(node.out(1), own.out(1));
+    Tensor y = own(node, x, inputs, weights, sorted);
     made.put(
-        node.out(0),
-        one(node, new ReduceScatterRows(Axis.EXPERT, experts.ranks()), own.out(0)));
+        node.out(0), one(node, new ReduceScatterRows(Axis.EXPERT, experts.ranks()), y));
   }
 
   private Node emit(Node node, Op op, Tensor... inputs) {

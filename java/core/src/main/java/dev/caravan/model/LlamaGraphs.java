@@ -2,6 +2,7 @@ package dev.caravan.model;
 
 import dev.caravan.graph.Autodiff;
 import dev.caravan.graph.Division;
+import dev.caravan.graph.ExpertExchange;
 import dev.caravan.graph.ExpertPartition;
 import dev.caravan.graph.Graph;
 import dev.caravan.graph.Partition;
@@ -30,12 +31,17 @@ import dev.caravan.tensor.TensorType;
  * @param storage dtype of weights and activations
  * @param positions how many positions the rotary tables hold: the longest sequence
  * @param losses what training adds for sparse experts
+ * @param exchange how rows come to the experts of other ranks
  */
 public record LlamaGraphs(
-    DecoderConfig config, DType storage, int positions, ExpertLosses losses) {
+    DecoderConfig config,
+    DType storage,
+    int positions,
+    ExpertLosses losses,
+    ExpertExchange exchange) {
   /** Graphs without losses of sparse experts. */
   public LlamaGraphs(DecoderConfig config, DType storage, int positions) {
-    this(config, storage, positions, ExpertLosses.NONE);
+    this(config, storage, positions, ExpertLosses.NONE, ExpertExchange.GATHER);
   }
 
   /** Names of the inputs of {@link #decode}. */
@@ -89,7 +95,7 @@ public record LlamaGraphs(
     Graph part =
         Partition.apply(
             loss(tokens, documents, chunk, true).graph, division(mesh.tensor()));
-    Graph forward = ExpertPartition.apply(part, experts(mesh.expert()), mesh.data());
+    Graph forward = ExpertPartition.apply(part, experts(mesh.expert()), mesh.data(), exchange);
     int forwardNodes = forward.nodes().size() - 1; // the loss itself is made in the backward sweep
     return Recompute.apply(Autodiff.differentiate(forward), forwardNodes, recompute);
   }
@@ -132,7 +138,7 @@ public record LlamaGraphs(
   public Graph score(int tokens, int documents, int chunk, Mesh mesh) {
     Graph part =
         Partition.apply(score(tokens, documents, chunk), division(mesh.tensor()));
-    return ExpertPartition.apply(part, experts(mesh.expert()), mesh.data());
+    return ExpertPartition.apply(part, experts(mesh.expert()), mesh.data(), exchange);
   }
 
   private Loss loss(int tokens, int documents, int chunk, boolean training) {

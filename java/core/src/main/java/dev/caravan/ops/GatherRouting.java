@@ -54,12 +54,15 @@ public record GatherRouting(Axis axis, int ranks) implements Op {
   }
 
   /** A column of the memory of a tensor. */
-  private static TensorRef column(Addresses memory, Tensor tensor) {
+  static TensorRef column(Addresses memory, Tensor tensor) {
     TensorRef ref = memory.ref(tensor);
     return TensorRef.of(ref.address(), ref.dtype(), tensor.type().elements(), 1);
   }
 
-  /** From rows to choices. Inputs: f32 [A] by row, slots i32 [T, C]. Output: f32 [T, C], 0 without a row. */
+  /**
+   * From rows to choices. Inputs: f32 with A elements by row, slots i32 [T, C]. Output: f32 [T, C], 0
+   * without a row.
+   */
   record ByChoice() implements Op {
     @Override
     public String name() {

@@ -1,6 +1,7 @@
 package dev.caravan.train;
 
 import dev.caravan.data.UserError;
+import dev.caravan.graph.ExpertExchange;
 import dev.caravan.kernels.Experts.Balance;
 import dev.caravan.model.DecoderConfig;
 import dev.caravan.model.ExpertLosses;
@@ -60,6 +61,31 @@ final class ExpertSettings {
               .formatted(parallel.expert(), parallel.data()));
     }
     return new Mesh(parallel.data(), parallel.tensor(), parallel.expert());
+  }
+
+  /** How rows come to the experts of other ranks. */
+  static ExpertExchange exchange(RunConfig config) {
+    return ExpertExchange.valueOf(config.parallel().expertExchange().name());
+  }
+
+  /**
+   * Checks that the exchange has what it takes.
+   *
+   * @throws UserError if it has nothing to exchange, or not the key that says its size
+   */
+  static void checkExchange(RunConfig config) {
+    RunConfig.ExpertExchange asked = config.parallel().expertExchange();
+    if (asked == RunConfig.ExpertExchange.GATHER) {
+      return;
+    }
+    String got = "parallel.expert_exchange: got " + Fields.name(asked) + ", needs ";
+    if (config.parallel().expert() == 1) {
+      throw new UserError(got + "parallel.expert of at least 2 beside it");
+    }
+    if (config.experts().capacityFactor().isEmpty()) {
+      throw new UserError(
+          got + "experts.capacity_factor beside it, which says how many rows go to each rank");
+    }
   }
 
   /** The refusal of ranks that would share experts which a model has not. */

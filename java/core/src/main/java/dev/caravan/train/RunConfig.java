@@ -77,7 +77,8 @@ public record RunConfig(
         experts,
         precision,
         recompute,
-        new Parallel(ranks, parallel.shard, parallel.tensor, parallel.expert),
+        new Parallel(
+            ranks, parallel.shard, parallel.tensor, parallel.expert, parallel.expertExchange),
         checkpoint,
         eval,
         output,
@@ -350,8 +351,19 @@ public record RunConfig(
    * @param shard {@code parallel.shard}: what data ranks divide among them; none by default
    * @param tensor {@code parallel.tensor}: ranks that share each matrix; 1 by default
    * @param expert {@code parallel.expert}: ranks that share the experts; divides data; 1 by default
+   * @param expertExchange {@code parallel.expert_exchange}: how their tokens come to the experts; gather by
+   *     default
    */
-  public record Parallel(int data, Shard shard, int tensor, int expert) {}
+  public record Parallel(
+      int data, Shard shard, int tensor, int expert, ExpertExchange expertExchange) {}
+
+  /** How tokens come to the experts of other ranks. */
+  public enum ExpertExchange {
+    /** Every rank gets all tokens of the group. */
+    GATHER,
+    /** An all-to-all of a fixed size, which experts.capacity_factor says. */
+    PADDED
+  }
 
   /** What data ranks divide among them. */
   public enum Shard {

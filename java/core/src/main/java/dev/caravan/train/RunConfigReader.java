@@ -40,7 +40,9 @@ final class RunConfigReader {
   static RunConfig read(ObjectNode tree, String name) {
     Fields top = Fields.of(tree, "", SECTIONS);
     RunConfig.Sequence sequence = sequence(top);
-    return config(top, sequence, name);
+    RunConfig config = config(top, sequence, name);
+    ExpertSettings.checkExchange(config);
+    return config;
   }
 
   private static RunConfig config(Fields top, RunConfig.Sequence sequence, String name) {
@@ -236,13 +238,14 @@ final class RunConfigReader {
   }
 
   private static RunConfig.Parallel parallel(Fields top) {
-    Fields f = top.map("parallel", "data", "shard", "tensor", "expert");
+    Fields f = top.map("parallel", "data", "shard", "tensor", "expert", "expert_exchange");
     RunConfig.Parallel parallel =
         new RunConfig.Parallel(
             f.integer("data", 1, 1),
             f.oneOf("shard", RunConfig.Shard.NONE),
             f.integer("tensor", 1, 1),
-            f.integer("expert", 1, 1));
+            f.integer("expert", 1, 1),
+            f.oneOf("expert_exchange", RunConfig.ExpertExchange.GATHER));
     return parallel;
   }
 

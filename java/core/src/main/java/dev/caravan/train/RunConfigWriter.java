@@ -143,7 +143,8 @@ public final class RunConfigWriter {
         .put("data", c.parallel().data())
         .put("shard", Fields.name(c.parallel().shard()))
         .put("tensor", c.parallel().tensor())
-        .put("expert", c.parallel().expert());
+        .put("expert", c.parallel().expert())
+        .put("expert_exchange", Fields.name(c.parallel().expertExchange()));
     ObjectNode checkpoint = root.putObject("checkpoint");
     checkpoint
         .put("every_steps", c.checkpoint().everySteps())

@@ -84,7 +84,11 @@ public record RunPlan(
       int threads) {
     LlamaGraphs graphs =
         new LlamaGraphs(
-            model, storage, buffers.sequenceLength(), ExpertSettings.losses(config, model));
+            model,
+            storage,
+            buffers.sequenceLength(),
+            ExpertSettings.losses(config, model),
+            ExpertSettings.exchange(config));
     int tokens = buffers.tokens();
     int chunk = (tokens + CHUNKS - 1) / CHUNKS;
     Map<String, Graph> units = new LinkedHashMap<>();

@@ -8,8 +8,10 @@ import dev.caravan.kernels.Experts.Scoring;
 import dev.caravan.nn.Inputs;
 import dev.caravan.nn.SparseExperts;
 import dev.caravan.ops.ExpertLayer;
+import dev.caravan.ops.ExpertPlaces;
 import dev.caravan.ops.MatMul;
 import dev.caravan.ops.Router;
+import dev.caravan.ops.SumRows;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
@@ -50,6 +52,9 @@ final class ExpertCases {
     cases.add(b -> layer(b, "a single expert", 1, 1, softmax, false, swiglu, USED, 0));
     cases.add(b -> layer(b, "experts with room for one", 3, 2, softmax, true, swiglu, USED, 1));
     cases.add(b -> layer(b, "experts with room for three", 3, 2, softmax, true, swiglu, USED, 3));
+    cases.add(b -> placed(b, "rows to two ranks and back", 4, 2, 0, 2, 2 * TOKENS));
+    cases.add(b -> placed(b, "rows to three ranks, places for some", 6, 3, 0, 3, 4));
+    cases.add(b -> placed(b, "rows to two ranks, room for some", 4, 2, 2, 2, 4));
     return cases;
   }
 
@@ -95,6 +100,26 @@ final class ExpertCases {
     Tensor x = b.activation("x", TOKENS, WIDTH);
     List<Tensor> routed = b.graph().emit(router, logits(b, x, experts, "", rows), rows);
     return clear(b, b.loss(name, used, experts(b, x, "", experts, activation, routed)), "router");
+  }
+
+  /** Rows go to as many places of each rank, as they are, and come back to their tokens. */
+  private static OpCase placed(
+      Builder b, String name, int experts, int choices, long capacity, int ranks, int each) {
+    Tensor rows = b.ints("rows", USED);
+    Tensor x = b.activation("x", TOKENS, WIDTH);
+    Router router = new Router(choices, Scoring.SOFTMAX, true, 0, capacity, 0);
+    List<Tensor> routed = b.graph().emit(router, logits(b, x, experts, "", rows), rows);
+    List<Tensor> places =
+        b.graph()
+            .emit(
+                new ExpertPlaces(ranks, each),
+                routed.get(1),
+                routed.get(2),
+                routed.get(3),
+                routed.get(4));
+    Tensor sent = b.one(new SumRows(), x, places.get(1), places.get(3));
+    Tensor back = b.one(new SumRows(), sent, places.get(3), places.get(1));
+    return clear(b, b.loss(name, sent, back), "router");
   }
 
   /** Draws tokens until no two logits are so close that a small step changes a choice. */

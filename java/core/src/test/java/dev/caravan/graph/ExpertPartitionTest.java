@@ -9,9 +9,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.caravan.graph.Division.Split;
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Experts;
 import dev.caravan.kernels.Experts.Balance;
 import dev.caravan.model.ExpertLosses;
 import dev.caravan.ops.AllGatherRows;
+import dev.caravan.ops.AllToAllRows;
+import dev.caravan.ops.ExpertPlaces;
 import dev.caravan.ops.Node;
 import dev.caravan.ops.ReduceScatterRows;
 import dev.caravan.ops.Router;
@@ -26,6 +29,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.IntUnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -37,6 +41,9 @@ class ExpertPartitionTest {
   private static final double RELATIVE = 1e-5;
 
   private static final ExpertLosses DROPPING = new ExpertLosses(Balance.NONE, 0, 0, 0.75, 0);
+
+  /** Room for every choice: of four experts each takes all tokens. */
+  private static final ExpertLosses ROOMY = new ExpertLosses(Balance.NONE, 0, 0, 2, 0);
 
   /** What a rank computed: the loss, and gradients by weight. */
   private record Outcome(double loss, Map<String, double[]> gradients) {}
@@ -110,13 +117,18 @@ class ExpertPartitionTest {
   }
 
   private static Map<Integer, Outcome> ranks(
-      TinyLlama model, Values values, Recompute.Policy recompute, Mesh mesh, ExpertLosses losses) {
+      TinyLlama model,
+      Values values,
+      Recompute.Policy recompute,
+      Mesh mesh,
+      ExpertLosses losses,
+      ExpertExchange exchange) {
     Map<Integer, Outcome> outcomes = new ConcurrentHashMap<>();
     RankThreads.run(
         mesh,
         ranks -> {
           int rank = ranks.rank(Axis.WORLD);
-          Graph graph = model.train(DType.F32, recompute, mesh, losses);
+          Graph graph = model.train(DType.F32, recompute, mesh, losses, exchange);
           Values own = buffer(model, values, rank);
           for (Tensor weight : graph.leaves(Role.PARAMETER)) {
             own.set(
@@ -144,9 +156,21 @@ class ExpertPartitionTest {
 
   private static void assertRanksAreOne(
       TinyLlama model, Values values, Recompute.Policy recompute, Mesh mesh, ExpertLosses losses) {
-    Outcome one = one(model, values, mesh, losses);
-    Map<Integer, Outcome> many = ranks(model, values, recompute, mesh, losses);
-    Map<Integer, Outcome> again = ranks(model, values, recompute, mesh, losses);
+    assertRanksAreOne(model, values, recompute, mesh, losses, losses, ExpertExchange.GATHER);
+  }
+
+  /** Ranks with some losses and limits are one rank with others. */
+  private static void assertRanksAreOne(
+      TinyLlama model,
+      Values values,
+      Recompute.Policy recompute,
+      Mesh mesh,
+      ExpertLosses ofOne,
+      ExpertLosses losses,
+      ExpertExchange exchange) {
+    Outcome one = one(model, values, mesh, ofOne);
+    Map<Integer, Outcome> many = ranks(model, values, recompute, mesh, losses, exchange);
+    Map<Integer, Outcome> again = ranks(model, values, recompute, mesh, losses, exchange);
     double loss = many.values().stream().mapToDouble(Outcome::loss).sum();
     assertEquals(one.loss(), loss, RELATIVE * one.loss());
     double scale =
@@ -155,7 +179,7 @@ class ExpertPartitionTest {
             .map(Math::abs)
             .max()
             .orElseThrow();
-    Graph graph = model.train(DType.F32, recompute, mesh, losses);
+    Graph graph = model.train(DType.F32, recompute, mesh, losses, exchange);
     for (Tensor weight : graph.leaves(Role.PARAMETER)) {
       String name = weight.name();
       double[] whole = one.gradients().get(name);
@@ -192,6 +216,56 @@ class ExpertPartitionTest {
     assertRanksAreOne(model, values(model, routing), Recompute.Policy.SELECTIVE, mesh, DROPPING);
   }
 
+  /** Fixed places, of which the last rank's or a busy one's are all in use, some, or none. */
+  @ParameterizedTest
+  @MethodSource("cases")
+  void placesForAllAreNoLimit(TinyLlama model, Mesh mesh, Routing routing) {
+    Recompute.Policy policy =
+        routing == Routing.SPREAD ? Recompute.Policy.NONE : Recompute.Policy.FULL;
+    assertRanksAreOne(
+        model,
+        values(model, routing),
+        policy,
+        mesh,
+        ExpertLosses.NONE,
+        ROOMY,
+        ExpertExchange.PADDED);
+  }
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void fixedPlacesDropWhatOneRankDrops(TinyLlama model, Mesh mesh, Routing routing) {
+    Recompute.Policy policy =
+        routing == Routing.FIRST ? Recompute.Policy.FULL : new Recompute.Policy(false, 2);
+    assertRanksAreOne(
+        model,
+        values(model, routing),
+        policy,
+        mesh,
+        DROPPING,
+        DROPPING,
+        ExpertExchange.PADDED);
+  }
+
+  @Test
+  void fixedPlacesOfGroupsDropWhatOneRankDrops() {
+    TinyLlama model = models().get(0);
+    Mesh mesh = new Mesh(4, 1, 2);
+    Graph whole = model.train(DType.F32, Recompute.Policy.NONE, mesh, DROPPING);
+    int tokens = Math.toIntExact(whole.leaf("ids").dim(0));
+    for (int group : new int[] {tokens / 2, 3}) { // those of three do not divide the tokens
+      ExpertLosses groups = new ExpertLosses(Balance.NONE, 0, 0, 0.75, group);
+      assertRanksAreOne(
+          model,
+          values(model, Routing.LOPSIDED),
+          Recompute.Policy.NONE,
+          mesh,
+          groups,
+          groups,
+          ExpertExchange.PADDED);
+    }
+  }
+
   @Test
   void groupsOfTokensDropWhatTheyDropOnOneRank() {
     TinyLlama model = models().get(0);
@@ -223,7 +297,8 @@ class ExpertPartitionTest {
   void oneRankLeavesTheGraphAsItIs() {
     TinyLlama model = models().get(0);
     Graph graph = model.score(DType.F32);
-    assertSame(graph, ExpertPartition.apply(graph, new Division(1, name -> Split.WHOLE), 2));
+    Division whole = new Division(1, name -> Split.WHOLE);
+    assertSame(graph, ExpertPartition.apply(graph, whole, 2, ExpertExchange.GATHER));
   }
 
   /** Tokens go round once forward and once backward, a block that is computed again gathers again. */
@@ -242,6 +317,96 @@ class ExpertPartitionTest {
     assertEquals(3 * layers, count(graph, ReduceScatterRows.class));
     Graph again = model.train(DType.F32, Recompute.Policy.FULL, mesh, ExpertLosses.NONE);
     assertEquals(layers * (5 * rows + 5 * choices) + statistics, again.wireBytes());
+  }
+
+  /** Rows go there and back, forward and backward; numbers of experts and weights with them once. */
+  @Test
+  void whatAnAllToAllMovesIsInThePlan() {
+    TinyLlama model = models().get(0);
+    for (int ranks : new int[] {2, 4}) {
+      Mesh mesh = new Mesh(ranks, 1, ranks);
+      Graph graph =
+          model.train(
+              DType.F32, Recompute.Policy.NONE, mesh, DROPPING, ExpertExchange.PADDED);
+      long layers = model.config().layers();
+      long tokens = graph.leaf("ids").dim(0);
+      long places = 4 / ranks * (long) Math.ceil(0.75 * tokens * 2 / 4); // of each other rank
+      assertTrue(places < tokens * Math.min(2, 4 / ranks), places + " of " + tokens);
+      long sent = (ranks - 1) * places * Float.BYTES;
+      long rows = sent * model.config().dModel();
+      long statistics = 2 * layers * (3 * 4 + 2) * Float.BYTES * (ranks - 1) / ranks;
+      assertEquals(layers * (4 * rows + 3 * sent) + statistics, graph.wireBytes());
+      assertEquals(0, count(graph, AllGatherRows.class) + count(graph, ReduceScatterRows.class));
+      Graph again =
+          model.train(
+              DType.F32, Recompute.Policy.FULL, mesh, DROPPING, ExpertExchange.PADDED);
+      assertEquals(layers * (rows + 2 * sent), again.wireBytes() - graph.wireBytes());
+    }
+  }
+
+  /** Evaluation drops nothing, so no size can be fixed. */
+  @Test
+  void withoutACapacityAllIsGathered() {
+    TinyLlama model = models().get(0);
+    Mesh mesh = new Mesh(2, 1, 2);
+    Graph graph =
+        model.train(
+            DType.F32, Recompute.Policy.NONE, mesh, ExpertLosses.NONE, ExpertExchange.PADDED);
+    assertEquals(0, count(graph, AllToAllRows.class));
+    assertEquals(3 * model.config().layers(), count(graph, AllGatherRows.class));
+  }
+
+  /** The rows that come from the plainest loop over random choices never need more places, some all. */
+  @Test
+  void placesAreTheMostThatARankCanSend() {
+    Random random = new Random(23);
+    for (int trial = 0; trial < 200; trial++) {
+      int ranks = 1 + random.nextInt(4);
+      int experts = ranks * (1 + random.nextInt(3));
+      int choices = 1 + random.nextInt(experts);
+      int tokens = 1 + random.nextInt(20);
+      int capacity = random.nextInt(6);
+      int group = random.nextInt(3) == 0 ? 0 : 1 + random.nextInt(tokens);
+      Router router = new Router(choices, Experts.Scoring.SOFTMAX, true, 0, capacity, group);
+      long places = ExpertPlaces.places(ranks, tokens, experts, router);
+      long most = 0;
+      for (int skew = 0; skew < ranks; skew++) { // all tokens choose the rank's own experts first
+        int first = skew * (experts / ranks);
+        most = Math.max(most, kept(tokens, choices, experts, ranks, capacity, group, t -> first));
+        int[] starts = random.ints(tokens, 0, experts).toArray();
+        long some = kept(tokens, choices, experts, ranks, capacity, group, t -> starts[t]);
+        assertTrue(some <= places, some + " rows, " + places + " places");
+      }
+      assertTrue(most <= places, most + " rows, " + places + " places");
+      if (choices % (experts / ranks) == 0 || capacity == 0) {
+        assertEquals(places, most, "of " + router + ", " + tokens + " tokens, " + ranks + " ranks");
+      }
+    }
+  }
+
+  /** The most rows that one rank gets, where token t chooses experts from a first one on. */
+  private static long kept(
+      int tokens,
+      int choices,
+      int experts,
+      int ranks,
+      int capacity,
+      int group,
+      IntUnaryOperator first) {
+    long[] rows = new long[ranks];
+    int size = group == 0 ? tokens : group;
+    for (int from = 0; from < tokens; from += size) {
+      int[] taken = new int[experts];
+      for (int c = 0; c < choices; c++) {
+        for (int t = from; t < Math.min(from + size, tokens); t++) {
+          int expert = (first.applyAsInt(t) + c) % experts;
+          if (capacity == 0 || taken[expert]++ < capacity) {
+            rows[expert / (experts / ranks)]++;
+          }
+        }
+      }
+    }
+    return Arrays.stream(rows).max().orElseThrow();
   }
 
   private static long count(Graph graph, Class<?> op) {

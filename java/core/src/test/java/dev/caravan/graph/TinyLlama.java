@@ -238,7 +238,17 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
 
   /** The same of one of the ranks of a mesh, with what training adds for experts. */
   Graph train(DType storage, Recompute.Policy recompute, Mesh mesh, ExpertLosses losses) {
-    return new LlamaGraphs(config, storage, config.maxPosition(), losses)
+    return train(storage, recompute, mesh, losses, ExpertExchange.GATHER);
+  }
+
+  /** The same with rows of experts that travel in another way. */
+  Graph train(
+      DType storage,
+      Recompute.Policy recompute,
+      Mesh mesh,
+      ExpertLosses losses,
+      ExpertExchange exchange) {
+    return new LlamaGraphs(config, storage, config.maxPosition(), losses, exchange)
         .train(tokens(), documents(), chunk, recompute, mesh);
   }
 

@@ -48,6 +48,8 @@ public final class References {
     put(Embedding.class, RowReferences::embedding);
     put(Embedding.Backward.class, RowReferences::embeddingBackward);
     put(Gather.class, RowReferences::gather);
+    put(SumRows.class, RowReferences::sumRows);
+    put(ExpertPlaces.class, RowReferences::places);
     put(CacheAppend.class, RowReferences::cacheAppend);
     put(View.class, (op, node, in) -> new double[][] {in[0]});
     put(MatMul.class, MatMulReference::product);

@@ -76,6 +76,41 @@ final class RowReferences {
     return new double[][] {out};
   }
 
+  static double[][] sumRows(SumRows op, Node node, double[][] in) {
+    int width = dim(node, 0, 1);
+    int each = dim(node, 1, 1);
+    double[] out = new double[in[1].length / each * width];
+    for (int i = 0; i < in[1].length; i++) {
+      for (int d = 0; in[1][i] >= 0 && d < width; d++) {
+        out[i / each * width + d] += in[0][(int) in[1][i] * width + d];
+      }
+    }
+    return new double[][] {out};
+  }
+
+  /** Of each rank's experts in turn, the rows that have a slot, in the order of tokens. */
+  static double[][] places(ExpertPlaces op, Node node, double[][] in) {
+    int choices = dim(node, 0, 1);
+    int share = (dim(node, 1, 0) - 1) / op.ranks();
+    double[][] out = new double[4][(int) (op.ranks() * op.each())];
+    out[3] = new double[in[0].length];
+    Arrays.stream(out).forEach(each -> Arrays.fill(each, -1));
+    int[] used = new int[op.ranks()];
+    for (int expert = 0; expert < share * op.ranks(); expert++) {
+      int rank = expert / share;
+      for (int i = 0; i < in[0].length; i++) {
+        if (in[0][i] == expert && in[3][i] >= 0 && used[rank] < op.each()) {
+          int place = (int) (rank * op.each()) + used[rank]++;
+          out[0][place] = i;
+          out[1][place] = i / choices;
+          out[2][place] = expert;
+          out[3][i] = place;
+        }
+      }
+    }
+    return out;
+  }
+
   static double[][] cacheAppend(CacheAppend op, Node node, double[][] in) {
     double[] cache = in[1].clone();
     int row = dim(node, 0, 1) * dim(node, 0, 2);

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.caravan.kernels.Attention.Options;
+import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Experts;
 import dev.caravan.tensor.Tensor;
@@ -227,6 +228,27 @@ class ShapeRulesTest {
         i(5),
         i(10),
         i(5, 2));
+    assertMessage(
+        "got 4 experts for 3 ranks, needs a multiple",
+        new ExpertPlaces(3, 8),
+        i(5, 2),
+        i(5),
+        i(10),
+        i(5, 2));
+    assertMessage(
+        "got f32[7, 6] for 2 ranks, needs equal rows",
+        new AllToAllRows(Collective.Axis.EXPERT, 2),
+        f(7, 6));
+    assertMessage("back: got i32[4, 2], needs [5, any]", new SumRows(), f(5, 6), i(4, 2), i(4, 2));
+    assertMessage(
+        "slots: got i32[9, 1], needs [8, 1]",
+        new ExchangeRouting(Collective.Axis.EXPERT, 2),
+        f(5, 2),
+        i(8, 1),
+        i(5, 2),
+        i(9, 1),
+        i(5),
+        i(10));
   }
 
   private static void assertMessage(String message, Op op, TensorType... inputs) {

@@ -46,14 +46,14 @@ class CudaRanksTest {
   /** A run's losses and norms, step after step, and the bits of its weights. */
   private record Outcome(double[] curve, byte[] weights) {}
 
-  private Outcome train(String name, int ranks, String... more) throws IOException {
+  private Outcome train(String name, String... more) throws IOException {
     TinyRun run = new TinyRun(folder.resolve(name), CUDA);
     List<String> all = new ArrayList<>(TinyRun.SMALLER);
     all.addAll(List.of("precision=fp32", "optimizer.eps=1e-2", "train.steps=" + STEPS));
     all.addAll(List.of(more));
     RunConfig config = run.config(all.toArray(String[]::new));
     List<StepMetrics> steps =
-        RankThreads.run(new Mesh(ranks, 1), met -> steps(run, config, met));
+        RankThreads.run(ExpertSettings.mesh(config.parallel()), met -> steps(run, config, met));
     double[] curve =
         steps.stream().flatMapToDouble(s -> DoubleStream.of(s.loss(), s.gradNorm())).toArray();
     Path last = config.output().resolve("checkpoints/step-" + STEPS);
@@ -82,11 +82,29 @@ class CudaRanksTest {
   @ParameterizedTest
   @ValueSource(strings = {"none", "optimizer", "parameters"})
   void ranksOnGpusTrainAsOne(String shard) throws IOException {
-    Outcome one = train("one", 1);
+    Outcome one = train("one");
     String parallel = "parallel={data: 2, shard: " + shard + "}";
-    Outcome two = train("two", 2, parallel);
+    Outcome two = train("two", parallel);
     TinyRun.assertClose(one.curve(), two.curve(), 1e-5);
-    assertArrayEquals(two.weights(), train("again", 2, parallel).weights(), "from run to run");
+    assertArrayEquals(two.weights(), train("again", parallel).weights(), "from run to run");
+  }
+
+  /** Some rows find no place, the same ones as on one. */
+  @Test
+  void ranksOnGpusThatShareExpertsTrainAsOne() throws IOException {
+    List<String> common =
+        List.of(
+            "model.config.model_type=mixtral",
+            "model.config.num_local_experts=4",
+            "model.config.num_experts_per_tok=2",
+            "experts={aux_loss: none, capacity_factor: 0.75}");
+    List<String> all = new ArrayList<>(common);
+    all.add("parallel={data: 2, expert: 2, expert_exchange: padded}");
+    String[] shared = all.toArray(String[]::new);
+    Outcome one = train("one", common.toArray(String[]::new));
+    Outcome two = train("two", shared);
+    TinyRun.assertClose(one.curve(), two.curve(), 1e-5);
+    assertArrayEquals(two.weights(), train("again", shared).weights(), "from run to run");
   }
 
   /** The id of a group of GPUs travels as numbers. */

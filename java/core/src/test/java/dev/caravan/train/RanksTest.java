@@ -42,6 +42,8 @@ class RanksTest {
           + " num_hidden_layers: 3, num_attention_heads: 4, num_key_value_heads: 2,"
           + " num_local_experts: 4, num_experts_per_tok: 2, max_position_embeddings: 64}";
 
+  private static final String ROOM = "experts.capacity_factor=1.25";
+
   @TempDir Path folder;
 
   /** A run's checkpoint and metrics. */
@@ -146,6 +148,50 @@ class RanksTest {
     assertArrayEquals(many.weights(), again.weights(), "from run to run");
   }
 
+  /** Rows that travel by all-to-all, with places for all of them. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "mixtral|{data: 2, expert: 2, expert_exchange: padded}|512|none",
+        "glam|{data: 4, expert: 4, expert_exchange: padded}|256|full",
+        "qwen3-moe|{data: 4, expert: 2, shard: optimizer, expert_exchange: padded}|256|selective",
+        "olmoe|{data: 3, expert: 3, shard: parameters, expert_exchange: padded}|512|none"
+      })
+  void anExchangeThatDropsNothingTrainsToTheWeightsOfOne(
+      String golden, String layout, int tokens, String recompute) throws IOException {
+    String losses = "experts.aux_weight=0.05";
+    Run one = train(golden, "one", losses, "train.micro_batch_tokens=1024");
+    String room = "experts.capacity_factor=8"; // times an even share: all choices of eight experts
+    String buffers = "train.micro_batch_tokens=" + tokens;
+    String parallel = "parallel=" + layout;
+    String again = "recompute=" + recompute;
+    Run many = train(golden, "many", losses, room, buffers, parallel, again);
+    assertSame(one, many);
+    Run twice = train(golden, "again", losses, room, buffers, parallel, again);
+    assertArrayEquals(many.weights(), twice.weights(), "from run to run");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{data: 2, expert: 2, expert_exchange: padded}|{data: 1}",
+        "{data: 4, expert: 4, expert_exchange: padded}|{data: 2, expert: 2}",
+        "{data: 2, expert: 2}|{data: 4, expert: 2, shard: parameters, expert_exchange: padded}"
+      })
+  void aRunOfExpertsGoesOnByAnotherExchange(String first, String then) throws IOException {
+    String[] common = {
+      "optimizer.schedule=constant", "experts.aux_loss=none", "experts.capacity_factor=0.75"
+    };
+    Run whole = train("mixtral", "whole", common);
+    train(
+        "mixtral", "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
+    Run parts = train("mixtral", "parts", common[0], common[1], common[2], "parallel=" + then);
+    assertSame(whole, parts);
+    assertTrue(whole.metrics().get(0).get("drop_share").asDouble() > 0);
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
@@ -191,6 +237,11 @@ class RanksTest {
     Run shared =
         train("mixtral", "shared", dropping[0], dropping[1], "parallel={data: 4, expert: 2}");
     assertSame(one, shared);
+    String padded = "parallel={data: 4, expert: " + (ranks == 2 ? 2 : 4) + ", expert_exchange: padded}";
+    Run places = train("mixtral", "padded", dropping[0], dropping[1], padded);
+    assertSame(one, places);
+    Run again = train("mixtral", "again", dropping[0], dropping[1], padded);
+    assertArrayEquals(places.weights(), again.weights(), "from run to run");
     assertTrue(one.metrics().get(0).get("drop_share").asDouble() > 0);
     assertSame(one, many);
   }
@@ -334,6 +385,8 @@ class RanksTest {
         EXPERTS + "|parallel={data: 2, expert: 2}",
         EXPERTS + "|parallel={data: 4, expert: 2, shard: optimizer}",
         EXPERTS + "|parallel={data: 4, expert: 2, shard: parameters}",
+        EXPERTS + "|parallel={data: 2, expert: 2, expert_exchange: padded}|" + ROOM,
+        EXPERTS + "|parallel={data: 4, expert: 2, shard: gradients, expert_exchange: padded}|" + ROOM,
         EXPERTS + "|parallel={data: 4, expert: 4, shard: parameters}|optimizer.name=adafactor"
       })
   void everyRankAllocatesWhatThePlanSays(String layout) {

@@ -73,7 +73,9 @@ class RunFileTest {
         c.optimizer());
     assertEquals(RunConfig.Precision.AUTO, c.precision());
     assertEquals(RunConfig.Recompute.AUTO, c.recompute());
-    assertEquals(new RunConfig.Parallel(1, RunConfig.Shard.NONE, 1, 1), c.parallel());
+    assertEquals(
+        new RunConfig.Parallel(1, RunConfig.Shard.NONE, 1, 1, RunConfig.ExpertExchange.GATHER),
+        c.parallel());
     assertEquals(500, c.checkpoint().everySteps());
     assertEquals(2, c.checkpoint().keep());
     assertEquals(RunConfig.Resume.AUTO, c.checkpoint().resume());
@@ -118,7 +120,7 @@ class RunFileTest {
             experts: {aux_loss: none, z_weight: 0, capacity_factor: none, group_size: 0}
             precision: bf16
             recompute: full
-            parallel: {data: 1, shard: none, tensor: 1, expert: 1}
+            parallel: {data: 1, shard: none, tensor: 1, expert: 1, expert_exchange: gather}
             checkpoint: {every_steps: 7, keep: 1, resume: old/checkpoints/step-7}
             eval: {data: held.jsonl, every_steps: 3}
             output: out
