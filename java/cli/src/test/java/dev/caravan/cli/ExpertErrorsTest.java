@@ -81,8 +81,12 @@ class ExpertErrorsTest {
         "caravan: parallel.expert_exchange: got padded, needs parallel.expert of at least 2 beside it",
         errorBeforeAnythingIsWritten(
             "parallel={data: 2, expert_exchange: padded}", "experts.capacity_factor=1"));
+    assertEquals(
+        "caravan: parallel.expert_exchange: got exact, needs parallel.expert of at least 2 beside it",
+        errorBeforeAnythingIsWritten("parallel.expert_exchange=exact"));
     String line = errorBeforeAnythingIsWritten("parallel.expert_exchange=all");
-    assertTrue(line.contains("parallel.expert_exchange: got 'all', needs one of gather, padded"), line);
+    assertTrue(line.contains("parallel.expert_exchange: got 'all', needs one of gather, padded, exact"),
+        line);
   }
 
   @Test

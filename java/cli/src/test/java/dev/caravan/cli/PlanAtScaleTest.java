@@ -141,7 +141,8 @@ class PlanAtScaleTest {
   @ParameterizedTest
   @CsvSource({
     "gather, 1024", // rows that a rank sends each other in each exchange: all tokens,
-    "padded, 40" // or what an expert takes of them, 1.25 x 1,024 x 2 / 64
+    "padded, 40", // or what an expert takes of them, 1.25 x 1,024 x 2 / 64,
+    "exact, 32" // or what even choices would send
   })
   void glamFitsWhereRanksShareItsExperts(String exchange, int sent) throws IOException {
     JsonNode plan =

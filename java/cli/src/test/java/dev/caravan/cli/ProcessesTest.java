@@ -140,7 +140,7 @@ class ProcessesTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"gather", "padded"})
+  @ValueSource(strings = {"gather", "padded", "exact"})
   void processesThatShareExpertsTrainAsThreads(String exchange) throws Exception {
     String parallel =
         "parallel={data: 2, expert: 2, shard: optimizer, expert_exchange: " + exchange + "}";

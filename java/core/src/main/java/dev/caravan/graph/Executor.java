@@ -177,9 +177,10 @@ public final class Executor implements AutoCloseable {
     Program program =
         new Program(
             launches.toArray(Launch[]::new), nodes.toArray(Node[]::new), bounds, variants);
+    boolean records = nodes.stream().noneMatch(node -> node.op().readsOnHost());
     for (int passed = 0; passed < variants.length; passed++) {
       int targets = passed == 0 ? 0 : bounds[passed - 1] + 1;
-      variants[passed] = new Replay(stream, () -> launch(program, targets));
+      variants[passed] = new Replay(stream, () -> launch(program, targets), records);
     }
     return program;
   }

@@ -8,5 +8,10 @@ public enum ExpertExchange {
    * An all-to-all of a fixed size: with a capacity, an expert takes no more of a rank's rows than that, so
    * each rank has so many places for those of each other's. A layer without a capacity is gathered.
    */
-  PADDED
+  PADDED,
+  /**
+   * An all-to-all of the rows that there are, which the host counts: for finding faults. Memory is that of
+   * the worst case, all rows of a rank to one other.
+   */
+  EXACT
 }

@@ -4,6 +4,7 @@ import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.ops.AllGatherRows;
 import dev.caravan.ops.AllReduce;
 import dev.caravan.ops.AllToAllRows;
+import dev.caravan.ops.AllToAllRows.Counted;
 import dev.caravan.ops.Balance;
 import dev.caravan.ops.ExchangeRouting;
 import dev.caravan.ops.ExpertLayer;
@@ -22,6 +23,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /**
  * Makes a forward graph of sparse experts one of several ranks that see different tokens.
@@ -99,7 +101,9 @@ public final class ExpertPartition {
             && !node.in(1).type().equals(made.get(node.in(1)).type());
     if (parts) {
       Node router = makers.get(node.in(3));
-      if (exchange == ExpertExchange.PADDED && ((Router) router.op()).capacity() > 0) {
+      boolean fixed =
+          exchange == ExpertExchange.PADDED && ((Router) router.op()).capacity() > 0;
+      if (fixed || exchange == ExpertExchange.EXACT) {
         exchanged(node, router, inputs);
       } else {
         gathered(node, router, inputs);
@@ -116,12 +120,12 @@ public final class ExpertPartition {
   }
 
   private void exchanged(Node node, Node router, List<Tensor> inputs) {
+    int among = experts.ranks();
     long all = node.in(1).dim(0);
+    long tokens = node.in(0).dim(0);
+    Router routing = (Router) router.op();
     ExpertPlaces placing =
-        new ExpertPlaces(
-            experts.ranks(),
-            ExpertPlaces.places(
-                experts.ranks(), node.in(0).dim(0), all, (Router) router.op()));
+        new ExpertPlaces(among, ExpertPlaces.places(among, tokens, all, routing));
     Tensor offsets = made.get(router.out(2));
     Tensor assignments = made.get(router.out(3));
     List<Tensor> placed =
@@ -134,25 +138,35 @@ public final class ExpertPartition {
                 made.get(router.out(4)))
             .outputs();
     Tensor sent = placed.get(0);
-    Tensor tokens = placed.get(1);
+    Tensor tokenOf = placed.get(1);
     Tensor places = placed.get(3);
-    AllToAllRows swap = new AllToAllRows(Axis.EXPERT, experts.ranks());
-    Tensor x = one(node, swap, one(node, new SumRows(), inputs.get(0), tokens, places));
-    Tensor chosen = one(node, swap, placed.get(2));
-    ExpertRange range = new ExpertRange(Axis.EXPERT, experts.ranks(), all, 0, 0);
+    boolean exact = exchange == ExpertExchange.EXACT;
+    long even = Math.min(tokens * routing.choices(), among * placing.each());
+    AllToAllRows out = swap(exact ? new Counted(even, false) : null);
+    AllToAllRows home = swap(exact ? new Counted(even, true) : null);
+    List<Tensor> counts =
+        exact ? List.of(one(node, new AllGatherRows(Axis.EXPERT, among), offsets)) : List.of();
+    Tensor rows = one(node, new SumRows(), inputs.get(0), tokenOf, places);
+    Tensor x = one(node, out, with(counts, rows));
+    Tensor chosen = one(node, out, with(counts, placed.get(2)));
+    ExpertRange range = new ExpertRange(Axis.EXPERT, among, all, 0, 0);
     List<Tensor> sorted = emit(node, range, chosen).outputs();
     Tensor weights =
         one(
             node,
-            new ExchangeRouting(swap),
-            inputs.get(3),
-            sent,
-            places,
-            sorted.get(2),
-            offsets,
-            assignments);
-    Tensor back = one(node, swap, own(node, x, inputs, weights, sorted));
-    made.put(node.out(0), one(node, new SumRows(), back, places, tokens));
+            new ExchangeRouting(out),
+            with(
+                counts, inputs.get(3), sent, places, sorted.get(2), offsets, assignments));
+    Tensor back = one(node, home, with(counts, own(node, x, inputs, weights, sorted)));
+    made.put(node.out(0), one(node, new SumRows(), back, places, tokenOf));
+  }
+
+  private AllToAllRows swap(Counted counted) {
+    return new AllToAllRows(Axis.EXPERT, experts.ranks(), counted);
+  }
+
+  private static Tensor[] with(List<Tensor> last, Tensor... first) {
+    return Stream.concat(Stream.of(first), last.stream()).toArray(Tensor[]::new);
   }
 
   /** What the rank's own experts make of tokens, weighted. */

@@ -20,9 +20,18 @@ public final class Replay implements AutoCloseable {
    * @param work enqueues the work, and must do nothing else
    */
   public Replay(Stream stream, Runnable work) {
+    this(stream, work, true);
+  }
+
+  /**
+   * As above.
+   *
+   * @param recordable whether it can be recorded; else it is always launched plainly
+   */
+  public Replay(Stream stream, Runnable work, boolean recordable) {
     this.stream = stream;
     this.work = work;
-    records = LaunchMode.of(stream.device()) == LaunchMode.REPLAY;
+    records = recordable && LaunchMode.of(stream.device()) == LaunchMode.REPLAY;
   }
 
   /** Enqueues the work; plainly where somebody listens to every op. */

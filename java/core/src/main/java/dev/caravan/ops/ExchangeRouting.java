@@ -1,8 +1,6 @@
 package dev.caravan.ops;
 
-import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.Collective.Axis;
-import dev.caravan.kernels.Collective.Kind;
 import dev.caravan.kernels.Experts;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.ops.GatherRouting.ByChoice;
@@ -15,14 +13,16 @@ import java.util.List;
 /**
  * The weights of the choices that come to a rank. Inputs: weights f32 [T, C], the assignments i32 [N P, 1]
  * and places i32 [T, C] of {@link ExpertPlaces}, the slots i32 [N P, 1] by which the rank sorted what came,
- * and the {@link Router}'s own offsets i32 [E + 1] and assignments i32 [T C]. Output: f32 [N P, 1], 0 at an
- * empty place. Its gradient comes by the rows of that sort, f32 [N P], and goes on by those of the router,
- * f32 [T C].
+ * the {@link Router}'s own offsets i32 [E + 1] and assignments i32 [T C], and what the exchange takes besides.
+ * Output: f32 [N P, 1], 0 at an empty place. Its gradient comes by the rows of that sort, f32 [N P], and goes
+ * on by those of the router, f32 [T C].
  *
  * @param exchange how rows travel
  */
 public record ExchangeRouting(AllToAllRows exchange) implements Op {
-  /** Exchanges as rows do. */
+  private static final int OFFSETS = 6; // of all ranks
+
+  /** Exchanges whole parts. */
   public ExchangeRouting(Axis axis, int ranks) {
     this(new AllToAllRows(axis, ranks));
   }
@@ -47,7 +47,10 @@ public record ExchangeRouting(AllToAllRows exchange) implements Op {
   public void backward(Node node, Gradients gradients) {
     Tensor byRow = gradients.of(node.out(0));
     Tensor come = gradients.emit(new ByChoice(), byRow, node.in(3)).get(0);
-    Tensor back = gradients.emit(exchange, come).get(0);
+    Tensor back =
+        exchange.counted() == null
+            ? gradients.emit(exchange, come).get(0)
+            : gradients.emit(exchange.reversed(), come, node.in(OFFSETS)).get(0);
     Tensor own = gradients.emit(new ByChoice(), back, node.in(2)).get(0);
     gradients.add(
         node.in(0), gradients.emit(new ByRow(), own, node.in(4), node.in(5)).get(0));
@@ -71,13 +74,23 @@ public record ExchangeRouting(AllToAllRows exchange) implements Op {
                 null,
                 sent)));
     TensorRef row = TensorRef.of(sent.address(), sent.dtype(), node.out(0).type().elements());
-    launches.addAll(exchange.launches(memory, row, memory.row(node.out(0))));
+    launches.addAll(
+        exchange.launches(
+            memory,
+            row,
+            memory.row(node.out(0)),
+            exchange.counted() == null ? null : memory.ref(node.in(OFFSETS)),
+            node.out(0).dim(0)));
     return launches;
   }
 
   @Override
+  public boolean readsOnHost() {
+    return exchange.readsOnHost();
+  }
+
+  @Override
   public long wireBytes(Node node) {
-    return Collective.wireBytes(
-        Kind.ALL_TO_ALL, exchange.ranks(), node.out(0).type().byteSize());
+    return exchange.wireBytes(node.out(0).type());
   }
 }

@@ -86,6 +86,11 @@ public interface Op {
     return false;
   }
 
+  /** Whether the host reads what the device has made while the node runs, so that it cannot be recorded. */
+  default boolean readsOnHost() {
+    return false;
+  }
+
   /** Floating-point operations, a multiplication and an addition counted as two; 0 if negligible. */
   default long flops(Node node) {
     return 0;

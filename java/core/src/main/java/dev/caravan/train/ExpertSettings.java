@@ -82,7 +82,8 @@ final class ExpertSettings {
     if (config.parallel().expert() == 1) {
       throw new UserError(got + "parallel.expert of at least 2 beside it");
     }
-    if (config.experts().capacityFactor().isEmpty()) {
+    boolean fixed = asked == RunConfig.ExpertExchange.PADDED;
+    if (fixed && config.experts().capacityFactor().isEmpty()) {
       throw new UserError(
           got + "experts.capacity_factor beside it, which says how many rows go to each rank");
     }

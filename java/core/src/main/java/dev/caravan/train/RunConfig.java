@@ -362,7 +362,9 @@ public record RunConfig(
     /** Every rank gets all tokens of the group. */
     GATHER,
     /** An all-to-all of a fixed size, which experts.capacity_factor says. */
-    PADDED
+    PADDED,
+    /** An all-to-all of what there is, counted by the host. */
+    EXACT
   }
 
   /** What data ranks divide among them. */

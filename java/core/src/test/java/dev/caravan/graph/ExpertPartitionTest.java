@@ -7,7 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.caravan.graph.Division.Split;
+import dev.caravan.kernels.Collective;
 import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.Collectives;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Experts;
 import dev.caravan.kernels.Experts.Balance;
@@ -127,23 +129,28 @@ class ExpertPartitionTest {
     RankThreads.run(
         mesh,
         ranks -> {
-          int rank = ranks.rank(Axis.WORLD);
           Graph graph = model.train(DType.F32, recompute, mesh, losses, exchange);
-          Values own = buffer(model, values, rank);
-          for (Tensor weight : graph.leaves(Role.PARAMETER)) {
-            own.set(
-                weight.name(),
-                part(weight, values.get(weight.name()), mesh.expertRank(rank)));
-          }
-          try (DeviceRun run = new DeviceRun(graph, 1, ranks)) {
-            run.fillArena(DeviceRun.POISON);
-            run.load(own);
-            run.run(own);
-            outcomes.put(rank, outcome(graph, run));
-          }
+          outcomes.put(ranks.rank(Axis.WORLD), of(graph, model, values, mesh, ranks));
           return "done";
         });
     return outcomes;
+  }
+
+  /** What one rank computes. */
+  private static Outcome of(
+      Graph graph, TinyLlama model, Values values, Mesh mesh, Collectives ranks) {
+    int rank = ranks.rank(Axis.WORLD);
+    Values own = buffer(model, values, rank);
+    for (Tensor weight : graph.leaves(Role.PARAMETER)) {
+      own.set(
+          weight.name(), part(weight, values.get(weight.name()), mesh.expertRank(rank)));
+    }
+    try (DeviceRun run = new DeviceRun(graph, 1, ranks)) {
+      run.fillArena(DeviceRun.POISON);
+      run.load(own);
+      run.run(own);
+      return outcome(graph, run);
+    }
   }
 
   /** A rank's part of a weight; all of it where it is no expert's. */
@@ -245,6 +252,101 @@ class ExpertPartitionTest {
         DROPPING,
         DROPPING,
         ExpertExchange.PADDED);
+  }
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void countedRowsAreThoseOfOneRank(TinyLlama model, Mesh mesh, Routing routing) {
+    ExpertLosses losses = routing == Routing.LOPSIDED ? DROPPING : ExpertLosses.NONE;
+    assertRanksAreOne(
+        model,
+        values(model, routing),
+        routing == Routing.SPREAD ? Recompute.Policy.NONE : Recompute.Policy.FULL,
+        mesh,
+        losses,
+        losses,
+        ExpertExchange.EXACT);
+  }
+
+  /** The counted exchanges of a rank, noted. */
+  private record Noted(Collectives ranks, List<Collective> counted) implements Collectives {
+    @Override
+    public int size(Axis axis) {
+      return ranks.size(axis);
+    }
+
+    @Override
+    public int rank(Axis axis) {
+      return ranks.rank(axis);
+    }
+
+    @Override
+    public long begin(dev.caravan.kernels.Stream stream, Collective collective) {
+      if (collective.counts() != null) {
+        counted.add(collective);
+      }
+      return ranks.begin(stream, collective);
+    }
+
+    @Override
+    public void join(dev.caravan.kernels.Stream stream, Axis axis, long ticket) {
+      ranks.join(stream, axis, ticket);
+    }
+
+    @Override
+    public void sum(Axis axis, double[] values) {
+      ranks.sum(axis, values);
+    }
+  }
+
+  /** The first rank's experts get both choices of every token, the second one's nothing. */
+  @Test
+  void onlyRowsThatThereAreTravel() {
+    TinyLlama model = models().get(0);
+    Mesh mesh = new Mesh(2, 1, 2);
+    Values values = values(model, Routing.FIRST);
+    Graph graph =
+        model.train(
+            DType.F32, Recompute.Policy.NONE, mesh, ExpertLosses.NONE, ExpertExchange.EXACT);
+    Map<Integer, List<Collective>> exchanged = new ConcurrentHashMap<>();
+    RankThreads.run(
+        mesh,
+        ranks -> {
+          Noted noted = new Noted(ranks, new ArrayList<>());
+          of(graph, model, values, mesh, noted);
+          exchanged.put(ranks.rank(Axis.WORLD), noted.counted());
+          return "done";
+        });
+    long places = 2 * 2 * graph.leaf("ids").dim(0); // of both ranks, each as many as choices
+    for (int rank = 0; rank < 2; rank++) {
+      assertEquals(7 * model.config().layers(), exchanged.get(rank).size());
+      for (Collective each : exchanged.get(rank)) {
+        long width = each.send().elements() / places;
+        long[] rows = {2 * 11 * width, 2 * 9 * width}; // of the buffers' tokens
+        long[] own = {rows[rank], 0};
+        long[] all = rank == 0 ? rows : new long[2];
+        boolean out = Arrays.equals(own, each.counts().sent());
+        assertArrayEquals(out ? own : all, each.counts().sent(), each + " sent");
+        assertArrayEquals(out ? all : own, each.counts().received(), each + " received");
+      }
+    }
+  }
+
+  /** A plan counts what even choices would send. */
+  @Test
+  void whatIsCountedIsInThePlanAsEvenChoices() {
+    TinyLlama model = models().get(0);
+    Mesh mesh = new Mesh(2, 1, 2);
+    Graph graph =
+        model.train(
+            DType.F32, Recompute.Policy.NONE, mesh, ExpertLosses.NONE, ExpertExchange.EXACT);
+    long layers = model.config().layers();
+    long sent = graph.leaf("ids").dim(0) * 2 / 2 * Float.BYTES;
+    long offsets = (4 + 1) * Integer.BYTES;
+    long statistics = layers * (3 * 4 + 2) * Float.BYTES;
+    assertEquals(
+        layers * (4 * sent * model.config().dModel() + 3 * sent + offsets) + statistics,
+        graph.wireBytes());
   }
 
   @Test

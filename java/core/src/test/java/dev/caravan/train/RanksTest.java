@@ -156,7 +156,9 @@ class RanksTest {
         "mixtral|{data: 2, expert: 2, expert_exchange: padded}|512|none",
         "glam|{data: 4, expert: 4, expert_exchange: padded}|256|full",
         "qwen3-moe|{data: 4, expert: 2, shard: optimizer, expert_exchange: padded}|256|selective",
-        "olmoe|{data: 3, expert: 3, shard: parameters, expert_exchange: padded}|512|none"
+        "olmoe|{data: 3, expert: 3, shard: parameters, expert_exchange: padded}|512|none",
+        "mixtral|{data: 4, expert: 2, expert_exchange: exact}|256|full",
+        "qwen2-moe|{data: 4, expert: 4, shard: gradients, expert_exchange: exact}|256|none"
       })
   void anExchangeThatDropsNothingTrainsToTheWeightsOfOne(
       String golden, String layout, int tokens, String recompute) throws IOException {
@@ -178,6 +180,7 @@ class RanksTest {
       value = {
         "{data: 2, expert: 2, expert_exchange: padded}|{data: 1}",
         "{data: 4, expert: 4, expert_exchange: padded}|{data: 2, expert: 2}",
+        "{data: 2, expert: 2, expert_exchange: exact}|{data: 2, expert: 2, expert_exchange: padded}",
         "{data: 2, expert: 2}|{data: 4, expert: 2, shard: parameters, expert_exchange: padded}"
       })
   void aRunOfExpertsGoesOnByAnotherExchange(String first, String then) throws IOException {
@@ -386,6 +389,7 @@ class RanksTest {
         EXPERTS + "|parallel={data: 4, expert: 2, shard: optimizer}",
         EXPERTS + "|parallel={data: 4, expert: 2, shard: parameters}",
         EXPERTS + "|parallel={data: 2, expert: 2, expert_exchange: padded}|" + ROOM,
+        EXPERTS + "|parallel={data: 2, expert: 2, expert_exchange: exact}",
         EXPERTS + "|parallel={data: 4, expert: 2, shard: gradients, expert_exchange: padded}|" + ROOM,
         EXPERTS + "|parallel={data: 4, expert: 4, shard: parameters}|optimizer.name=adafactor"
       })
