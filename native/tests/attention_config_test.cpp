@@ -108,10 +108,11 @@ void splits() {
     CHECK(caravan::cuda_split_keys(0, 3) == 256);
 }
 
-// A bias of few buckets and without a cap goes to the matrix instructions of mma.sync.
+// A bias of few buckets and without a cap goes to the matrix instructions.
 void biases() {
-    const auto route = [](int64_t buckets, double soft_cap, int32_t capability) {
-        reference::Attention how = test::documents({{20, 20}}, 4, 2, 64, 64);
+    const auto route = [](int64_t buckets, double soft_cap, int32_t capability,
+                          int64_t width = 64) {
+        reference::Attention how = test::documents({{20, 20}}, 4, 2, width, width);
         how.buckets = buckets;
         how.max_distance = 200;
         how.soft_cap = soft_cap;
@@ -121,10 +122,14 @@ void biases() {
         return forward;
     };
     for (int32_t capability : {80, 90, 120}) {
-        CHECK(route(32, 0, capability) == AttentionRoute::kMma);
-        CHECK(route(64, 0, capability) == AttentionRoute::kMma);
+        const AttentionRoute products =
+            capability == 90 ? AttentionRoute::kSm90 : AttentionRoute::kMma;
+        CHECK(route(32, 0, capability) == products);
+        CHECK(route(64, 0, capability) == products);
         CHECK(route(65, 0, capability) == AttentionRoute::kPlain);
         CHECK(route(32, 5, capability) == AttentionRoute::kPlain);
+        CHECK(route(32, 0, capability, 128) == products);
+        CHECK(route(32, 0, capability, 256) == AttentionRoute::kMma);
     }
 }
 

@@ -89,6 +89,8 @@ void matrix_biases(Stream& stream) {
         {{{70, 190}}, 4, 2, 128, 96, 2, 5, true, false, -1, false},
         {{{80, 100}}, 1, 1, 192, 128, 32, 40, true, false, -1, false},
         {{{70, 150}}, 2, 1, 256, 256, 32, 30, false, true, -1, false},
+        // More tiles than there are stages, of keys and of the heads' queries.
+        {{{40, 460}}, 5, 1, 64, 64, 32, 128, true, false, -1, false},
     };
     uint64_t seed = 1500;
     for (const Case& c : cases) {
@@ -197,6 +199,10 @@ void few_queries(Stream& stream) {
         {{{2, 270}}, 3, 3, 192, 128, -1, 5, false, 0, 0, true},
         {{{1, 515}}, 20, 1, 256, 256, -1, -1, true, 0, 0, false},
         {{{16, 16}}, 2, 1, 128, 128, 4, -1, true, 0, 0, false},
+        // Splits that a window leaves without keys, rows that see none, nothing at all to read.
+        {{{1, 1200}, {3, 2}}, 4, 1, 64, 64, 20, -1, true, 0, 12, true},
+        {{{1, 0}, {2, 0}}, 4, 2, 64, 64, -1, -1, true, 0, 12, true},
+        {{{0, 600}}, 2, 1, 64, 64, -1, -1, true, 0, 0, true},
     };
     uint64_t seed = 1700;
     for (const Case& c : cases) {
@@ -213,7 +219,17 @@ void few_queries(Stream& stream) {
         for (int64_t h = 0; c.sinks && h < c.heads; ++h) {
             how.sinks.push_back(static_cast<double>(h) - 1);
         }
-        check(how, BF16, 0, seed, stream);
+        check(how, BF16, seed % 2 == 0 ? 8 : 0, seed, stream);
+    }
+    // Without a log-sum-exp, by one split and by several.
+    for (const int keys : {40, 700}) {
+        AttentionProblem with(shape({{1, keys}}, 2, 1, 64), BF16, 0, 1750);
+        AttentionProblem without(with.how, BF16, 0, 1750);
+        with.forward(stream);
+        auto args = without.forward_args();
+        args.lse = {};
+        CHECK_OK(caravan_attention_forward(stream, &args));
+        CHECK(without.out.bits() == with.out.bits());
     }
 }
 
@@ -326,39 +342,81 @@ void pages(Stream& stream) {
         std::vector<std::pair<int, int>> lengths;
         int64_t heads, kv_heads, width, rows;
         int32_t dtype;
+        int64_t left;
+        double soft_cap;
+        int64_t buckets;
+        bool sinks;
     };
     const Case cases[] = {
-        {{{1, 300}, {1, 17}, {0, 3}, {2, 64}}, 4, 2, 64, 16, BF16},
-        {{{1, 530}, {3, 40}}, 8, 2, 128, 48, BF16},
-        {{{20, 90}, {1, 1}}, 2, 1, 40, 32, BF16},
-        {{{40, 100}, {1, 70}}, 2, 1, 20, 16, F32},
+        {{{1, 300}, {1, 17}, {0, 3}, {2, 64}}, 4, 2, 64, 16, BF16, -1, 0, 0, false},
+        {{{1, 530}, {3, 40}}, 8, 2, 128, 48, BF16, 400, 0, 0, false},
+        {{{20, 90}, {1, 1}}, 2, 1, 40, 32, BF16, -1, 0, 0, false},
+        {{{40, 100}, {1, 70}}, 2, 1, 20, 16, F32, -1, 0, 0, false},
+        {{{1, 700}, {2, 0}, {4, 33}}, 6, 2, 64, 16, BF16, 130, 0, 32, true},
+        {{{3, 290}, {1, 5}}, 3, 3, 64, 64, BF16, -1, 15, 0, true},
+        {{{3, 90}, {1, 5}}, 4, 2, 24, 16, F32, 30, 0, 32, true},
     };
     uint64_t seed = 1800;
     for (const Case& c : cases) {
         reference::Attention how = shape(c.lengths, c.heads, c.kv_heads, c.width);
         how.causal = true;
         how.scale = 1 / std::sqrt(static_cast<double>(c.width));
-        how.window_left = c.rows == 48 ? 400 : -1;
+        how.window_left = c.left;
+        how.soft_cap = c.soft_cap;
+        how.buckets = c.buckets;
+        how.max_distance = 128;
+        for (int64_t h = 0; c.sinks && h < c.heads; ++h) {
+            how.sinks.push_back(static_cast<double>(h) - 1);
+        }
         AttentionProblem p(how, c.dtype, 0, ++seed);
         test::context() = "pages of " + std::to_string(c.rows) + ": " + p.name();
-        const auto q = p.q.values(), k = p.k.values(), v = p.v.values();
-        const auto exact = reference::attention_forward<double>(how, q, k, v, {});
+        const auto q = p.q.values(), k = p.k.values(), v = p.v.values(), bias = p.bias_values();
+        const auto exact = reference::attention_forward<double>(p.how, q, k, v, bias);
         const auto keep = [&](float value) {
             if (test::kind() == CARAVAN_CPU) return value;
             return static_cast<float>(test::rounded(value, c.dtype));
         };
-        const auto plain = reference::attention_forward<float>(how, q, k, v, {}, keep);
+        const auto plain = reference::attention_forward<float>(p.how, q, k, v, bias, keep);
         Paged paged(p, c.rows, 2, seed);
         const auto args = paged.args(p);
         CHECK_OK(caravan_attention_forward(stream, &args));
+        const double scores = std::fmax(1, test::largest(test::finite(exact.lse)));
         test::check_sums(p.out.values(), test::wide(plain.out, c.dtype), exact.out,
-                         test::largest(exact.out));
+                         scores * test::largest(exact.out));
+        CHECK_EQUAL(test::infinite(p.lse.values()), test::infinite(exact.lse));
         CHECK_ACCURACY(test::finite(p.lse.values()), test::finite(test::wide(plain.lse, F32)),
                        test::finite(exact.lse));
         const std::string first = p.out.bits() + p.lse.bits();
         CHECK_OK(caravan_attention_forward(stream, &args));
         CHECK(p.out.bits() + p.lse.bits() == first);
         test::context().clear();
+    }
+}
+
+// Documents that begin alike may share pages, and give what they give without.
+void shared_pages(Stream& stream) {
+    for (const int32_t dtype : {BF16, F32}) {
+        reference::Attention how = shape({{1, 300}, {1, 300}}, 4, 2, 64);
+        how.causal = true;
+        how.scale = 0.125;
+        AttentionProblem p(how, dtype, 0, 1890);
+        const auto same = [](Tensor& tensor) {
+            const int64_t half = tensor.count() / 2;
+            for (int64_t i = 0; i < half; ++i) tensor.set(half + i, tensor.get(i));
+        };
+        same(p.k);
+        same(p.v);
+        Paged paged(p, 16, 0, 1890);
+        const auto args = paged.args(p);
+        CHECK_OK(caravan_attention_forward(stream, &args));
+        const std::string apart = p.out.bits() + p.lse.bits();
+        // All but the last pages, which are full in part.
+        const int64_t listed = paged.pages->count() / 2;
+        for (int64_t i = 0; i + 1 < listed; ++i) {
+            paged.pages->set(listed + i, paged.pages->get(i));
+        }
+        CHECK_OK(caravan_attention_forward(stream, &args));
+        CHECK(p.out.bits() + p.lse.bits() == apart);
     }
 }
 
@@ -381,6 +439,20 @@ void bad_pages(Stream& stream) {
         CHECK_OK(caravan_attention_forward(stream, &args));
         for (int64_t i = 0; i < 128; ++i) CHECK(std::isnan(p.out.get(i)));
         for (int64_t i = 128; i < 256; ++i) CHECK(!std::isnan(p.out.get(i)));
+    }
+    // One behind a window is not read; one in a split among others is, sink or none.
+    for (int which = 0; which < 4 && test::kind() != CARAVAN_CPU; ++which) {
+        reference::Attention how = shape({{1, 700}, {1, 33}}, 2, 1, 64);
+        how.window_left = which % 2 == 0 ? 100 : -1;
+        if (which < 2) how.sinks = {1, 2};
+        AttentionProblem p(how, BF16, 0, 1950);
+        Paged paged(p, 16, 1, 1950);
+        paged.pages->set(20, 2147483647);
+        const auto args = paged.args(p);
+        CHECK_OK(caravan_attention_forward(stream, &args));
+        for (int64_t i = 0; i < 256; ++i) {
+            CHECK(std::isnan(p.out.get(i)) == (which % 2 == 1 && i < 128));
+        }
     }
     reference::Attention how = shape({{1, 40}, {1, 33}}, 2, 1, 64);
     AttentionProblem p(how, BF16, 0, 1901);
@@ -418,6 +490,7 @@ int main() {
     few_queries(stream);
     random_shapes(stream);
     pages(stream);
+    shared_pages(stream);
     bad_pages(stream);
     return test::finish();
 }

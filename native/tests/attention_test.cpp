@@ -186,12 +186,14 @@ void finite_differences() {
 }
 
 // A packed buffer gives every document what it gets alone, and what lies outside documents is
-// neither read nor left as it was.
-void packed(int32_t dtype, Stream& stream) {
+// neither read nor left as it was. With a bias, whose positions begin anew in each document, too.
+void packed(int32_t dtype, int64_t buckets, Stream& stream) {
     const std::vector<std::pair<int, int>> lengths = {
         {40, 40}, {0, 0}, {100, 100}, {23, 60}, {70, 64}};
     reference::Attention how = shape(lengths, 4, 2, 16);
     how.causal = true;
+    how.buckets = buckets;
+    how.max_distance = 40;
     how.tq += 7;
     how.tk += 9;
     how.cu_q.push_back(how.cu_q.back());
@@ -214,7 +216,10 @@ void packed(int32_t dtype, Stream& stream) {
     for (size_t s = 0; s < lengths.size(); ++s) {
         reference::Attention one = shape({lengths[s]}, 4, 2, 16);
         one.causal = true;
+        one.buckets = buckets;
+        one.max_distance = how.max_distance;
         AttentionProblem alone(one, dtype, 0, 0);
+        alone.bias.set(all.bias.values());
         const int64_t q0 = how.cu_q[s], q1 = how.cu_q[s + 1], k0 = how.cu_k[s],
                       k1 = how.cu_k[s + 1];
         alone.q.set(rows_of(all.q, 64, q0, q1));
@@ -293,10 +298,11 @@ void bad_offsets(Stream& stream) {
         {{0, 2147483647, 7}, "got 7 behind 2147483647 at 2"},
         {{0, 4, 8}, "got 8 at the end, needs at most 7"}};
     for (const auto& [values, message] : borders) {
-        for (const std::string name : {"cu_q", "cu_k", "cu_q of bf16", "cu_k of bf16"}) {
-            const bool single = name.size() == 4;
+        for (const std::string name : {"cu_q", "cu_k", "cu_q of bf16", "cu_k of bf16",
+                                       "cu_q of bf16, biased", "cu_k of bf16, biased"}) {
+            const bool single = name.size() == 4, biased = single || name.size() > 12;
             reference::Attention how = shape({{4, 4}, {3, 3}}, 4, 2, 8);
-            how.buckets = single ? 8 : 0;
+            how.buckets = biased ? 8 : 0;
             how.max_distance = 20;
             how.sinks = {1, 2, 3, 4};
             AttentionProblem p(how, single ? F32 : BF16, 0, 1000);
@@ -322,7 +328,7 @@ void bad_offsets(Stream& stream) {
             } else {
                 CHECK_OK(caravan_attention_forward(stream, &forward));
                 CHECK_OK(caravan_attention_backward(stream, &backward));
-                for (Tensor* tensor : outputs) all(*tensor, single || tensor != &p.d_bias);
+                for (Tensor* tensor : outputs) all(*tensor, biased || tensor != &p.d_bias);
             }
             test::context().clear();
         }
@@ -425,7 +431,8 @@ int main() {
     heads(stream);
     long_documents(stream);
     fused(stream);
-    for (int32_t dtype : {F32, BF16}) packed(dtype, stream);
+    for (int32_t dtype : {F32, BF16}) packed(dtype, 0, stream);
+    packed(BF16, 32, stream);
     threads();
     not_a_number(stream);
     bad_offsets(stream);

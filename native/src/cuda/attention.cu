@@ -46,7 +46,8 @@ void attention_backward(tile::Launcher& launcher, const caravan_attention_backwa
             attention_mma_backward(launcher, args, config.widths);
             break;
         case AttentionRoute::kSm90:
-            attention_backward_sm90(launcher, args, config.widths);
+            attention_backward_queries_sm90(launcher, args, config.widths);
+            attention_backward_keys_sm90(launcher, args, config.widths);
             break;
     }
     // Every route leaves delta at the front of the workspace.

@@ -13,7 +13,7 @@ void attention_plain_forward(tile::Launcher& launcher, const caravan_attention_f
 void attention_plain_backward(tile::Launcher& launcher,
                               const caravan_attention_backward_args& args);
 
-// bf16. The routes by wgmma serve sm_90a, without bias.
+// bf16. The routes by wgmma serve sm_90a.
 void attention_mma_forward(tile::Launcher& launcher, const caravan_attention_forward_args& args,
                            AttentionWidths widths);
 void attention_decode(tile::Launcher& launcher, const caravan_attention_forward_args& args,
@@ -22,8 +22,13 @@ void attention_forward_sm90(tile::Launcher& launcher, const caravan_attention_fo
                             AttentionWidths widths);
 void attention_mma_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args,
                             AttentionWidths widths);
-void attention_backward_sm90(tile::Launcher& launcher, const caravan_attention_backward_args& args,
-                             AttentionWidths widths);
+void attention_backward_queries_sm90(tile::Launcher& launcher,
+                                     const caravan_attention_backward_args& args,
+                                     AttentionWidths widths);
+// Behind it: reads the deltas that it leaves.
+void attention_backward_keys_sm90(tile::Launcher& launcher,
+                                  const caravan_attention_backward_args& args,
+                                  AttentionWidths widths);
 
 // What every route ends with: d_bias_table += the sums [slots, heads, buckets] over slots, and
 // d_sinks += from delta [heads, query rows], the sums of d_out * out.

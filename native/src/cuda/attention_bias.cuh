@@ -45,6 +45,11 @@ struct Bias {
     }
 };
 
+// A forward pass with the bias.
+struct BiasedForward : Forward {
+    Bias bias;
+};
+
 // rules of at most kBiasBucketsMost buckets.
 inline Bias bias_of(const AttentionRules& rules) {
     Bias bias = {};
@@ -61,6 +66,20 @@ inline Bias bias_of(const AttentionRules& rules) {
         bias.bucket.reaches[b - buckets.exact() - 1] = static_cast<int32_t>(buckets.reaches(b));
     }
     return bias;
+}
+
+// scores = scores * scale + value.
+template <int kM, int kN>
+__device__ __forceinline__ void scale_and_add(float (&scores)[kM][kN][4], float scale,
+                                              float value) {
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+#pragma unroll
+        for (int n = 0; n < kN; ++n) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) scores[m][n][e] = scores[m][n][e] * scale + value;
+        }
+    }
 }
 
 // A tile of kRows rows and kColumns columns of a block. Its diagonals are numbered by
@@ -86,9 +105,15 @@ struct BiasTile {
     // any more. origin: the distance of row 0 and column 0, key less query; sign: what a column
     // adds to it.
     __device__ __forceinline__ int prepare(const Bias& bias, int head, int origin, int sign) const {
+        return prepare(bias, head, origin, sign, threadIdx.x, blockDim.x);
+    }
+
+    // The same by `threads` threads, of which the caller is number `thread`.
+    __device__ __forceinline__ int prepare(const Bias& bias, int head, int origin, int sign,
+                                           int thread, int threads) const {
         const int first = bias.bucket.of(origin - sign * (kRows - 1));
         if (first == bias.bucket.of(origin + sign * (kColumns - 1))) return first;
-        for (int i = threadIdx.x; i < kDiagonals; i += blockDim.x) {
+        for (int i = thread; i < kDiagonals; i += threads) {
             const int bucket = bias.bucket.of(origin + sign * (i - (kRows - 1)));
             values[i] = bias.value(bucket, head);
             if (buckets != nullptr) buckets[i] = bucket;
@@ -116,28 +141,35 @@ struct BiasTile {
             }
         }
     }
-};
 
-// scores = scores * scale + value.
-template <int kM, int kN>
-__device__ __forceinline__ void scale_and_add(float (&scores)[kM][kN][4], float scale,
-                                              float value) {
-#pragma unroll
-    for (int m = 0; m < kM; ++m) {
-#pragma unroll
-        for (int n = 0; n < kN; ++n) {
-#pragma unroll
-            for (int e = 0; e < 4; ++e) scores[m][n][e] = scores[m][n][e] * scale + value;
+    // prepare() by one warp for others, which add() with what it writes to `single`: the bucket of
+    // all distances, whose bias is then the first value, or -1.
+    __device__ __forceinline__ void fill(const Bias& bias, int head, int origin, int sign,
+                                         int* single) const {
+        const int bucket = prepare(bias, head, origin, sign, lane(), tile::kWarp);
+        if (lane() == 0) {
+            *single = bucket;
+            if (bucket >= 0) values[0] = bias.value(bucket, head);
         }
     }
-}
+    template <int kM, int kN>
+    __device__ __forceinline__ void add(float (&scores)[kM][kN][4], float scale, int warp_row,
+                                        int single) const {
+        if (single >= 0) {
+            scale_and_add(scores, scale, values[0]);
+        } else {
+            add(scores, scale, warp_row);
+        }
+    }
+};
 
 // The gradient of the bias that a warp's 16 rows of each tile leave, kColumns columns wide: sums by
-// bucket in shared memory of the warp's own.
-template <int kRows, int kColumns>
+// bucket in shared memory of the warp's own. kPiece: columns whose diagonals are summed at a time.
+template <int kRows, int kColumns, int kPiece = kColumns>
 struct BiasSums {
-    static constexpr int kSkewed = kColumns + 8;       // columns of a lane's eights, moved by a row
-    static constexpr int kWindow = 16 + kColumns - 1;  // distances of a warp's rows
+    static_assert(kColumns % kPiece == 0 && kPiece % 8 == 0, "pieces of whole eights");
+    static constexpr int kSkewed = kPiece + 8;       // columns of a lane's eights, moved by a row
+    static constexpr int kWindow = 16 + kPiece - 1;  // distances of a warp's rows
     static constexpr int kSkewedBytes = 8 * kSkewed * 4;
     float* sums;    // [buckets]
     float* skewed;  // [8][kSkewed]
@@ -167,14 +199,29 @@ struct BiasSums {
                                         const BiasTile<kRows, kColumns>& tile, int warp_row,
                                         int bucket_count) const {
         static_assert(kN * 8 == kColumns, "the sums are as wide as the tile");
+#pragma unroll
+        for (int first = 0; first < kN; first += kPiece / 8) {
+            add_piece(gradients, first, tile.buckets + kRows - 16 - warp_row + first * 8,
+                      bucket_count);
+        }
+    }
+
+  private:
+    // The piece from eight number `first` on; numbers: the buckets of its diagonals.
+    template <int kN>
+    __device__ __forceinline__ void add_piece(const float (&gradients)[1][kN][4], int first,
+                                              const int* numbers, int bucket_count) const {
+        constexpr int kEights = kPiece / 8;
         float* const mine = skewed + lane() / 4 * kSkewed + lane() % 4 * 2;
 #pragma unroll
-        for (int d = -1; d < kN; ++d) {
+        for (int d = -1; d < kEights; ++d) {
 #pragma unroll
             for (int e = 0; e < 2; ++e) {
                 float sum = 0;
-                if (d >= 0) sum += gradients[0][d < 0 ? 0 : d][e];
-                if (d + 1 < kN) sum += gradients[0][d + 1 < kN ? d + 1 : 0][2 + e];
+                if (d >= 0) sum += gradients[0][first + (d < 0 ? 0 : d)][e];
+                if (d + 1 < kEights) {
+                    sum += gradients[0][first + (d + 1 < kEights ? d + 1 : 0)][2 + e];
+                }
                 mine[(d + 1) * 8 + e] = sum;
             }
         }
@@ -198,7 +245,6 @@ struct BiasSums {
             if (t < kWindow) skewed[t] = along[i];
         }
         __syncwarp();
-        const int* const numbers = tile.buckets + kRows - 16 - warp_row;
         for (int b = lane(); b < bucket_count; b += tile::kWarp) {
             float sum = 0;
             for (int t = 0; t < kWindow; ++t) sum += numbers[t] == b ? skewed[t] : 0.0f;

@@ -102,7 +102,9 @@ bool attention_serves_sm90(const Args& args) {
     const bool rows = args.q.shape[0] > 0 && args.k.shape[0] > 0;
     const int64_t slots = attention_slots(args.q.shape[0], args.cu_q.shape[0] - 1, 64);
     const bool counted = slots * args.q.shape[1] < int64_t{1} << 31;
-    return rows && counted && args.bias_table.data == nullptr;
+    // With biases heads of 256 have no registers left.
+    const bool narrow = attention_widths(args.q.shape[2], args.v.shape[2]) != AttentionWidths::k256;
+    return rows && counted && (args.bias_table.data == nullptr || narrow);
 }
 
 inline AttentionConfig attention_config(const caravan_attention_forward_args& args,

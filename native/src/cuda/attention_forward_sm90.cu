@@ -4,7 +4,8 @@
 // each of two or three consumer warpgroups has 64 queries. A warpgroup starts the
 // products with the next keys before those with the present values and takes the soft-max of the
 // one while the other runs; the warpgroups start products in turn, so that one's soft-max lies
-// beneath another's products. Weights stay in registers as the left operand.
+// beneath another's products. Weights stay in registers as the left operand. Where there is a bias,
+// another warp beside the thread that copies lays it out for the tiles of keys to come.
 // Sources: Shah et al. 2024, arXiv 2407.08608 (FlashAttention-3), sections 3.1 and 3.2; PTX ISA for
 // the layouts.
 #include "cuda/attention.h"
@@ -32,8 +33,10 @@ struct Control {
     Task tasks[S::kQueryStages];
     // Have arrived; with queries their task.
     Mbarrier queries[S::kQueryStages], keys[S::kStages], values[S::kStages];
-    // Have been read by all consumer warps; queries also as the place of results.
+    // Have been read by all consumer warps; queries also as the place of results, and their task by
+    // the warp that makes biases.
     Mbarrier free_queries[S::kQueryStages], free_keys[S::kStages], free_values[S::kStages];
+    BiasRing<S::kQueries, S::kKeys, S::kStages> biases;
 };
 
 #if CARAVAN_SM90A
@@ -42,12 +45,14 @@ template <typename S>
 struct Memory {
     unsigned char *queries, *keys, *values;  // rings
     Control<S>* control;
+    unsigned char* biases;
 
     __device__ __forceinline__ explicit Memory(unsigned char* from)
         : queries(from),
           keys(from + S::kQueryStages * S::kQueryBytes),
           values(keys + S::kStages * S::kKeyBytes),
-          control(reinterpret_cast<Control<S>*>(from + S::kBytes)) {}
+          control(reinterpret_cast<Control<S>*>(from + S::kBytes)),
+          biases(reinterpret_cast<unsigned char*>(control + 1)) {}
 };
 
 // Number i of the tiles, from `row` on, into a ring, once what was there has been read.
@@ -108,6 +113,29 @@ __device__ __forceinline__ void produce(const AttentionRules& rules, const Atten
     tile::mbarrier_wait(control->free_queries + turn.stage, turn.parity ^ 1);
     control->tasks[turn.stage].place.rows = -1;
     tile::mbarrier_arrive(control->queries + turn.stage);
+}
+
+// One warp: the biases of a task's tiles, once its queries have arrived.
+template <typename S>
+__device__ __forceinline__ void produce_biases(const BiasedForward& a, const Memory<S>& memory) {
+    auto* const control = memory.control;
+    int i = 0;  // of the ring's tile
+    for (int number = 0;; ++number) {
+        const Turn<S::kQueryStages> turn(number);
+        tile::mbarrier_wait(control->queries + turn.stage, turn.parity);
+        const Task& task = control->tasks[turn.stage];
+        const Place& place = task.place;
+        if (place.rows < 0) return;
+        if (place.keys_from < place.keys_to) {
+            int key = (place.keys_to - 1) / S::kKeys * S::kKeys;
+            for (; key >= place.keys_from; key -= S::kKeys) {
+                control->biases.fill(a.bias, memory.biases, i++, task.head, key - place.position,
+                                     1);
+            }
+        }
+        __syncwarp();
+        if (lane() == 0) tile::mbarrier_arrive(control->free_queries + turn.stage);
+    }
 }
 
 // Makes 0 of the rows of values from `valid` on, which belong to another document or to none: their
@@ -232,7 +260,7 @@ __device__ __forceinline__ void round_weights(uint32_t (&weights)[kSteps][1][4],
 // A task of a warpgroup, number `group` of the consumers. i: tiles of keys that were before it, and
 // then behind it.
 template <typename S>
-__device__ __forceinline__ void consume_tile(const Forward& a, const Memory<S>& memory,
+__device__ __forceinline__ void consume_tile(const BiasedForward& a, const Memory<S>& memory,
                                              const Task& task, unsigned char* queries, int group,
                                              int& i) {
     auto* const control = memory.control;
@@ -259,12 +287,19 @@ __device__ __forceinline__ void consume_tile(const Forward& a, const Memory<S>& 
         float scores[1][S::kKeys / 8][4];
         uint32_t weights[S::kKeys / 16][1][4];
         int key = (place.keys_to - 1) / S::kKeys * S::kKeys;
+        const auto add_bias = [&](int i) {
+            if constexpr (S::kBiased) {
+                if (a.bias.table == nullptr) return;
+                control->biases.add(scores, a.scores.unbiased, memory.biases, i, warp_row);
+            }
+        };
 
         const Turn<S::kStages> first(i);
         tile::mbarrier_wait(control->keys + first.stage, first.parity);
         start_scores<S>(scores, queries, memory.keys + first.stage * S::kKeyBytes);
         tile::wgmma_wait<0>(flat(scores));
         release(control->free_keys + first.stage);
+        add_bias(i);
         weigh(scores, a.scores, band_at(key), rows);
         round_weights(weights, scores);
         if (place.keys - key < S::kKeys) {
@@ -295,6 +330,7 @@ __device__ __forceinline__ void consume_tile(const Forward& a, const Memory<S>& 
             }
             tile::wgmma_wait<1>(flat(scores));
             release(control->free_keys + now.stage);
+            add_bias(i);
             const bool shrunk = weigh(scores, a.scores, band_at(key), rows);
             tile::computed(flat(scores));
             // Here, because the compiler puts no weights off beyond a wait that loops.
@@ -325,7 +361,8 @@ __device__ __forceinline__ void consume_tile(const Forward& a, const Memory<S>& 
 
 // A warpgroup.
 template <typename S>
-__device__ __forceinline__ void consume(const Forward& a, const Memory<S>& memory, int group) {
+__device__ __forceinline__ void consume(const BiasedForward& a, const Memory<S>& memory,
+                                        int group) {
     auto* const control = memory.control;
     int i = 0;
     for (int number = 0;; ++number) {
@@ -346,7 +383,7 @@ __device__ __forceinline__ void consume(const Forward& a, const Memory<S>& memor
 
 template <typename S>
 __global__ void __launch_bounds__(S::kThreads, 1)
-    attention_fwd_sm90_kernel(const __grid_constant__ Forward a, const AttentionOrder order,
+    attention_fwd_sm90_kernel(const __grid_constant__ BiasedForward a, const AttentionOrder order,
                               const __grid_constant__ tile::TensorMap q,
                               const __grid_constant__ tile::TensorMap k,
                               const __grid_constant__ tile::TensorMap v) {
@@ -357,11 +394,12 @@ __global__ void __launch_bounds__(S::kThreads, 1)
     }
     const Memory<S> memory(tile::shared_memory());
     auto* const control = memory.control;
+    const bool biased = S::kBiased && a.bias.table != nullptr;
     if (threadIdx.x == 0) {
         constexpr int kWarps = S::kConsumers / tile::kWarp;
         for (int stage = 0; stage < S::kQueryStages; ++stage) {
             tile::mbarrier_init(control->queries + stage, 1);
-            tile::mbarrier_init(control->free_queries + stage, kWarps);
+            tile::mbarrier_init(control->free_queries + stage, kWarps + (biased ? 1 : 0));
         }
         for (int stage = 0; stage < S::kStages; ++stage) {
             tile::mbarrier_init(control->keys + stage, 1);
@@ -369,13 +407,18 @@ __global__ void __launch_bounds__(S::kThreads, 1)
             tile::mbarrier_init(control->free_keys + stage, kWarps);
             tile::mbarrier_init(control->free_values + stage, kWarps);
         }
+        control->biases.begin(kWarps);
         tile::mbarrier_init_fence();
     }
     __syncthreads();
     const int group = uniform(threadIdx.x / kGroup);
     if (group == 0) {
         tile::registers_release<S::kProducerRegisters>();
-        if (threadIdx.x == 0) produce(a.rules, order, memory, q, k, v);
+        if (threadIdx.x == 0) {
+            produce(a.rules, order, memory, q, k, v);
+        } else if (warp() == 1 && biased) {
+            if constexpr (S::kBiased) produce_biases(a, memory);
+        }
         __syncwarp();
     } else {
         tile::registers_claim<S::kConsumerRegisters>();
@@ -386,7 +429,9 @@ __global__ void __launch_bounds__(S::kThreads, 1)
 
 template <typename S>
 void run(tile::Launcher& launcher, const caravan_attention_forward_args& args) {
-    const Forward a = forward_of(args);
+    BiasedForward a = {};
+    static_cast<Forward&>(a) = forward_of(args);
+    a.bias = bias_of(a.rules);
     tile::TensorMap q, k, v;
     if (!map_rows(args.q, 64, &q) || !map_rows(args.k, S::kKeys, &k) ||
         !map_rows(args.v, S::kKeys, &v)) {
@@ -396,9 +441,11 @@ void run(tile::Launcher& launcher, const caravan_attention_forward_args& args) {
     const AttentionOrder order = attention_order(args, S::kQueries);
     const int64_t blocks = std::min<int64_t>(int64_t{order.slots} * order.heads,
                                              std::max(launcher.target().multiprocessors, 1));
-    launcher.run(attention_fwd_sm90_kernel<S>,
-                 tile::config(blocks, S::kThreads, S::kBytes + int64_t{sizeof(Control<S>)}), a,
-                 order, q, k, v);
+    const int64_t bias_bytes = a.bias.table != nullptr ? decltype(Control<S>::biases)::kBytes : 0;
+    launcher.run(
+        attention_fwd_sm90_kernel<S>,
+        tile::config(blocks, S::kThreads, S::kBytes + int64_t{sizeof(Control<S>)} + bias_bytes), a,
+        order, q, k, v);
 }
 
 }  // namespace

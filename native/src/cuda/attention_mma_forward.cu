@@ -14,11 +14,6 @@ namespace {
 
 using namespace mma;
 
-// A forward pass with what this route has besides.
-struct BiasedForward : Forward {
-    Bias bias;
-};
-
 // Shapes of the kernel: what is in a block. kRowTiles: of 16 queries, of a warp.
 template <int kWidth_, int kValueWidth_, int kRowTiles_, int kWarps_, int kKeys_,
           bool kKeepQueries_, int kBlocks_>

@@ -1,7 +1,7 @@
 // Tiles of attention for sm_90a: tensor copies of rows, and sums as wgmma takes them.
 #pragma once
 
-#include "cuda/attention_config.h"
+#include "cuda/attention_bias.cuh"
 #include "cuda/attention_tensor.cuh"
 #include "cuda/attention_tiles.h"
 #include "cuda/tile/mbarrier.cuh"
@@ -42,6 +42,8 @@ struct ForwardShape {
             .consumer;
     static_assert(kGroup * kProducerRegisters + kConsumers * kConsumerRegisters <= 65536,
                   "a multiprocessor has so many registers");
+    // Beside sums of 256 columns biases spill.
+    static constexpr bool kBiased = kWidth <= 192;
     static_assert(kQueryBytes % 1024 == 0 && kKeyBytes % 1024 == 0 && kValueBytes % 1024 == 0,
                   "tiles begin with the pattern");
     static_assert(kValueWidth <= kWidth, "results are staged where the queries were");
@@ -80,6 +82,49 @@ __device__ __forceinline__ void load_rows(unsigned char* to, int panel_rows,
         tile::tma_load(to + panel * panel_rows * kLine, map, panel * kPanel, head, row, barrier);
     }
 }
+
+// Biases of tiles of kRows by kColumns, in shared memory: a ring that one warp fills.
+template <int kRows, int kColumns, int kStages>
+struct BiasRing {
+    using Tile = BiasTile<kRows, kColumns>;
+    // Have arrived; have been read by all consumer warps.
+    Mbarrier arrived[kStages], free[kStages];
+    int single[kStages];  // see BiasTile
+
+    static constexpr int64_t kBytes = kStages * Tile::bytes(false);
+
+    __device__ __forceinline__ void begin(int warps) {
+        for (int stage = 0; stage < kStages; ++stage) {
+            tile::mbarrier_init(arrived + stage, 1);
+            tile::mbarrier_init(free + stage, static_cast<uint32_t>(warps));
+        }
+    }
+
+    __device__ __forceinline__ static Tile at(unsigned char* memory, int stage) {
+        return Tile::in(memory + stage * Tile::bytes(false), false);
+    }
+
+    // Number i of the tiles, by a warp.
+    __device__ __forceinline__ void fill(const Bias& bias, unsigned char* memory, int i, int head,
+                                         int origin, int sign) {
+        const Turn<kStages> turn(i);
+        tile::mbarrier_wait(free + turn.stage, turn.parity ^ 1);
+        at(memory, turn.stage).fill(bias, head, origin, sign, single + turn.stage);
+        __syncwarp();
+        if (lane() == 0) tile::mbarrier_arrive(arrived + turn.stage);
+    }
+
+    // scores = scores * scale + bias with number i of the tiles, for a warp's rows.
+    template <int kN>
+    __device__ __forceinline__ void add(float (&scores)[1][kN][4], float scale,
+                                        unsigned char* memory, int i, int warp_row) {
+        const Turn<kStages> turn(i);
+        tile::mbarrier_wait(arrived + turn.stage, turn.parity);
+        at(memory, turn.stage).add(scores, scale, warp_row, single[turn.stage]);
+        __syncwarp();
+        if (lane() == 0) tile::mbarrier_arrive(free + turn.stage);
+    }
+};
 
 // A warpgroup's sums as wgmma takes them.
 template <int kN>

@@ -84,11 +84,9 @@ struct Sm90Registers {
 };
 
 constexpr Sm90Registers attention_sm90_registers(AttentionPass pass, AttentionWidths widths) {
-    const AttentionTiles tiles = attention_sm90_tiles(pass, widths);
-    if (tiles.warps == 12) return {32, 160};
-    // The thread that copies also finds the tiles forward, and has more panels of wide heads.
-    const bool busy = pass == AttentionPass::kForward || tiles.width > 128;
-    return busy ? Sm90Registers{40, 232} : Sm90Registers{24, 240};
+    // With fewer for those that copy, find tiles and lay out biases something spills.
+    return attention_sm90_tiles(pass, widths).warps == 12 ? Sm90Registers{32, 160}
+                                                          : Sm90Registers{40, 232};
 }
 
 // Calls body(std::integral_constant<AttentionWidths, widths>()).
