@@ -41,7 +41,9 @@ public record ExpertPlaces(int ranks, long each) implements Op {
   private static long most(int ranks, long tokens, long experts, Router router) {
     long share = experts / ranks;
     long chosen = tokens * Math.min(router.choices(), share);
-    return router.capacity() == 0 ? chosen : Math.min(chosen, share * router.capacity());
+    return router.capacity() == 0
+        ? chosen
+        : Math.min(chosen, share * Math.min(tokens, router.capacity()));
   }
 
   @Override

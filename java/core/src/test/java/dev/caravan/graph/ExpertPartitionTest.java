@@ -486,6 +486,14 @@ class ExpertPartitionTest {
     }
   }
 
+  @Test
+  void aCapacityBeyondAllTokensIsNoLimit() {
+    Router router =
+        new Router(2, Experts.Scoring.SOFTMAX, true, 0, Long.MAX_VALUE, 0);
+    assertEquals(2 * 10, ExpertPlaces.places(2, 10, 4, router));
+    assertEquals(10, ExpertPlaces.places(4, 10, 4, router));
+  }
+
   /** The most rows that one rank gets, where token t chooses experts from a first one on. */
   private static long kept(
       int tokens,

@@ -49,6 +49,7 @@ class RunConfigWriterTest {
         "train.epochs=2",
         "data.cache=none",
         "data.cache=some/folder",
+        "parallel={data: 2, expert: 2, expert_exchange: exact}",
         "checkpoint.keep=9",
         "checkpoint.resume=never",
         "eval.data=other",
@@ -77,5 +78,15 @@ class RunConfigWriterTest {
   void anyOtherDifferenceIsNamed(String assignment, String expected) {
     assertEquals(Optional.of(expected), RunConfigWriter.difference(parse(assignment), parse()));
     assertNotEquals(RunConfigWriter.hash(parse()), RunConfigWriter.hash(parse(assignment)));
+  }
+
+  /** A run may go on by another exchange, but the ranks of one run must agree. */
+  @Test
+  void ranksThatExchangeDifferentlyAreTold() {
+    RunConfig exact = parse("parallel={data: 2, expert: 2, expert_exchange: exact}");
+    RunConfig gather = parse("parallel={data: 2, expert: 2}");
+    assertEquals(
+        "parallel.expert_exchange: exact, was gather",
+        RunConfigWriter.anyDifference(exact, gather).orElseThrow());
   }
 }
