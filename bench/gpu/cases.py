@@ -293,6 +293,44 @@ class CrossEntropy(Case):
         return {"logits": (rows, probability / self.rows), "nll": (rows, nll)}
 
 
+class ClassStatistics(Case):
+    op = "class_statistics_forward"
+    outputs = ("statistics",)
+
+    def __init__(self, rows, part, classes, dtype):
+        super().__init__(f"{rows}x{part}", dtype, variant=f"of {classes} classes")
+        self.rows, self.part, self.classes = rows, part, classes
+        self.bytes = rows * part * bits(dtype)
+
+    def inputs(self, place, generator):
+        targets = torch.randint(self.part, (self.rows,), generator=generator, device=generator.device)
+        return {
+            "logits": normal(place, (self.rows, self.part), self.dtype, generator, scale=2.0),
+            "targets": place.put(targets.int()),
+            "count": place.put(torch.tensor([self.rows], dtype=torch.int32)),
+            "statistics": place.empty((self.rows, 3), F32),
+        }
+
+    def ours(self, library, x):
+        return library.args("caravan_class_statistics_args", classes=self.classes, **x)
+
+    @staticmethod
+    def _statistics(logits, targets):
+        most = logits.max(-1, keepdim=True).values
+        return torch.cat((most, torch.exp(logits - most).sum(-1, keepdim=True), logits.gather(-1, targets[:, None])), -1)
+
+    def peers(self, place):
+        def eager(x):
+            return {"statistics": self._statistics(x["logits"].float(), x["targets"].long())}
+
+        fused = compiled(eager)
+        return {"torch eager": lambda x: lambda: eager(x), "torch.compile": lambda x: lambda: fused(x)}
+
+    def reference(self, x):
+        rows = sample_rows(self.rows, x["logits"])
+        return {"statistics": (rows, self._statistics(x["logits"][rows].double(), x["targets"][rows].long()))}
+
+
 # ----------------------------------------------------------------------------------------- elementwise
 
 
@@ -550,6 +588,7 @@ def all_cases(size):
         GluForward("geglu", r, f, BF16),
         GluBackward("geglu", r, f, BF16),
         CrossEntropy(s.loss_rows // 2, v, F32),
+        ClassStatistics(s.loss_rows, v // 8, v, BF16),
         optimizer_case.GlobalNorm(s.parameters, F32),
         optimizer_case.GlobalNorm(s.parameters, BF16),
         EmbeddingForward(r, v, d, BF16),

@@ -116,6 +116,7 @@ final class PlanCommand implements Callable<Integer> {
                     .put("steps_looked_at", data.packing().steps())
                     .put("padding_share", data.packing().paddingShare())
                     .put("target_share", data.packing().targetShare()));
+    planned.vocabulary().ifPresent(words -> out.put("vocabulary", words));
     planned.estimate().ifPresent(words -> out.put("estimate", words));
     return out;
   }
@@ -141,6 +142,7 @@ final class PlanCommand implements Callable<Integer> {
                     data.meanTokens(),
                     100 * data.packing().paddingShare()));
     line("recompute", "%s", planned.recompute());
+    planned.vocabulary().ifPresent(words -> line("vocabulary", "%s", words));
     line("weights", "%,d bytes", bytes.weights());
     line("gradients", "%,d bytes", bytes.gradients());
     line("optimizer", "%,d bytes", bytes.optimizer());

@@ -1,6 +1,7 @@
 package dev.caravan.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -257,20 +258,43 @@ class PlanAtScaleTest {
         0.2);
   }
 
-  /** Eight ranks share each matrix, but for the vocabulary, and eight such groups the examples. */
+  /** Eight ranks share each matrix, those of the vocabulary too, and eight such groups the examples. */
   @Test
   void gpusAreDataRanksTimesTensorRanks() throws IOException {
     JsonNode plan = planned(64, "parallel={shard: parameters, tensor: 8}");
     assertEquals(64, plan.get("ranks").asInt());
-    double vocabulary = 2.0 * 32_000 * 8192;
-    close(
-        4 * ((PARAMETERS - vocabulary) / 64 + vocabulary / 8),
-        plan.get("bytes").get("weights").asDouble(),
-        1e-2);
+    close(4 * PARAMETERS / 64, plan.get("bytes").get("weights").asDouble(), 1e-2);
     Captured odd = plan(60, "parallel.tensor=8");
     assertEquals(2, odd.code());
     assertTrue(
         odd.err().contains("--gpus: got 60, needs a multiple of parallel.tensor, 8"), odd.err());
+  }
+
+  /** Of a model that is little else, on four tensor-parallel ranks. */
+  private JsonNode ofVocabulary(int size) throws IOException {
+    return planned(
+        4,
+        "model={config: {model_type: llama, hidden_size: 256, num_attention_heads: 4,"
+            + " intermediate_size: 64, num_hidden_layers: 1, vocab_size: " + size + "}}",
+        "sequence.length=16",
+        "train={steps: 1, tokens_per_step: 65536, micro_batch_tokens: 4096}",
+        "parallel={data: 1, tensor: 4}");
+  }
+
+  @Test
+  void aVocabularyThatStaysWholeIsNamed() throws IOException {
+    JsonNode even = ofVocabulary(65_536);
+    assertFalse(even.has("vocabulary"));
+    JsonNode odd = ofVocabulary(65_535);
+    assertEquals(
+        "65535 tokens, whole on each rank: no multiple of parallel.tensor, 4",
+        odd.get("vocabulary").asText());
+    for (String key : List.of("weights", "gradients", "optimizer")) {
+      assertTrue(
+          odd.get("bytes").get(key).asLong() > 3 * even.get("bytes").get(key).asLong(), key);
+    }
+    // Four times the products of the output projection, which are nearly all.
+    assertTrue(odd.get("step_seconds").asDouble() > 3 * even.get("step_seconds").asDouble());
   }
 
   @Test

@@ -2,6 +2,7 @@ package dev.caravan.graph;
 
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.tensor.TensorType;
+import java.util.Collection;
 import java.util.function.Function;
 
 /**
@@ -30,7 +31,7 @@ public record Division(Axis axis, int ranks, Function<String, Split> split) {
      * gradient are the terms of a sum.
      */
     SHARED,
-    /** Into runs of rows: each rank makes some of the outputs. */
+    /** Into runs of rows: each rank makes some of the outputs, or knows some of the tokens. */
     ROWS,
     /** Into runs of columns: each rank reads some of the inputs. */
     COLUMNS;
@@ -41,7 +42,7 @@ public record Division(Axis axis, int ranks, Function<String, Split> split) {
     }
 
     private int axis() {
-      return this == ROWS ? 0 : 1;
+      return this == COLUMNS ? 1 : 0;
     }
   }
 
@@ -57,6 +58,12 @@ public record Division(Axis axis, int ranks, Function<String, Split> split) {
     if (ranks < 1) {
       throw new IllegalArgumentException("got " + ranks + " ranks, needs at least 1");
     }
+  }
+
+  /** The same, but for weights that have a row for each token: each rank knows some of the tokens. */
+  public Division withVocabulary(Collection<String> names) {
+    return new Division(
+        axis, ranks, name -> names.contains(name) ? Split.ROWS : split.apply(name));
   }
 
   /**

@@ -3,7 +3,9 @@ package dev.caravan.graph;
 import dev.caravan.ops.Add;
 import dev.caravan.ops.Attention;
 import dev.caravan.ops.Bias;
+import dev.caravan.ops.Embedding;
 import dev.caravan.ops.Glu;
+import dev.caravan.ops.LinearCrossEntropy;
 import dev.caravan.ops.MatMul;
 import dev.caravan.ops.Node;
 import dev.caravan.ops.Op;
@@ -12,6 +14,7 @@ import dev.caravan.ops.Rope;
 import dev.caravan.ops.SumParts;
 import dev.caravan.ops.ToParts;
 import dev.caravan.ops.View;
+import dev.caravan.ops.Vocabulary;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
@@ -31,8 +34,9 @@ import java.util.Set;
  *
  * <p>A product with a part of a weight's rows makes a part of the outputs: of attention, some heads; of
  * a gated unit, some of its width. What follows stays within the part, until a product with a part of a
- * weight's columns makes a term of a sum over ranks. Weights that are whole are read, and get their
- * gradients, by every rank alike.
+ * weight's columns makes a term of a sum over ranks. A part of an embedding's rows makes a term too, and
+ * the loss on a part of the vocabulary meets the other parts within itself. Weights that are whole are
+ * read, and get their gradients, by every rank alike.
  */
 public final class Partition {
   /** Axis of an activation that is cut, of [T, H N] and [T, H, N] both. */
@@ -94,6 +98,13 @@ public final class Partition {
       emit(node, op, inputs(node), false);
     } else if (op instanceof MatMul) {
       product(node);
+    } else if (op instanceof Embedding && vocabulary(node.in(1))) {
+      emit(node, new Embedding(rows(node.in(1))), inputs(node), false);
+      sum(node);
+    } else if (op instanceof LinearCrossEntropy loss && vocabulary(node.in(1))) {
+      List<Tensor> inputs = inputs(node);
+      inputs.set(0, enter(node, inputs.get(0)));
+      emit(node, new LinearCrossEntropy(loss.chunk(), rows(node.in(1))), inputs, false);
     } else if (op instanceof View view) {
       long[] shape = view.shape().stream().mapToLong(Long::longValue).toArray();
       TensorType whole = new TensorType(node.in(0).type().dtype(), shape);
@@ -136,19 +147,34 @@ public final class Partition {
     Division.Split split =
         cut.contains(weight) ? division.split().apply(weight.name()) : Division.Split.WHOLE;
     if (split == Division.Split.ROWS && !cut.contains(x)) {
-      inputs.set(0, entered.computeIfAbsent(made.get(x), whole -> enter(node, whole)));
+      inputs.set(0, enter(node, inputs.get(0)));
       emit(node, node.op(), inputs, true);
     } else if (split == Division.Split.COLUMNS && cut.contains(x)) {
       emit(node, node.op(), inputs, false);
-      Tensor term = made.get(node.out(0));
-      made.put(node.out(0), one(node, new SumParts(division.ranks()), term));
+      sum(node);
     } else {
       throw mixed(node);
     }
   }
 
   private Tensor enter(Node node, Tensor whole) {
-    return one(node, new ToParts(division.ranks()), whole);
+    return entered.computeIfAbsent(
+        whole, x -> one(node, new ToParts(division.ranks()), x));
+  }
+
+  /** The output is a term of a sum over the ranks: from here on, the sum. */
+  private void sum(Node node) {
+    made.compute(
+        node.out(0), (output, term) -> one(node, new SumParts(division.ranks()), term));
+  }
+
+  private boolean vocabulary(Tensor weight) {
+    return cut.contains(weight)
+        && division.split().apply(weight.name()) == Division.Split.ROWS;
+  }
+
+  private Vocabulary rows(Tensor weight) {
+    return new Vocabulary(division.ranks(), weight.dim(0));
   }
 
   private List<Tensor> inputs(Node node) {

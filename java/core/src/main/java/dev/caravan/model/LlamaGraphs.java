@@ -92,9 +92,22 @@ public record LlamaGraphs(
    */
   public Graph train(
       int tokens, int documents, int chunk, Recompute.Policy recompute, Mesh mesh) {
-    Graph part =
-        Partition.apply(
-            loss(tokens, documents, chunk, true).graph, division(mesh.tensor()));
+    return train(tokens, documents, chunk, recompute, mesh, division(mesh.tensor()));
+  }
+
+  /**
+   * As above.
+   *
+   * @param division how tensor-parallel ranks divide the model
+   */
+  public Graph train(
+      int tokens,
+      int documents,
+      int chunk,
+      Recompute.Policy recompute,
+      Mesh mesh,
+      Division division) {
+    Graph part = Partition.apply(loss(tokens, documents, chunk, true).graph, division);
     Graph forward = ExpertPartition.apply(part, experts(mesh.expert()), mesh.data(), exchange);
     int forwardNodes = forward.nodes().size() - 1; // the loss itself is made in the backward sweep
     return Recompute.apply(Autodiff.differentiate(forward), forwardNodes, recompute);

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * The parameters of a LLaMA-family model under the names that Hugging Face gives them, in the order
@@ -51,8 +52,9 @@ public final class LlamaWeights {
   }
 
   /**
-   * How tensor-parallel ranks divide the model: each has some of the heads, and some of the width of the
-   * feed-forward layers. Norms, embedding and output projection are whole on every rank.
+   * How tensor-parallel ranks divide the model: each has some of the heads, some of the width of the
+   * feed-forward layers, and some of the vocabulary if it is a multiple of the ranks. Norms are whole on
+   * every rank, and so are embedding and output projection of any other vocabulary.
    *
    * @throws IllegalArgumentException if the heads, or the width, are no multiple of the ranks
    */
@@ -63,7 +65,13 @@ public final class LlamaWeights {
     if (ranks > 1 && c.wideQkNorm()) {
       throw new IllegalArgumentException("norms of q and k over all heads are not built yet");
     }
-    return new Division(ranks, LlamaWeights::split);
+    Division blocks = new Division(ranks, LlamaWeights::split);
+    return c.vocab() % ranks == 0 ? blocks.withVocabulary(vocabulary(c)) : blocks;
+  }
+
+  /** The weights that have a row for each token of the vocabulary. */
+  public static Set<String> vocabulary(LlamaConfig c) {
+    return c.tied() ? Set.of(EMBEDDING) : Set.of(EMBEDDING, OUTPUT);
   }
 
   private static void divides(String what, int count, int ranks) {

@@ -1,5 +1,8 @@
 package dev.caravan.ops;
 
+import dev.caravan.kernels.Collective;
+import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.Collective.Kind;
 import dev.caravan.kernels.CrossEntropy;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Gather;
@@ -20,15 +23,29 @@ import java.util.List;
  * to d_hidden, product added to d_weight): three products, nothing kept, nothing computed twice. So in
  * training {@link Gradient} stands in its place.
  *
+ * <p>Where the weight is a part of the vocabulary, each rank has the logits of its own classes. What a
+ * soft-max must know of the others' are three numbers a row, which the ranks gather in each chunk; the
+ * gradient of hidden is then one term of a sum over the ranks. Source: Shoeybi et al. 2019, arXiv
+ * 1909.08053, section 3, which exchanges a number at a time.
+ *
  * @param chunk rows of a chunk
+ * @param vocabulary of which the weight is a part
  */
-public record LinearCrossEntropy(int chunk) implements Op {
+public record LinearCrossEntropy(int chunk, Vocabulary vocabulary) implements Op {
   private static final int HIDDEN = 0;
   private static final int WEIGHT = 1;
   private static final int ROWS = 2;
   private static final int IDS = 3;
   private static final int COUNT = 4;
   private static final int STATE = 5;
+
+  /** Of a row of logits: its maximum, its sum, the target's. */
+  private static final int STATISTICS = 3;
+
+  /** With a whole vocabulary. */
+  public LinearCrossEntropy(int chunk) {
+    this(chunk, Vocabulary.WHOLE);
+  }
 
   @Override
   public String name() {
@@ -42,6 +59,7 @@ public record LinearCrossEntropy(int chunk) implements Op {
     Shapes.need("rows", in.get(ROWS), Shapes.ANY);
     Shapes.need("ids", in.get(IDS), in.get(ROWS).dim(0));
     Shapes.need("count", in.get(COUNT), 1);
+    vocabulary.check("weight", in.get(WEIGHT));
     Shapes.that(chunk >= 1, "got chunks of " + chunk + " rows, needs at least 1");
     return List.of(TensorType.f32(in.get(IDS).dim(0)));
   }
@@ -54,19 +72,19 @@ public record LinearCrossEntropy(int chunk) implements Op {
       inputs[i] = node.in(i);
     }
     inputs[6] = gradients.owned(weight);
-    List<Tensor> made = gradients.emit(new Gradient(chunk), inputs);
+    List<Tensor> made = gradients.emit(new Gradient(chunk, vocabulary), inputs);
     gradients.add(node.in(HIDDEN), made.get(1));
     gradients.set(weight, made.get(2));
   }
 
   @Override
   public List<TensorType> scratch(Node node) {
-    return chunkScratch(node, chunk, false);
+    return chunkScratch(node, false);
   }
 
   @Override
   public List<Launch> launches(Node node, Addresses memory) {
-    return chunkLaunches(node, memory, chunk, null, null);
+    return chunkLaunches(node, memory, null, null);
   }
 
   @Override
@@ -74,25 +92,48 @@ public record LinearCrossEntropy(int chunk) implements Op {
     return 2 * node.in(ROWS).dim(0) * node.in(WEIGHT).type().elements();
   }
 
+  /** Of all chunks; those behind the last target are left out. */
+  @Override
+  public long wireBytes(Node node) {
+    long chunks = (node.in(ROWS).dim(0) + chunk - 1) / chunk;
+    return vocabulary.cut()
+        ? chunks
+            * Collective.wireBytes(
+                Kind.ALL_GATHER, vocabulary.ranks(), statistics().byteSize())
+        : 0;
+  }
+
+  /** Of a chunk, by all ranks, as one row. */
+  private TensorType statistics() {
+    return TensorType.f32((long) vocabulary.ranks() * chunk * STATISTICS);
+  }
+
   /**
-   * Temporaries of one chunk: hidden rows, logits, the gradient of the rows, and where weights are
-   * bfloat16 the gradient of the logits as the products take it.
+   * Temporaries of one chunk: hidden rows, logits, with parts of a vocabulary all ranks' statistics, the
+   * gradient of the rows, and where weights are bfloat16 the gradient of the logits as the products take
+   * it.
    */
-  private static List<TensorType> chunkScratch(Node node, int chunk, boolean training) {
+  private List<TensorType> chunkScratch(Node node, boolean training) {
     Tensor weight = node.in(WEIGHT);
     DType storage = weight.type().dtype();
     TensorType hidden = new TensorType(storage, chunk, weight.dim(1));
-    TensorType logits = TensorType.f32(chunk, weight.dim(0));
-    if (!training) {
-      return List.of(hidden, logits);
+    List<TensorType> scratch = new ArrayList<>();
+    scratch.add(hidden);
+    scratch.add(TensorType.f32(chunk, weight.dim(0)));
+    if (vocabulary.cut()) {
+      scratch.add(statistics());
     }
-    return storage == DType.F32
-        ? List.of(hidden, logits, hidden)
-        : List.of(hidden, logits, hidden, new TensorType(storage, chunk, weight.dim(0)));
+    if (training) {
+      scratch.add(hidden);
+      if (storage != DType.F32) {
+        scratch.add(new TensorType(storage, chunk, weight.dim(0)));
+      }
+    }
+    return scratch;
   }
 
-  private static List<Launch> chunkLaunches(
-      Node node, Addresses memory, int chunk, TensorRef dHidden, TensorRef dWeight) {
+  private List<Launch> chunkLaunches(
+      Node node, Addresses memory, TensorRef dHidden, TensorRef dWeight) {
     TensorRef hidden = memory.scratch(0);
     TensorRef logits = memory.scratch(1);
     TensorRef weight = memory.ref(node.in(WEIGHT));
@@ -102,8 +143,9 @@ public record LinearCrossEntropy(int chunk) implements Op {
     boolean narrow = training && weight.dtype() != DType.F32;
 
     List<Launch> launches = new ArrayList<>();
-    TensorRef dChunk = training ? memory.scratch(2) : null;
-    TensorRef dLogits = narrow ? memory.scratch(3) : logits;
+    int next = vocabulary.cut() ? 3 : 2;
+    TensorRef dChunk = training ? memory.scratch(next) : null;
+    TensorRef dLogits = narrow ? memory.scratch(next + 1) : logits;
     if (training) {
       launches.add(stream -> stream.fill(dHidden.address(), 0, dHidden.bytes()));
     }
@@ -113,16 +155,7 @@ public record LinearCrossEntropy(int chunk) implements Op {
           memory.launch(
               Gather.forward(memory.ref(node.in(HIDDEN)), rows, count, hidden, first)));
       chunkOnes.add(memory.launch(product(hidden, false, weight, true, logits, 0)));
-      chunkOnes.add(
-          memory.launch(
-              CrossEntropy.forward(
-                  logits,
-                  memory.ref(node.in(IDS)),
-                  count,
-                  memory.ref(node.out(0)),
-                  memory.ref(node.in(STATE)),
-                  first,
-                  training)));
+      chunkOnes.addAll(crossEntropy(node, memory, logits, first, training));
       if (narrow) {
         chunkOnes.add(memory.launch(Elementwise.cast(logits, dLogits)));
       }
@@ -138,6 +171,39 @@ public record LinearCrossEntropy(int chunk) implements Op {
     return launches;
   }
 
+  /** Turns logits into the loss and their gradient. */
+  private List<Launch> crossEntropy(
+      Node node, Addresses memory, TensorRef logits, long first, boolean training) {
+    TensorRef ids = memory.ref(node.in(IDS));
+    TensorRef count = memory.ref(node.in(COUNT));
+    TensorRef nll = memory.ref(node.out(0));
+    TensorRef state = memory.ref(node.in(STATE));
+    if (!vocabulary.cut()) {
+      return List.of(
+          memory.launch(
+              CrossEntropy.forward(logits, ids, count, nll, state, first, training)));
+    }
+    long size = vocabulary.size();
+    long begin = vocabulary.first(memory);
+    TensorRef all = memory.scratch(2);
+    long bytes = (long) chunk * STATISTICS * Float.BYTES;
+    TensorRef own =
+        TensorRef.of(
+            all.address() + memory.rank(Axis.TENSOR) * bytes, DType.F32, chunk, STATISTICS);
+    TensorRef sent = TensorRef.of(own.address(), DType.F32, (long) chunk * STATISTICS);
+    Collective gather =
+        new Collective(Kind.ALL_GATHER, Axis.TENSOR, vocabulary.ranks(), sent, all, 0);
+    TensorRef parts =
+        TensorRef.of(all.address(), DType.F32, vocabulary.ranks(), chunk, STATISTICS);
+    return List.of(
+        memory.launch(CrossEntropy.statistics(logits, ids, count, own, first, begin, size)),
+        memory.begin(gather, Join.ALL),
+        memory.join(Axis.TENSOR, Join.ALL),
+        memory.launch(
+            CrossEntropy.forwardOfPart(
+                logits, ids, count, nll, state, first, training, parts, begin, size)));
+  }
+
   private static Product product(
       TensorRef a,
       boolean transposeA,
@@ -150,9 +216,19 @@ public record LinearCrossEntropy(int chunk) implements Op {
 
   /**
    * The loss with its gradient, divided by the step's target tokens. Inputs: as above, and d_weight f32
-   * [V, D], added to in place. Outputs: nll f32 [n], d_hidden [T, D], d_weight.
+   * [V, D], added to in place. Outputs: nll f32 [n], d_hidden [T, D], d_weight. With parts of a
+   * vocabulary, d_hidden is the rank's term of a sum.
    */
-  public record Gradient(int chunk) implements Op {
+  public record Gradient(int chunk, Vocabulary vocabulary) implements Op {
+    /** With a whole vocabulary. */
+    public Gradient(int chunk) {
+      this(chunk, Vocabulary.WHOLE);
+    }
+
+    private LinearCrossEntropy forward() {
+      return new LinearCrossEntropy(chunk, vocabulary);
+    }
+
     @Override
     public String name() {
       return "linear_cross_entropy_gradient";
@@ -171,18 +247,23 @@ public record LinearCrossEntropy(int chunk) implements Op {
 
     @Override
     public List<TensorType> scratch(Node node) {
-      return chunkScratch(node, chunk, true);
+      return forward().chunkScratch(node, true);
     }
 
     @Override
     public List<Launch> launches(Node node, Addresses memory) {
-      return chunkLaunches(
-          node, memory, chunk, memory.ref(node.out(1)), memory.ref(node.in(6)));
+      return forward()
+          .chunkLaunches(node, memory, memory.ref(node.out(1)), memory.ref(node.in(6)));
     }
 
     @Override
     public long flops(Node node) {
       return 6 * node.in(ROWS).dim(0) * node.in(WEIGHT).type().elements();
+    }
+
+    @Override
+    public long wireBytes(Node node) {
+      return forward().wireBytes(node);
     }
   }
 }

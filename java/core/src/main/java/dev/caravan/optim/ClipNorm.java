@@ -119,6 +119,11 @@ public final class ClipNorm implements AutoCloseable {
     return (long) sharers(layout) * NormRange.count(layout) * DType.F32.bytes();
   }
 
+  /** Bytes that a rank of a layout sends in a step. */
+  public static long wireBytes(FlatLayout layout) {
+    return Collective.wireBytes(Kind.ALL_GATHER, sharers(layout), normBytes(layout));
+  }
+
   /** Bytes that it allocates for the gradients of a layout. */
   public static long bytes(FlatLayout layout, Device.Kind kind) {
     return sharers(layout) == 1

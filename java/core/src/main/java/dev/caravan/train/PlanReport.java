@@ -56,7 +56,7 @@ public record PlanReport(
             cost.activeParameters(),
             flops,
             again,
-            flops - blocks,
+            plan.dividesVocabulary() ? 0 : flops - blocks,
             plan.bytes(),
             plan.buffers().tokens(),
             false,
@@ -97,7 +97,8 @@ public record PlanReport(
    * What a report is made from.
    *
    * @param again FLOPs of a token that are computed a second time
-   * @param undivided FLOPs of a token that each tensor-parallel rank computes: those of the vocabulary
+   * @param undivided FLOPs of a token that each tensor-parallel rank computes: those of a vocabulary that is
+   *     no multiple of them
    * @param micro tokens of a buffer
    * @param pairs whether a token passes an encoder or a decoder
    * @param wire bytes that a rank sends in a step of so many buffers

@@ -23,6 +23,7 @@ public final class Planning {
    * @param microBatchTokens tokens of a buffer
    * @param recompute the policy of recomputation, in the run file's words
    * @param report what it costs
+   * @param vocabulary that each tensor-parallel rank has all of it, where that is so
    * @param data what fills its buffers, where the data could be read
    * @param estimate of a model that is known by its counts alone: that it is one, and whether it fits; else
    *     empty
@@ -32,6 +33,7 @@ public final class Planning {
       int microBatchTokens,
       String recompute,
       PlanReport report,
+      Optional<String> vocabulary,
       Optional<DataPlan> data,
       Optional<String> estimate) {}
 
@@ -93,11 +95,21 @@ public final class Planning {
           plan.buffers().tokens(),
           words(plan.recompute()),
           report,
+          vocabulary(config, model, plan),
           data.map(read -> filled(config, read, plan)),
           Optional.empty());
     } finally {
       data.ifPresent(RunData::close);
     }
+  }
+
+  private static Optional<String> vocabulary(RunConfig config, ModelSource model, RunPlan plan) {
+    int ranks = config.parallel().tensor();
+    return ranks == 1 || plan.dividesVocabulary()
+        ? Optional.empty()
+        : Optional.of(
+            "%d tokens, whole on each rank: no multiple of parallel.tensor, %d"
+                .formatted(model.config().vocab(), ranks));
   }
 
   private static DataPlan filled(RunConfig config, RunData data, RunPlan plan) {
@@ -142,6 +154,7 @@ public final class Planning {
         tokens,
         "full",
         PlanReport.of(config, plan, tokensPerStep(config), target),
+        Optional.empty(),
         Optional.empty(),
         Optional.of(
             "by the counts of its shape"

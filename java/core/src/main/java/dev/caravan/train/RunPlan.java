@@ -10,12 +10,14 @@ import dev.caravan.graph.Recompute;
 import dev.caravan.graph.Shard;
 import dev.caravan.graph.Sharding;
 import dev.caravan.kernels.Collective;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.StepState;
 import dev.caravan.model.DecoderConfig;
 import dev.caravan.model.LlamaCost;
 import dev.caravan.model.LlamaGraphs;
+import dev.caravan.model.LlamaWeights;
 import dev.caravan.nn.Inputs;
 import dev.caravan.optim.ClipNorm;
 import dev.caravan.optim.SharedGradients;
@@ -163,6 +165,13 @@ public record RunPlan(
             + ClipNorm.bytes(plan.weights(), kind));
   }
 
+  /** Whether tensor-parallel ranks have some of the vocabulary each. */
+  boolean dividesVocabulary() {
+    Division division = plan.weights().division();
+    return division.axis() == Axis.TENSOR
+        && division.split().apply(LlamaWeights.EMBEDDING).cuts();
+  }
+
   /**
    * Bytes of host memory from which a rank writes checkpoints in the background.
    *
@@ -192,6 +201,7 @@ public record RunPlan(
         (rounds - 1) * micro.wireBytes(false)
             + end.wireBytes(false)
             + SharedGradients.wireBytes(layout)
+            + ClipNorm.wireBytes(layout)
             + (plan.sharding().updates()
                 ? (long) ((double) kept * layout.elements() / layout.parameters())
                 : kept);

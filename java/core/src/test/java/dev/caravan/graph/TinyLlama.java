@@ -203,6 +203,35 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
         List.of());
   }
 
+  /** The same dense model of the LLaMA family with so many tokens to know. */
+  TinyLlama withVocabulary(int size) {
+    LlamaConfig c = (LlamaConfig) config;
+    LlamaConfig other =
+        new LlamaConfig(
+            c.modelType(),
+            size,
+            c.dModel(),
+            c.layers(),
+            c.heads(),
+            c.kvHeads(),
+            c.headDim(),
+            c.ffn(),
+            c.eps(),
+            c.tied(),
+            c.qkvBias(),
+            c.oBias(),
+            c.mlpBias(),
+            c.qkNorm(),
+            c.slidingWindow(),
+            c.ropeTheta(),
+            c.ropeScaling(),
+            c.maxPosition(),
+            c.initializerRange(),
+            c.bosId(),
+            c.eosIds());
+    return new TinyLlama(name, other, lengths, padding, chunk);
+  }
+
   /** The same model on a buffer of the same size with other documents. */
   TinyLlama with(int... others) {
     int room = padding + Arrays.stream(lengths).sum() - Arrays.stream(others).sum();
@@ -250,6 +279,12 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
       ExpertExchange exchange) {
     return new LlamaGraphs(config, storage, config.maxPosition(), losses, exchange)
         .train(tokens(), documents(), chunk, recompute, mesh);
+  }
+
+  /** The same of one of several tensor-parallel ranks, divided as wanted. */
+  Graph train(DType storage, Recompute.Policy recompute, Division division) {
+    Mesh mesh = new Mesh(1, division.ranks());
+    return graphs(storage).train(tokens(), documents(), chunk, recompute, mesh, division);
   }
 
   /** The graph of the loss alone. */

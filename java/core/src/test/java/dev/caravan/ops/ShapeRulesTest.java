@@ -50,7 +50,11 @@ class ShapeRulesTest {
         fit(new Bias(), List.of(f(3, 4), f(4)), f(3, 4)),
         fit(new Bias.Backward(), List.of(f(3, 4), f(4)), f(4)),
         fit(new Embedding(), List.of(i(5), f(7, 4), i(1)), f(5, 4)),
-        fit(new Embedding.Backward(), List.of(i(5), f(5, 4), i(1), f(7, 4)), f(7, 4)),
+        fit(new Embedding(new Vocabulary(3, 9)), List.of(i(5), f(3, 4), i(1)), f(5, 4)),
+        fit(
+            new Embedding.Backward(Vocabulary.WHOLE),
+            List.of(i(5), f(5, 4), i(1), f(7, 4)),
+            f(7, 4)),
         fit(new Gather(), List.of(f(5, 4), i(3), i(1)), f(3, 4)),
         fit(new CacheAppend(), List.of(f(2, 3, 4), f(9, 3, 4), i(1)), f(9, 3, 4)),
         fit(View.as(6, 2), List.of(f(3, 4)), f(6, 2)),
@@ -121,6 +125,10 @@ class ShapeRulesTest {
             List.of(f(3, 14), f(3, 5), i(3, 5), TensorType.bytes(168), state),
             TensorType.bytes(168)),
         fit(new LinearCrossEntropy(2), List.of(f(5, 4), f(7, 4), i(5), i(5), i(1), state), f(5)),
+        fit(
+            new LinearCrossEntropy(2, new Vocabulary(3, 9)),
+            List.of(f(5, 4), f(3, 4), i(5), i(5), i(1), state),
+            f(5)),
         fit(
             new LinearCrossEntropy.Gradient(2),
             List.of(f(5, 4), f(7, 4), i(5), i(5), i(1), state, f(7, 4)),
@@ -200,6 +208,21 @@ class ShapeRulesTest {
         i(2),
         i(2),
         f(3));
+    assertMessage(
+        "table: got f32[7, 4] as one of 3 parts of 9 rows, needs 3 rows",
+        new Embedding(new Vocabulary(3, 9)),
+        i(5),
+        f(7, 4),
+        i(1));
+    assertMessage(
+        "weight: got f32[2, 4] as one of 3 parts of 9 rows, needs 3 rows",
+        new LinearCrossEntropy(2, new Vocabulary(3, 9)),
+        f(5, 4),
+        f(2, 4),
+        i(5),
+        i(5),
+        i(1),
+        TensorType.bytes(256));
     assertMessage(
         "got chunks of 0 rows, needs at least 1",
         new LinearCrossEntropy(0),

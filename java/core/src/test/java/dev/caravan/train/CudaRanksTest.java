@@ -34,6 +34,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 class CudaRanksTest {
   private static final Device CUDA = Device.cuda(0);
   private static final int STEPS = 3;
+  private static final String HEADS = "model.config.num_key_value_heads=2";
+  private static final String TENSOR = "parallel={data: 1, tensor: 2}";
+  private static final String NARROW = "precision=bf16";
 
   @TempDir Path folder;
 
@@ -106,6 +109,41 @@ class CudaRanksTest {
     Outcome two = train("two", shared);
     TinyRun.assertClose(one.curve(), two.curve(), 1e-5);
     assertArrayEquals(two.weights(), train("again", shared).weights(), "from run to run");
+  }
+
+  /** With some of the heads and of the vocabulary each; of an odd one, with all of it. */
+  @ParameterizedTest
+  @ValueSource(ints = {62, 61})
+  void ranksOnGpusShareEachMatrix(int vocabulary) throws IOException {
+    String[] model = {HEADS, "model.config.vocab_size=" + vocabulary};
+    Outcome one = train("one", model);
+    Outcome two = train("two", model[0], model[1], TENSOR);
+    TinyRun.assertClose(one.curve(), two.curve(), 1e-5);
+    Outcome again = train("again", model[0], model[1], TENSOR);
+    assertArrayEquals(two.weights(), again.weights(), "from run to run");
+  }
+
+  /** They are no further from float32 than twice as far as one rank is in bfloat16. */
+  @Test
+  void ranksOnGpusShareEachMatrixInBfloat16() throws IOException {
+    String[] model = {HEADS, "model.config.vocab_size=62"};
+    double[] exact = train("exact", model).curve();
+    double[] one = train("one", model[0], model[1], NARROW).curve();
+    Outcome two = train("two", model[0], model[1], NARROW, TENSOR);
+    double bound = 2 * error(exact, one);
+    double error = error(exact, two.curve());
+    assertTrue(error <= bound, error + ", needs at most " + bound);
+    Outcome again = train("again", model[0], model[1], NARROW, TENSOR);
+    assertArrayEquals(two.weights(), again.weights(), "from run to run");
+  }
+
+  /** The largest relative difference. */
+  private static double error(double[] expected, double[] actual) {
+    double largest = 0;
+    for (int i = 0; i < expected.length; i++) {
+      largest = Math.max(largest, Math.abs(actual[i] - expected[i]) / Math.abs(expected[i]));
+    }
+    return largest;
   }
 
   /** The id of a group of GPUs travels as numbers. */

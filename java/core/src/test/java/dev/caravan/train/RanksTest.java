@@ -44,6 +44,9 @@ class RanksTest {
 
   private static final String ROOM = "experts.capacity_factor=1.25";
 
+  /** Gives the model of {@link TinyRun} a vocabulary that two ranks can share. */
+  private static final String EVEN = "model.config.vocab_size=62";
+
   @TempDir Path folder;
 
   /** A run's checkpoint and metrics. */
@@ -76,6 +79,42 @@ class RanksTest {
         Arguments.of("qwen2", "parallel={data: 2, shard: parameters}", "recompute=none"),
         Arguments.of("llama3", "parallel={data: 4, shard: parameters}", "recompute=full"),
         Arguments.of("mistral", "parallel={data: 3, shard: parameters}", "recompute=selective"));
+  }
+
+  /** A vocabulary that two ranks cannot share. */
+  private static final String ODD =
+      "model={seed: 3, config: {model_type: llama, vocab_size: 257, hidden_size: 32,"
+          + " intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,"
+          + " num_key_value_heads: 2, max_position_embeddings: 128, rms_norm_eps: 1.0e-5,"
+          + " tie_word_embeddings: false, hidden_act: silu}}";
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {"{data: 1, tensor: 2}|none", "{data: 2, tensor: 2, shard: parameters}|full"})
+  void aVocabularyThatDoesNotDivideStaysWhole(String layout, String recompute)
+      throws IOException {
+    Run one = train("llama3", "one", ODD);
+    String parallel = "parallel=" + layout;
+    Run many = train("llama3", "many", ODD, parallel, "recompute=" + recompute);
+    Run again = train("llama3", "again", ODD, parallel, "recompute=" + recompute);
+    assertSame(one, many);
+    assertArrayEquals(many.weights(), again.weights(), "from run to run");
+  }
+
+  /** Of before ranks had some of the vocabulary each. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2})
+  void anOldCheckpointGoesOn(int ranks) throws IOException {
+    String constant = "optimizer.schedule=constant";
+    String tensor = "parallel={data: 1, tensor: 2}";
+    Run whole = train("llama3", "whole", constant, tensor);
+    OldCheckpoint.makeOf(train("llama3", "parts", constant, tensor, "train.steps=10").checkpoint());
+    Run parts = train("llama3", "parts", constant, "parallel={data: 1, tensor: " + ranks + "}");
+    assertSame(whole, parts);
+    if (ranks == 2) {
+      assertArrayEquals(whole.weights(), parts.weights());
+    }
   }
 
   static List<Arguments> divided() {
@@ -323,7 +362,8 @@ class RanksTest {
         "{data: 1}|{data: 1, tensor: 2}",
         "{data: 2, tensor: 2, shard: parameters}|{data: 3, shard: optimizer}",
         "{data: 3, shard: gradients}|{data: 2, tensor: 2, shard: optimizer}",
-        "{data: 1, tensor: 2}|{data: 2, tensor: 2, shard: gradients}"
+        "{data: 1, tensor: 2}|{data: 2, tensor: 2, shard: gradients}",
+        "{data: 2, tensor: 2, shard: gradients}|{data: 1}"
       })
   void aRunGoesOnInAnotherLayout(String first, String then) throws IOException {
     String constant = "optimizer.schedule=constant";
@@ -384,6 +424,9 @@ class RanksTest {
         "parallel={data: 1, tensor: 2}",
         "parallel={data: 2, tensor: 2, shard: optimizer}",
         "parallel={data: 2, tensor: 2, shard: parameters}",
+        EVEN + "|parallel={data: 1, tensor: 2}",
+        EVEN + "|parallel={data: 2, tensor: 2, shard: gradients}",
+        EVEN + "|parallel={data: 2, tensor: 2, shard: parameters}",
         "parallel={data: 3, shard: gradients}|optimizer.name=adafactor",
         EXPERTS + "|parallel={data: 2, expert: 2}",
         EXPERTS + "|parallel={data: 4, expert: 2, shard: optimizer}",
