@@ -80,6 +80,14 @@ final class PlanCommand implements Callable<Integer> {
     out.put("ranks", report.ranks());
     out.put("wire_bytes_per_step", report.wireBytesPerStep());
     out.put("wire_seconds", report.wireSeconds());
+    ObjectNode wire = out.putObject("wire");
+    for (PlanReport.Exchange exchange : report.exchanges()) {
+      wire.putObject(name(exchange))
+          .put("ranks", exchange.ranks())
+          .put("bytes", exchange.bytes())
+          .put("bytes_per_second", exchange.bytesPerSecond())
+          .put("seconds", exchange.seconds());
+    }
     out.put("step_seconds", report.stepSeconds());
     out.put("machine", planned.machine().name());
     out.put("tokens_per_step", report.tokensPerStep());
@@ -153,9 +161,18 @@ final class PlanCommand implements Callable<Integer> {
       line("ranks", "%,d, each on a device of its own", report.ranks());
       line(
           "wire",
-          "%,d bytes that a rank sends in a step, %.3g s at the stated rate",
+          "%,d bytes that a rank sends in a step, %.3g s at the stated rates",
           report.wireBytesPerStep(),
           report.wireSeconds());
+      for (PlanReport.Exchange exchange : report.exchanges()) {
+        line(
+            "  " + name(exchange),
+            "%,d bytes within %,d ranks, %.3g s at %.3g GB/s",
+            exchange.bytes(),
+            exchange.ranks(),
+            exchange.seconds(),
+            exchange.bytesPerSecond() * 1e-9);
+      }
     }
     line("per parameter", "%.2f bytes of weight, gradient and moments", report.bytesPerParameter());
     line(
@@ -187,6 +204,11 @@ final class PlanCommand implements Callable<Integer> {
                     p.devices() == 0 ? "" : " of " + p.devices(),
                     p.source(),
                     report.tokensPerSecond() / p.tokensPerSecond()));
+  }
+
+  /** Of the group that exchanges it. */
+  private static String name(PlanReport.Exchange exchange) {
+    return exchange.axis().name().toLowerCase(Locale.ROOT);
   }
 
   private static void line(String name, String format, Object... values) {

@@ -270,6 +270,44 @@ class PlanAtScaleTest {
         odd.err().contains("--gpus: got 60, needs a multiple of parallel.tensor, 8"), odd.err());
   }
 
+  /** NVLink within a node of eight; between nodes a port of the network for each GPU. */
+  @ParameterizedTest
+  @CsvSource({"8, 300e9, 25e9", "4, 300e9, 50e9", "16, 200e9, 25e9"})
+  void eachGroupTakesTheRateOfItsLinks(int tensor, double tensorRate, double dataRate)
+      throws IOException {
+    JsonNode plan = planned(64, "parallel={shard: parameters, tensor: " + tensor + "}");
+    JsonNode wire = plan.get("wire");
+    assertEquals(tensor, wire.get("tensor").get("ranks").asInt());
+    assertEquals(64 / tensor, wire.get("data").get("ranks").asInt());
+    assertEquals(tensorRate, wire.get("tensor").get("bytes_per_second").asDouble());
+    assertEquals(dataRate, wire.get("data").get("bytes_per_second").asDouble());
+    long bytes = 0;
+    double seconds = 0;
+    for (JsonNode group : wire) {
+      bytes += group.get("bytes").asLong();
+      seconds += group.get("seconds").asDouble();
+    }
+    assertEquals(plan.get("wire_bytes_per_step").asLong(), bytes);
+    close(plan.get("wire_seconds").asDouble(), seconds, 1e-12);
+    // Four sums of a buffer's activations in a block, one of the embedding and one of what the loss
+    // reads, in bfloat16; three numbers of a target row.
+    double activations = (4.0 * 80 + 2) * 2 * 2048 * 8192 * 2;
+    double statistics = 12.0 * 2048 * tensor;
+    double rounds = 2048.0 * tensor / 64;
+    close(
+        rounds * (activations + statistics) * (tensor - 1) / tensor,
+        wire.get("tensor").get("bytes").asDouble(),
+        1e-12);
+    // The products wait for them; weights and gradients travel beside the products.
+    double products =
+        plan.get("flops_per_token").asDouble() / 64 * plan.get("tokens_per_step").asLong() / 312e12;
+    double least =
+        wire.get("tensor").get("seconds").asDouble()
+            + Math.max(products, wire.get("data").get("seconds").asDouble());
+    double step = plan.get("step_seconds").asDouble();
+    assertTrue(step > least && step < 1.4 * least, step + " s, at least " + least);
+  }
+
   /** Of a model that is little else, on four tensor-parallel ranks. */
   private JsonNode ofVocabulary(int size) throws IOException {
     return planned(

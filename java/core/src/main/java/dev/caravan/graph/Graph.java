@@ -139,22 +139,6 @@ public final class Graph {
     nodes.add(node);
   }
 
-  /**
-   * Bytes that one rank sends to others.
-   *
-   * @param kept of weights and gradients; else of what lives in a micro-batch
-   */
-  public long wireBytes(boolean kept) {
-    return nodes.stream()
-        .filter(node -> node.op().wireBytes(node) > 0)
-        .filter(
-            node ->
-                kept
-                    == (node.in(0).role() == Role.PARAMETER || node.in(0).role() == Role.GRADIENT))
-        .mapToLong(node -> node.op().wireBytes(node))
-        .sum();
-  }
-
   /** Bytes that one rank sends to others. */
   public long wireBytes() {
     return nodes.stream().mapToLong(node -> node.op().wireBytes(node)).sum();

@@ -1,6 +1,7 @@
 package dev.caravan.graph;
 
 import dev.caravan.kernels.Collective;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
@@ -15,6 +16,7 @@ import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -30,12 +32,18 @@ public final class Plan {
    * @param graph its nodes in order
    * @param memory where its activations lie
    * @param scratch temporaries of each node
+   * @param wire bytes that a rank sends to the others of each group, if there are as many target rows as
+   *     fit
    */
   public record Unit(
-      Graph graph, MemoryPlan memory, List<List<TensorType>> scratch, Windows windows) {
+      Graph graph,
+      MemoryPlan memory,
+      List<List<TensorType>> scratch,
+      Windows windows,
+      Map<Axis, Long> wire) {
     /** A graph whose weights and gradients are never in parts. */
     Unit(Graph graph, MemoryPlan memory, List<List<TensorType>> scratch) {
-      this(graph, memory, scratch, null);
+      this(graph, memory, scratch, null, Map.of());
     }
   }
 
@@ -112,10 +120,11 @@ public final class Plan {
     leafBytes = layOut(of(leaves, Role.CONSTANT, Role.STATE), inputBytes);
     graphs.forEach(
         (name, graph) -> {
-          List<List<TensorType>> scratch = scratch(graph, kind, weights);
+          Map<Axis, Long> wire = new EnumMap<>(Axis.class);
+          List<List<TensorType>> scratch = scratch(graph, kind, weights, wire);
           Windows windows = Windows.of(graph, weights, storage);
           MemoryPlan memory = MemoryPlan.of(graph, scratch, windows.all());
-          units.put(name, new Unit(graph, memory, scratch, windows));
+          units.put(name, new Unit(graph, memory, scratch, windows, wire));
         });
   }
 
@@ -149,15 +158,18 @@ public final class Plan {
     }
   }
 
-  /** Temporaries of each node; the last is the workspace that its kernels share. */
+  /** Temporaries of each node; the last is the workspace that its kernels share. Counts what is sent. */
   private static List<List<TensorType>> scratch(
-      Graph graph, Device.Kind kind, FlatLayout weights) {
+      Graph graph, Device.Kind kind, FlatLayout weights, Map<Axis, Long> wire) {
     List<List<TensorType>> scratch = new ArrayList<>();
     Map<Tensor, Tensor> roots = roots(graph);
     for (Node node : graph.nodes()) {
       List<TensorType> types = new ArrayList<>(node.op().scratch(node));
-      Sizing sizing = new Sizing(kind, List.copyOf(types), weights, roots);
+      Sizing sizing = new Sizing(kind, List.copyOf(types), weights, roots, wire);
       node.op().launches(node, sizing);
+      if (!sizing.exchanges) { // of counts that only the running op knows: as many as it expects
+        wire.merge(weights.division().axis(), node.op().wireBytes(node), Long::sum);
+      }
       if (sizing.workspaceBytes > 0) {
         types.add(TensorType.bytes(sizing.workspaceBytes));
       }
@@ -258,22 +270,33 @@ public final class Plan {
     private final List<TensorType> scratch;
     private final FlatLayout weights;
     private final Map<Tensor, Tensor> roots;
+    private final Map<Axis, Long> wire;
     private long workspaceBytes;
+    private boolean exchanges;
 
     Sizing(
         Device.Kind kind,
         List<TensorType> scratch,
         FlatLayout weights,
-        Map<Tensor, Tensor> roots) {
+        Map<Tensor, Tensor> roots,
+        Map<Axis, Long> wire) {
       this.kind = kind;
       this.scratch = scratch;
       this.weights = weights;
       this.roots = roots;
+      this.wire = wire;
     }
 
+    /** Gradients lie as the weights do: some are exchanged together, with the gaps between them. */
     @Override
     public TensorRef ref(Tensor tensor) {
-      return TensorRef.of(NOWHERE, tensor.type().dtype(), tensor.type().shape());
+      Tensor leaf = roots.getOrDefault(tensor, tensor);
+      DType dtype = tensor.type().dtype();
+      long offset =
+          leaf.role() == Role.GRADIENT
+              ? weights.slot(Autodiff.parameterName(leaf.name())).offset() * dtype.bytes()
+              : 0;
+      return TensorRef.of(NOWHERE + offset, dtype, tensor.type().shape());
     }
 
     @Override
@@ -325,18 +348,24 @@ public final class Plan {
 
     @Override
     public Launch begin(Collective collective, int tag) {
+      long longer = Math.max(collective.sendBytes(), collective.receiveBytes());
+      exchanges = true;
+      wire.merge(
+          collective.axis(),
+          Collective.wireBytes(collective.kind(), collective.ranks(), longer),
+          Long::sum);
       return stream -> {
         throw new IllegalStateException("a plan runs nothing");
       };
     }
 
     @Override
-    public int rank(Collective.Axis axis) {
+    public int rank(Axis axis) {
       return 0;
     }
 
     @Override
-    public Launch join(Collective.Axis axis, int tag) {
+    public Launch join(Axis axis, int tag) {
       return stream -> {
         throw new IllegalStateException("a plan runs nothing");
       };

@@ -17,6 +17,7 @@ import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 
 /**
@@ -119,9 +120,10 @@ public final class ClipNorm implements AutoCloseable {
     return (long) sharers(layout) * NormRange.count(layout) * DType.F32.bytes();
   }
 
-  /** Bytes that a rank of a layout sends in a step. */
-  public static long wireBytes(FlatLayout layout) {
-    return Collective.wireBytes(Kind.ALL_GATHER, sharers(layout), normBytes(layout));
+  /** Adds the bytes that a rank of a layout sends in a step. */
+  public static void countWire(FlatLayout layout, Map<Axis, Long> wire) {
+    long bytes = Collective.wireBytes(Kind.ALL_GATHER, sharers(layout), normBytes(layout));
+    wire.merge(axis(layout), bytes, Long::sum);
   }
 
   /** Bytes that it allocates for the gradients of a layout. */

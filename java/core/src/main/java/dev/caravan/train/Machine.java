@@ -48,12 +48,20 @@ public record Machine(
    */
   public record Links(int devices, double withinNode, double betweenNodes) {
     /**
-     * What one of so many devices sends per second in exchanges by rings. There are as many rings as a node
-     * has devices, each leaves a node once and through another device, so a node's ports carry together what
-     * one device sends.
+     * What one device of a group sends per second in exchanges by rings, beside those of all other groups of
+     * its kind. There are as many rings as the group has devices in a node, each leaves the node once and
+     * through another device, so these devices' ports carry together what one of them sends. A group within
+     * a node has the node's links.
+     *
+     * @param ranks all there are, a device each, the nodes filled in their order
+     * @param stride from one member of the group to the next
+     * @param members of the group
      */
-    public double bytesPerSecond(int ranks) {
-      return ranks <= devices ? withinNode : Math.min(withinNode, devices * betweenNodes);
+    public double bytesPerSecond(int ranks, int stride, int members) {
+      boolean within = ranks <= devices || devices % ((long) stride * members) == 0;
+      return within
+          ? withinNode
+          : Math.min(withinNode, Math.max(1, devices / stride) * betweenNodes);
     }
   }
 

@@ -1,12 +1,16 @@
 package dev.caravan.train;
 
 import dev.caravan.data.UserError;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.model.DecoderConfig;
 import dev.caravan.model.LlamaCost;
 import dev.caravan.model.ModelShape;
+import dev.caravan.parallel.Mesh;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.function.LongUnaryOperator;
+import java.util.function.LongFunction;
 
 /**
  * What `plan` tells of a run.
@@ -17,11 +21,11 @@ import java.util.function.LongUnaryOperator;
  * @param bytes on one device, by category
  * @param ranks that share a step's tokens
  * @param tokensPerStep input tokens of one optimizer step, over all ranks
- * @param wireBytesPerStep bytes that one device sends in a step
- * @param wireSeconds how long that takes at the machine's stated rate
+ * @param exchanges what one device sends in a step, by group
  * @param stepSeconds how long a step takes at the machine's stated rates: its products, those that
- *     are computed again too, at the product rate, with exchanges beside them, whichever takes
- *     longer; and then the update's traffic at the memory rate
+ *     are computed again too, at the product rate, with exchanges of weights and gradients beside them,
+ *     whichever takes longer; those that the next product waits for; and the update's traffic at the memory
+ *     rate
  * @param run what the whole run takes, if it has a number of steps
  * @param published what others have reported of such a run
  */
@@ -32,11 +36,45 @@ public record PlanReport(
     RunPlan.Bytes bytes,
     int ranks,
     long tokensPerStep,
-    long wireBytesPerStep,
-    double wireSeconds,
+    List<Exchange> exchanges,
     double stepSeconds,
     Optional<RunCost> run,
     Optional<Published> published) {
+  /**
+   * What one device sends to the others of a group in a step.
+   *
+   * @param axis which group
+   * @param ranks in it
+   * @param bytes sent
+   * @param bytesPerSecond stated rate of the links between them
+   */
+  public record Exchange(Axis axis, int ranks, long bytes, double bytesPerSecond) {
+    /** How long it takes. */
+    public double seconds() {
+      return bytes / bytesPerSecond;
+    }
+
+    /** Whether a step's products go on meanwhile: weights and gradients travel beside them. */
+    boolean beside() {
+      return axis == Axis.DATA || axis == Axis.REPLICA;
+    }
+
+    private static Exchange of(Axis axis, long bytes, Mesh mesh, Machine machine) {
+      List<Integer> group = mesh.group(axis, 0);
+      int stride = group.size() == 1 ? 1 : group.get(1) - group.get(0);
+      double rate = machine.links().bytesPerSecond(mesh.size(), stride, group.size());
+      if (rate == 0) {
+        throw new UserError(
+            "machine "
+                + machine.name()
+                + ": devices_per_node, link_bytes_per_second and network_bytes_per_second: missing, "
+                + mesh.size()
+                + " devices need them");
+      }
+      return new Exchange(axis, group.size(), bytes, rate);
+    }
+  }
+
   /**
    * Reports on a plan for one device of a machine.
    *
@@ -60,7 +98,7 @@ public record PlanReport(
             plan.bytes(),
             plan.buffers().tokens(),
             false,
-            plan::wireBytesPerStep),
+            plan::wirePerStep),
         tokensPerStep,
         machine);
   }
@@ -83,7 +121,7 @@ public record PlanReport(
             plan.bytes(),
             plan.tokens(),
             shape.isEncoderDecoder(),
-            plan::wireBytesPerStep),
+            rounds -> Map.of(Axis.DATA, plan.wireBytesPerStep(rounds))),
         tokensPerStep,
         machine);
   }
@@ -101,7 +139,7 @@ public record PlanReport(
    *     no multiple of them
    * @param micro tokens of a buffer
    * @param pairs whether a token passes an encoder or a decoder
-   * @param wire bytes that a rank sends in a step of so many buffers
+   * @param wire bytes that a rank sends to each group in a step of so many buffers
    */
   private record Needs(
       long parameters,
@@ -112,7 +150,7 @@ public record PlanReport(
       RunPlan.Bytes bytes,
       int micro,
       boolean pairs,
-      LongUnaryOperator wire) {}
+      LongFunction<Map<Axis, Long>> wire) {}
 
   private static PlanReport of(
       RunConfig config, Needs needs, long tokensPerStep, Machine machine) {
@@ -120,24 +158,21 @@ public record PlanReport(
     // The update reads weights, gradients and moments, and writes all but the gradients.
     double traffic = 2.0 * (bytes.weights() + bytes.optimizer()) + bytes.gradients();
     int data = config.parallel().data();
-    int ranks = data * config.parallel().tensor();
+    Mesh mesh = ExpertSettings.mesh(config.parallel());
     long buffers = Math.max(1, (tokensPerStep + needs.micro() - 1) / needs.micro());
-    long wire = needs.wire().applyAsLong((buffers + data - 1) / data);
-    double rate = machine.links().bytesPerSecond(ranks);
-    if (wire > 0 && rate == 0) {
-      throw new UserError(
-          "machine "
-              + machine.name()
-              + ": devices_per_node, link_bytes_per_second and network_bytes_per_second: missing, "
-              + ranks
-              + " devices need them");
-    }
-    double wireSeconds = wire == 0 ? 0 : wire / rate;
+    List<Exchange> exchanges =
+        needs.wire().apply((buffers + data - 1) / data).entrySet().stream()
+            .filter(entry -> entry.getValue() > 0)
+            .map(entry -> Exchange.of(entry.getKey(), entry.getValue(), mesh, machine))
+            .toList();
+    double beside =
+        exchanges.stream().filter(Exchange::beside).mapToDouble(Exchange::seconds).sum();
+    double waited = exchanges.stream().mapToDouble(Exchange::seconds).sum() - beside;
     double ofRank =
         (needs.flops() + needs.again() - needs.undivided()) / config.parallel().tensor()
             + needs.undivided();
     double products = (double) tokensPerStep / data * ofRank / machine.flopsPerSecond();
-    double seconds = Math.max(products, wireSeconds) + traffic / machine.bytesPerSecond();
+    double seconds = Math.max(products, beside) + waited + traffic / machine.bytesPerSecond();
     OptionalInt steps = config.train().steps();
     Optional<RunCost> run =
         steps.isPresent()
@@ -154,13 +189,22 @@ public record PlanReport(
         needs.active(),
         needs.flops(),
         bytes,
-        ranks,
+        mesh.size(),
         tokensPerStep,
-        wire,
-        wireSeconds,
+        exchanges,
         seconds,
         run,
         Published.of(config.model(), machine));
+  }
+
+  /** Bytes that one device sends in a step. */
+  public long wireBytesPerStep() {
+    return exchanges.stream().mapToLong(Exchange::bytes).sum();
+  }
+
+  /** How long they take at the machine's stated rates, one behind the other. */
+  public double wireSeconds() {
+    return exchanges.stream().mapToDouble(Exchange::seconds).sum();
   }
 
   /** Input tokens per second of one device, at the stated rates. */

@@ -22,6 +22,7 @@ import dev.caravan.nn.Inputs;
 import dev.caravan.optim.ClipNorm;
 import dev.caravan.optim.SharedGradients;
 import dev.caravan.parallel.Mesh;
+import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -191,32 +192,28 @@ public record RunPlan(
    * @param rounds micro-batches of a rank
    */
   public long wireBytesPerStep(long rounds) {
-    Graph micro = plan.units().get(TrainingStep.MICRO).graph();
-    Plan.Unit last = plan.units().get(TrainingStep.LAST);
-    Graph end = last == null ? micro : last.graph();
-    long kept = (rounds - 1) * micro.wireBytes(true) + end.wireBytes(true);
-    // Ops count their tensors; what travels in parts has gaps between them.
+    return wirePerStep(rounds).values().stream().mapToLong(Long::longValue).sum();
+  }
+
+  /** The same to the others of each group, if all buffers are full of targets. */
+  Map<Axis, Long> wirePerStep(long rounds) {
+    Plan.Unit micro = plan.units().get(TrainingStep.MICRO);
+    Plan.Unit last = plan.units().getOrDefault(TrainingStep.LAST, micro);
+    Map<Axis, Long> wire = new EnumMap<>(Axis.class);
+    micro.wire().forEach((axis, bytes) -> wire.merge(axis, (rounds - 1) * bytes, Long::sum));
+    last.wire().forEach((axis, bytes) -> wire.merge(axis, bytes, Long::sum));
     FlatLayout layout = plan.weights();
-    long bytes =
-        (rounds - 1) * micro.wireBytes(false)
-            + end.wireBytes(false)
-            + SharedGradients.wireBytes(layout)
-            + ClipNorm.wireBytes(layout)
-            + (plan.sharding().updates()
-                ? (long) ((double) kept * layout.elements() / layout.parameters())
-                : kept);
-    boolean publishes = plan.sharding().updates() && !plan.sharding().weights();
-    return publishes
-        ? bytes
-            + layout.buckets().stream()
-                .mapToLong(
-                    bucket ->
-                        Collective.wireBytes(
-                            Collective.Kind.ALL_GATHER,
-                            bucket.parts(),
-                            bucket.elements() * plan.storage().bytes()))
-                .sum()
-        : bytes;
+    wire.merge(Axis.TENSOR, SharedGradients.wireBytes(layout), Long::sum);
+    ClipNorm.countWire(layout, wire);
+    if (plan.sharding().updates() && !plan.sharding().weights()) {
+      for (FlatLayout.Bucket bucket : layout.buckets()) {
+        long whole = bucket.elements() * plan.storage().bytes();
+        long bytes = Collective.wireBytes(Collective.Kind.ALL_GATHER, bucket.parts(), whole);
+        wire.merge(bucket.axis(), bytes, Long::sum);
+      }
+    }
+    wire.values().removeIf(bytes -> bytes == 0);
+    return wire;
   }
 
   /** Storage that the run file's precision means on a device. */

@@ -32,8 +32,13 @@ class WireBytesTest {
   @CsvSource(
       delimiter = '|',
       value = {
+        "{data: 2}|61|none",
+        "{data: 3, shard: optimizer}|61|full",
         "{data: 1, tensor: 2}|61|none",
-        "{data: 1, tensor: 2}|62|full"
+        "{data: 1, tensor: 2}|62|full",
+        "{data: 2, tensor: 2}|62|selective",
+        "{data: 2, tensor: 2, shard: gradients}|62|none",
+        "{data: 2, tensor: 2, shard: parameters}|62|full"
       })
   void aStepSendsWhatThePlanSays(String layout, int vocabulary, String recompute) {
     Blas.install();
