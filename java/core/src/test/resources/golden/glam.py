@@ -33,6 +33,8 @@ class GlamConfig(PreTrainedConfig):
         head_dim=8,
         num_experts=4,
         num_experts_per_tok=2,
+        sparse_layers=None,
+        shared_expert_intermediate_size=0,
         router_aux_loss_coef=0.01,
         relative_attention_num_buckets=16,
         relative_attention_max_distance=40,
@@ -108,10 +110,10 @@ class Dense(nn.Module):
 
 
 class Expert(nn.Module):
-    def __init__(self, c):
+    def __init__(self, c, width):
         super().__init__()
-        self.up_proj = nn.Linear(c.hidden_size, c.moe_intermediate_size, bias=False)
-        self.down_proj = nn.Linear(c.moe_intermediate_size, c.hidden_size, bias=False)
+        self.up_proj = nn.Linear(c.hidden_size, width, bias=False)
+        self.down_proj = nn.Linear(width, c.hidden_size, bias=False)
 
     def forward(self, x):
         return self.down_proj(gelu(self.up_proj(x)))
@@ -122,7 +124,12 @@ class Sparse(nn.Module):
         super().__init__()
         self.c = c
         self.gate = nn.Linear(c.hidden_size, c.num_experts, bias=False)
-        self.experts = nn.ModuleList(Expert(c) for _ in range(c.num_experts))
+        self.experts = nn.ModuleList(
+            Expert(c, c.moe_intermediate_size) for _ in range(c.num_experts)
+        )
+        if c.shared_expert_intermediate_size:  # no part of the paper
+            self.shared_expert = Expert(c, c.shared_expert_intermediate_size)
+            self.shared_expert_gate = nn.Linear(c.hidden_size, 1, bias=False)
 
     def forward(self, x, counted):
         p = self.gate(x).softmax(-1)
@@ -132,6 +139,8 @@ class Sparse(nn.Module):
         for e, expert in enumerate(self.experts):
             share = (weights * (chosen == e)).sum(-1, keepdim=True)
             y = y + share * expert(x)
+        if self.c.shared_expert_intermediate_size:
+            y = y + self.shared_expert_gate(x).sigmoid() * self.shared_expert(x)
         first = F.one_hot(chosen[..., 0], self.c.num_experts).to(p.dtype)[counted].mean(0)
         balance = self.c.num_experts**2 * (first * p[counted].mean(0)).mean()
         return y, balance
@@ -143,7 +152,9 @@ class Block(nn.Module):
         self.input_layernorm = Norm(c.hidden_size, c.rms_norm_eps)
         self.self_attn = Attention(c)
         self.post_attention_layernorm = Norm(c.hidden_size, c.rms_norm_eps)
-        self.mlp = Sparse(c) if layer % 2 == 0 else Dense(c)
+        every_other = layer % 2 == 0
+        sparse = every_other if c.sparse_layers is None else layer in c.sparse_layers
+        self.mlp = Sparse(c) if sparse else Dense(c)
 
     def forward(self, x, counted):
         x = x + self.self_attn(self.input_layernorm(x))

@@ -239,6 +239,18 @@ FOLDERS = {
         ),
         schedule="linear",
     ),
+    # The same with a list of sparse layers, and a shared expert behind a gate of its own.
+    "glam-shared": dict(
+        config=GlamConfig(
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+            num_hidden_layers=3,
+            num_experts=6,
+            sparse_layers=[1, 2],
+            shared_expert_intermediate_size=20,
+        ),
+        schedule="constant",
+    ),
 }
 
 
@@ -350,7 +362,10 @@ def heads_reversed(folder):
 
 def without_features(name, folder):
     """The model with each of its folder's features switched off in turn."""
-    if name == "glam":
+    if name in ("glam", "glam-shared"):
+        if name == "glam-shared":
+            yield "shared expert", filled(folder, "shared_expert.down_proj.weight", 0.0)
+            yield "its gate", filled(folder, "shared_expert_gate.weight", 0.0)
         yield "attention norm", filled(folder, "input_layernorm.weight", 1.0)
         yield "relative positions", filled(folder, "relative_attention_bias.weight", 0.0)
         yield "distant buckets", load(folder, relative_attention_max_distance=80)

@@ -3,15 +3,17 @@ package dev.caravan.model;
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.caravan.kernels.Experts;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 
 /** The keys of sparse experts in a Hugging Face config, with the defaults of transformers 5. */
 record ExpertFields(JsonNode json, JsonFields f) {
-  /** The experts of a family; empty where it is dense. */
+  /** The experts of a family; empty where it, or every layer of the model, is dense. */
   Optional<ExpertsConfig> read(String type, int layers) {
+    return ofFamily(type, layers).filter(experts -> experts.layers() > 0);
+  }
+
+  private Optional<ExpertsConfig> ofFamily(String type, int layers) {
     return switch (type) {
       case "mixtral" ->
           Optional.of(
@@ -71,14 +73,16 @@ record ExpertFields(JsonNode json, JsonFields f) {
     return none ? 0 : f.positive("router_aux_loss_coef", otherwise);
   }
 
-  /** Every decoder_sparse_step-th layer, but for those of mlp_only_layers: keys of Qwen3-MoE. */
+  /**
+   * Every decoder_sparse_step-th layer, but for those of mlp_only_layers: keys of Qwen's. Layers that the
+   * model has not got are let through, as transformers does.
+   */
   private List<Boolean> sparse(int layers) {
     int step = f.integer("decoder_sparse_step", 1, 1);
-    Set<Integer> dense = new HashSet<>();
-    json.path("mlp_only_layers").forEach(layer -> dense.add(layer.asInt()));
+    List<Integer> dense = f.indices("mlp_only_layers", "a list of layers, counted from 0");
     List<Boolean> sparse = new ArrayList<>();
     for (int layer = 0; layer < layers; layer++) {
-      sparse.add(!dense.contains(layer) && (layer + 1) % step == 0);
+      sparse.add((dense == null || !dense.contains(layer)) && (layer + 1) % step == 0);
     }
     return sparse;
   }

@@ -21,6 +21,9 @@ public final class ExpertWeights {
   /** End of the name of the shared expert's first weights. */
   static final String SHARED_FIRST = ".shared_expert.gate_up_proj";
 
+  /** The same where it has no gate. */
+  static final String SHARED_UNGATED = ".shared_expert.up_proj";
+
   /** End of the name of its second weights. */
   static final String SHARED_SECOND = ".shared_expert.down_proj";
 
@@ -46,8 +49,9 @@ public final class ExpertWeights {
   /** What a parameter is in a file: itself, or the matrices of its experts. */
   public static List<Piece> pieces(String name, List<Long> shape) {
     boolean up = name.endsWith(FIRST) || name.endsWith(SHARED_FIRST);
-    boolean shared = name.endsWith(SHARED_FIRST) || name.endsWith(SHARED_SECOND);
-    boolean ungated = name.endsWith(UNGATED);
+    boolean shared =
+        name.endsWith(SHARED_FIRST) || name.endsWith(SHARED_UNGATED) || name.endsWith(SHARED_SECOND);
+    boolean ungated = name.endsWith(UNGATED) || name.endsWith(SHARED_UNGATED);
     if (!up && !ungated && !shared && !name.endsWith(SECOND)) {
       return List.of(new Piece(name, shape, 0));
     }

@@ -86,9 +86,18 @@ public record ExpertsConfig(
     return LlamaWeights.weight(layer, part + ".shared_expert_gate");
   }
 
-  /** Name of the shared expert's first weights, [1, 2 shared, dModel]. */
+  /** Columns of the shared expert's first product. */
+  int sharedWidth() {
+    return activation.gated() ? 2 * shared : shared;
+  }
+
+  /** Name of the shared expert's first weights, [1, sharedWidth, dModel]. */
   String sharedFirst(int layer) {
-    return "model.layers." + layer + "." + part + ExpertWeights.SHARED_FIRST;
+    return "model.layers."
+        + layer
+        + "."
+        + part
+        + (activation.gated() ? ExpertWeights.SHARED_FIRST : ExpertWeights.SHARED_UNGATED);
   }
 
   /** Name of the shared expert's second weights, [1, dModel, shared]. */

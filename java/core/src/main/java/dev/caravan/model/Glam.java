@@ -10,8 +10,8 @@ import java.util.List;
 
 /**
  * GLaM: pre-norm blocks of attention with learned relative positions, no scale on its scores, no bias
- * anywhere; every other feed-forward layer is sparse, of experts with one ungated hidden layer, the
- * others are gated. The embedding is the output projection. Sources: Du et al. 2021, arXiv 2112.06905,
+ * anywhere; every other feed-forward layer (or those of a list) is sparse, of experts with one ungated
+ * hidden layer, the others are gated. A shared expert beside them is no part of the paper. The embedding is the output projection. Sources: Du et al. 2021, arXiv 2112.06905,
  * section 4; relative positions by buckets: Raffel et al. 2020, arXiv 1910.10683, section 2.1; ungated
  * experts are what the paper's parameter counts give (GlamSizesTest).
  *
@@ -60,13 +60,8 @@ public record Glam(GlamConfig config, Layers nn, Attend attention, SparseExperts
   }
 
   private Tensor sparse(Tensor x_TD, int layer) {
-    ExpertsConfig e = config.experts().orElseThrow();
-    return experts.layer(
-        e.index(layer),
-        x_TD,
-        nn.parameter(e.router(layer), e.experts(), config.dModel()),
-        nn.parameter(e.first(layer), e.experts(), e.width(), config.dModel()),
-        nn.parameter(e.second(layer), e.experts(), config.dModel(), e.ffn()));
+    ExpertsConfig sparse = config.experts().orElseThrow();
+    return new SparseLayer(sparse, config.dModel(), nn, experts).output(x_TD, layer);
   }
 
   private Tensor norm(Tensor x_TD, int layer, String part) {

@@ -1,24 +1,25 @@
 package dev.caravan.model;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.kernels.Experts;
 import dev.caravan.ops.Glu;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Set;
 
 /**
  * The keys of a GLaM config, which is Caravan's own: {@code hidden_size}, {@code intermediate_size},
  * {@code num_hidden_layers}, {@code num_attention_heads}, {@code head_dim}, {@code vocab_size}, {@code
  * num_experts} (0 or absent: dense), {@code num_experts_per_tok}, {@code moe_intermediate_size}, {@code
- * sparse_layers} (a list; absent: every other layer, the first one sparse), {@code hidden_act}, {@code
+ * sparse_layers} (a list; absent: every other layer, the first one sparse), {@code
+ * shared_expert_intermediate_size} (0 or absent: none; else the width of an expert that every token of a
+ * sparse layer goes through besides, behind a sigmoid gate), {@code hidden_act}, {@code
  * relative_attention_num_buckets} and {@code relative_attention_max_distance}.
  */
-record GlamFields(JsonNode json, JsonFields f) {
+record GlamFields(JsonFields f) {
+  private static final String SPARSE = "sparse_layers";
+  private static final String SHARED = "shared_expert_intermediate_size";
   private static final int MAX_POSITION = 1024; // as trained: arXiv 2112.06905, section 5.1
 
   GlamConfig read(List<Integer> eosIds) {
@@ -64,6 +65,11 @@ record GlamFields(JsonNode json, JsonFields f) {
   private Optional<ExpertsConfig> experts(int layers, int ffn, Glu.Activation activation) {
     int experts = f.integer("num_experts", 0, 0);
     if (experts == 0) {
+      for (String key : List.of(SPARSE, SHARED)) {
+        if (f.has(key)) {
+          throw f.wrong(key, "num_experts beside it, of at least 1");
+        }
+      }
       return Optional.empty();
     }
     if (experts > Experts.MAX) {
@@ -84,23 +90,20 @@ record GlamFields(JsonNode json, JsonFields f) {
             f.bool("norm_topk_prob", true),
             sparse(layers),
             0,
-            "mlp"));
+            "mlp",
+            f.integer(SHARED, 0, 0)));
   }
 
   private List<Boolean> sparse(int layers) {
-    Set<Integer> stated = null;
-    if (f.has("sparse_layers")) {
-      stated = new HashSet<>();
-      for (JsonNode layer : json.get("sparse_layers")) {
-        if (!layer.isInt() || layer.asInt() < 0 || layer.asInt() >= layers) {
-          throw f.wrong("sparse_layers", "a list of layers from 0 to " + (layers - 1));
-        }
-        stated.add(layer.asInt());
-      }
-    }
+    String needs = "a list of layers from 0 to " + (layers - 1) + ", at least one";
+    List<Integer> stated = f.indices(SPARSE, needs);
     List<Boolean> sparse = new ArrayList<>();
     for (int layer = 0; layer < layers; layer++) {
       sparse.add(stated == null ? layer % 2 == 0 : stated.contains(layer));
+    }
+    boolean beyond = stated != null && stated.stream().anyMatch(layer -> layer >= layers);
+    if (beyond || !sparse.contains(true)) {
+      throw f.wrong(SPARSE, needs);
     }
     return sparse;
   }

@@ -62,7 +62,7 @@ public final class HfConfig {
     refuseWhatIsNotBuilt(f, type);
     this.config =
         type.equals(GlamConfig.TYPE)
-            ? new GlamFields(json, f).read(eosIds(f))
+            ? new GlamFields(f).read(eosIds(f))
             : readLlama(f, type);
   }
 

@@ -2,6 +2,8 @@ package dev.caravan.model;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.caravan.data.UserError;
+import java.util.ArrayList;
+import java.util.List;
 
 /** Typed, range-checked reading of one JSON object; a null value counts as absent. */
 final class JsonFields {
@@ -70,6 +72,23 @@ final class JsonFields {
       throw wrong(key, "true or false");
     }
     return object.get(key).asBoolean();
+  }
+
+  /** A list of whole numbers from 0 on; null where absent. */
+  List<Integer> indices(String key, String needs) {
+    if (!has(key)) {
+      return null;
+    }
+    List<Integer> indices = new ArrayList<>();
+    for (JsonNode index : object.get(key)) {
+      if (index.isInt() && index.asInt() >= 0) {
+        indices.add(index.asInt());
+      }
+    }
+    if (!object.get(key).isArray() || indices.size() < object.get(key).size()) {
+      throw wrong(key, needs);
+    }
+    return indices;
   }
 
   String text(String key, String otherwise) {

@@ -71,32 +71,13 @@ public record Llama(
 
     Tensor g_TD = nn.rmsNorm(x_TD, w.norm(LlamaWeights.FFN_NORM, config.dModel()), config.eps());
     if (config.sparse(layer)) {
-      return nn.add(x_TD, sparse(g_TD, layer));
+      ExpertsConfig sparse = config.experts().orElseThrow();
+      return nn.add(
+          x_TD, new SparseLayer(sparse, config.dModel(), nn, experts).output(g_TD, layer));
     }
     Tensor gate_TF = w.linear(g_TD, LlamaWeights.GATE, config.ffn());
     Tensor up_TF = w.linear(g_TD, LlamaWeights.UP, config.ffn());
     return nn.add(x_TD, w.linear(nn.swiglu(gate_TF, up_TF), LlamaWeights.DOWN, config.dModel()));
-  }
-
-  private Tensor sparse(Tensor x_TD, int layer) {
-    ExpertsConfig e = config.experts().orElseThrow();
-    Tensor y_TD =
-        experts.layer(
-            e.index(layer),
-            x_TD,
-            nn.parameter(e.router(layer), e.experts(), config.dModel()),
-            nn.parameter(e.first(layer), e.experts(), e.width(), config.dModel()),
-            nn.parameter(e.second(layer), e.experts(), config.dModel(), e.ffn()));
-    if (e.shared() == 0) {
-      return y_TD;
-    }
-    return nn.add(
-        y_TD,
-        experts.shared(
-            x_TD,
-            nn.parameter(e.sharedGate(layer), 1, config.dModel()),
-            nn.parameter(e.sharedFirst(layer), 1, 2L * e.shared(), config.dModel()),
-            nn.parameter(e.sharedSecond(layer), 1, config.dModel(), e.shared())));
   }
 
   /** The weights of one block under their checkpoint names. */

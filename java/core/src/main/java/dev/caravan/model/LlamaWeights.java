@@ -198,7 +198,8 @@ public final class LlamaWeights {
     long shared = c.shared();
     if (shared > 0) {
       specs.add(new WeightSpec(c.sharedGate(layer), List.of(1L, d), Init.NORMAL));
-      specs.add(new WeightSpec(c.sharedFirst(layer), List.of(1L, 2 * shared, d), Init.NORMAL));
+      specs.add(
+          new WeightSpec(c.sharedFirst(layer), List.of(1L, (long) c.sharedWidth(), d), Init.NORMAL));
       specs.add(new WeightSpec(c.sharedSecond(layer), List.of(1L, d, shared), Init.NORMAL));
     }
   }

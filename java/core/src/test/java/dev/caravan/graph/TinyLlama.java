@@ -84,7 +84,21 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
                     true,
                     List.of(true, false, true),
                     0,
-                    "mlp"))));
+                    "mlp"))),
+        glam(
+            "glam: a list of sparse layers, a shared expert",
+            Glu.Activation.GELU_TANH,
+            Optional.of(
+                new ExpertsConfig(
+                    4,
+                    1,
+                    5,
+                    Experts.Activation.GELU_TANH,
+                    false,
+                    List.of(false, true, true),
+                    0,
+                    "mlp",
+                    7))));
   }
 
   private static TinyLlama sharing(String name) {

@@ -13,7 +13,9 @@ import dev.caravan.data.UserError;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -246,13 +248,78 @@ class HfConfigTest {
   }
 
   @Test
+  void glamMayHaveAListOfSparseLayersAndASharedExpert() throws IOException {
+    HfConfig config =
+        glam(
+            ", \"num_experts\": 8, \"sparse_layers\": [3, 1, 2],"
+                + " \"shared_expert_intermediate_size\": 24");
+    ExpertsConfig experts = config.config().experts().orElseThrow();
+    assertEquals(List.of(false, true, true, true), experts.sparse());
+    assertEquals(List.of(0, 1, 2), List.of(experts.index(1), experts.index(2), experts.index(3)));
+    assertEquals(24, experts.shared());
+    JsonNode written = JSON.readTree(config.toJson("float32"));
+    assertEquals(config.config(), HfConfig.of(written, "b").config());
+
+    String shared = "model.layers.2.mlp.shared_expert.up_proj";
+    assertEquals(
+        List.of(new ExpertWeights.Piece(shared + ".weight", List.of(24L, 64L), 0)),
+        ExpertWeights.pieces(experts.sharedFirst(2), List.of(1L, 24L, 64L)));
+    assertEquals(shared, experts.sharedFirst(2));
+
+    // Of each sparse layer: router, two matrices of each of 8 experts; shared gate and two matrices.
+    long dense = 4 * (2 * 64 + 4 * 64 * 64 + 32 * 4) + 3 * 64 * 96 + 64 + 100 * 64;
+    long router = 8 * 64;
+    long expert = 2 * 64 * 96;
+    long other = 64 + 2 * 64 * 24;
+    LlamaCost cost = new LlamaCost(config.config());
+    assertEquals(dense + 3 * (router + 8 * expert + other), cost.parameters());
+    long active = dense + 3 * (router + 2 * expert + other);
+    assertEquals(active, cost.activeParameters());
+    long products = active - 4 * (2 * 64 + 32 * 4) - 64; // without gains and positions
+    assertEquals(
+        6.0 * products + 4 * 12.0 * 64 * (16 + 1) / 2, cost.trainingFlopsPerToken(16), 1e-6);
+  }
+
+  @Test
+  void layersOfQwensModelsMayAllBeDense() {
+    String moe =
+        "{\"architectures\": null, \"model_type\": \"qwen3_moe\", \"num_experts\": 4, \"num_experts_per_tok\": 2,"
+            + " \"mlp_only_layers\": %s}";
+    LlamaConfig some = read(moe.formatted("[1]"));
+    assertFalse(some.sparse(1));
+    assertEquals(some.layers() - 1, some.experts().orElseThrow().layers());
+    int[] all = IntStream.range(0, some.layers()).toArray();
+    assertTrue(read(moe.formatted(Arrays.toString(all))).experts().isEmpty());
+    assertTrue(read(moe.formatted("[1, 90]")).experts().isPresent());
+    for (String list : new String[] {"3", "[-1]", "[\"0\"]"}) {
+      assertEquals(
+          "config.json: mlp_only_layers: got " + list + ", needs a list of layers, counted from 0",
+          error(moe.formatted(list)));
+    }
+  }
+
+  @Test
   void glamRefusesWhatDoesNotFit() {
     assertEquals(
         "config.json: num_experts_per_tok: got 3, needs at most num_experts 2",
         glamError(", \"num_experts\": 2, \"num_experts_per_tok\": 3"));
+    for (String list : new String[] {"[4]", "[0,-1]", "[]", "1", "\"all\"", "[0.5]", "[[1]]"}) {
+      assertEquals(
+          "config.json: sparse_layers: got "
+              + list
+              + ", needs a list of layers from 0 to 3, at least one",
+          glamError(", \"num_experts\": 2, \"sparse_layers\": " + list));
+    }
     assertEquals(
-        "config.json: sparse_layers: got [4], needs a list of layers from 0 to 3",
-        glamError(", \"num_experts\": 2, \"sparse_layers\": [4]"));
+        "config.json: sparse_layers: got [1], needs num_experts beside it, of at least 1",
+        glamError(", \"sparse_layers\": [1]"));
+    assertEquals(
+        "config.json: shared_expert_intermediate_size: got 8, needs num_experts beside it, of at"
+            + " least 1",
+        glamError(", \"num_experts\": 0, \"shared_expert_intermediate_size\": 8"));
+    assertEquals(
+        "config.json: shared_expert_intermediate_size: got -8, needs a whole number of at least 0",
+        glamError(", \"num_experts\": 2, \"shared_expert_intermediate_size\": -8"));
     assertEquals(
         "config.json: hidden_act: got \"silu\", needs \"gelu\" or \"gelu_pytorch_tanh\"",
         glamError(", \"hidden_act\": \"silu\""));
