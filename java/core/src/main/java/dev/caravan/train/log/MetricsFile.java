@@ -90,8 +90,17 @@ public final class MetricsFile implements AutoCloseable {
               put(line, "expert_load_max", e.loadMax());
               put(line, "expert_entropy", e.entropy());
               put(line, "drop_share", e.dropShare());
+              e.layers().forEach(layer -> put(line.withArray("expert_layers").addObject(), layer));
             });
     append(line);
+  }
+
+  private static void put(ObjectNode line, ExpertMetrics.Layer layer) {
+    put(line, "aux_loss", layer.auxLoss());
+    put(line, "z_loss", layer.zLoss());
+    put(line, "load_max", layer.loadMax());
+    put(line, "entropy", layer.entropy());
+    put(line, "drop_share", layer.dropShare());
   }
 
   /** Appends an evaluation's line, which carries no "loss". */

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -41,6 +42,32 @@ class MetricsFileTest {
           """,
           Files.readString(file));
     }
+  }
+
+  @Test
+  void sparseLayersHaveTheirOwnFiguresBesideThoseOfAll() throws IOException {
+    ExpertMetrics experts =
+        new ExpertMetrics(
+            3,
+            30,
+            2,
+            1.5,
+            0.125,
+            List.of(
+                new ExpertMetrics.Layer(1, 10, 2, 1, 0.25),
+                new ExpertMetrics.Layer(2, 20, 1.5, 2, 0)));
+    try (MetricsFile metrics = new MetricsFile(file, 0)) {
+      metrics.write(new StepMetrics(1, 2.5, 0.5, 1e-3, 7, 9, 8, 1, 0, 6, 5, Optional.of(experts)));
+    }
+    assertEquals(
+        """
+        {"step":1,"loss":2.5,"grad_norm":0.5,"lr":0.001,"target_tokens":7,"input_tokens":9,\
+        "tokens_per_s":8.0,"seconds":1.0,"data_wait_s":0.0,"host_peak_bytes":6,"device_peak_bytes":5,\
+        "aux_loss":3.0,"z_loss":30.0,"expert_load_max":2.0,"expert_entropy":1.5,"drop_share":0.125,\
+        "expert_layers":[{"aux_loss":1.0,"z_loss":10.0,"load_max":2.0,"entropy":1.0,"drop_share":0.25},\
+        {"aux_loss":2.0,"z_loss":20.0,"load_max":1.5,"entropy":2.0,"drop_share":0.0}]}
+        """,
+        Files.readString(file));
   }
 
   @Test
