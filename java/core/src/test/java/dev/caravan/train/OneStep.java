@@ -84,7 +84,8 @@ record OneStep(double loss, Map<String, float[]> gradients) {
   private static OneStep compute(
       Executor executor, StepState state, InputBuffer inputs, Step step, TensorAccess access) {
     Stream stream = executor.stream();
-    state.begin(stream, 1, 17, 0, (float) (1.0 / step.targetTokens()), 0);
+    float inverseTokens = (float) (1.0 / step.inputTokens());
+    state.begin(stream, 1, 17, 0, (float) (1.0 / step.targetTokens()), inverseTokens, 0);
     TensorRef all = executor.gradients();
     stream.fill(all.address(), 0, all.bytes());
     for (int i = 0; i < step.microBatches(); i++) {
