@@ -58,15 +58,17 @@ final class ExpertCases {
     return cases;
   }
 
-  /**
-   * What balance adds is float32 whatever the storage, and groups sort whole numbers, so these cases are
-   * of float32 only.
-   */
+  /** Experts that take so many rows of each group of tokens. */
+  static List<Function<Builder, OpCase>> groups() {
+    return List.of(
+        b -> groups(b, "groups of four tokens with room for two", 3, 2, 4),
+        b -> groups(b, "groups that do not divide the tokens", 5, 1, 5));
+  }
+
+  /** What balance adds is float32 whatever the storage, so these cases are of float32 only. */
   static List<Function<Builder, OpCase>> balanced() {
     Scoring softmax = Scoring.SOFTMAX;
     return List.of(
-        b -> groups(b, "groups of four tokens with room for two", 3, 2, 4),
-        b -> groups(b, "groups that do not divide the tokens", 5, 1, 5),
         b -> losses(b, "no balance loss, z loss", Balance.NONE, softmax, 0),
         b -> losses(b, "balance of first choices", Balance.FIRST, softmax, 0),
         b -> losses(b, "balance of first choices, dropped", Balance.FIRST, softmax, 2),

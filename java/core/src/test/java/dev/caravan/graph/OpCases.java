@@ -39,8 +39,14 @@ final class OpCases {
     cases.addAll(ExpertCases.all());
     if (storage == DType.F32) {
       cases.addAll(AttentionCases.biased());
+      cases.addAll(ExpertCases.groups());
       cases.addAll(ExpertCases.balanced());
     }
+    return built(cases, storage);
+  }
+
+  /** The cases, each of values of its own. */
+  static List<OpCase> built(List<Function<Builder, OpCase>> cases, DType storage) {
     List<OpCase> built = new ArrayList<>();
     for (Function<Builder, OpCase> one : cases) {
       built.add(one.apply(new Builder(storage, 71 + built.size())));

@@ -1,10 +1,12 @@
 package dev.caravan.graph;
 
+import dev.caravan.kernels.DType;
 import dev.caravan.ops.Node;
 import dev.caravan.ops.Op;
 import dev.caravan.ops.References;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 
@@ -15,6 +17,7 @@ import java.util.Map;
 final class ReferenceExecutor {
   private final Graph graph;
   private final Values leaves;
+  private final boolean stored;
   private final Map<Tensor, double[]> values = new HashMap<>();
 
   /**
@@ -24,8 +27,21 @@ final class ReferenceExecutor {
    *     a run changes both
    */
   ReferenceExecutor(Graph graph, Values leaves) {
+    this(graph, leaves, false);
+  }
+
+  private ReferenceExecutor(Graph graph, Values leaves, boolean stored) {
     this.graph = graph;
     this.leaves = leaves;
+    this.stored = stored;
+  }
+
+  /**
+   * A plain implementation at the graph's precision: what a node makes is rounded to the dtype of the tensor
+   * that keeps it, and exact until then.
+   */
+  static ReferenceExecutor plain(Graph graph, Values leaves) {
+    return new ReferenceExecutor(graph, leaves, true);
   }
 
   /** Runs all nodes. What was added to a leaf in place is the leaf's value afterwards. */
@@ -43,6 +59,11 @@ final class ReferenceExecutor {
       double[][] in = node.inputs().stream().map(this::value).toArray(double[][]::new);
       double[][] out = References.values(node, in);
       for (int i = 0; i < out.length; i++) {
+        DType dtype = node.out(i).type().dtype();
+        if (stored && (dtype == DType.F32 || dtype == DType.BF16)) {
+          double[] exact = out[i];
+          Arrays.setAll(exact, at -> Values.round(exact[at], dtype));
+        }
         values.put(node.out(i), out[i]);
         int alias = node.op().inPlace(i);
         if (alias != Op.NO_ALIAS && node.out(i).role() != Role.ACTIVATION) {
