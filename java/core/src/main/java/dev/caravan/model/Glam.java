@@ -11,8 +11,9 @@ import java.util.List;
 /**
  * GLaM: pre-norm blocks of attention with learned relative positions, no scale on its scores, no bias
  * anywhere; every other feed-forward layer (or those of a list) is sparse, of experts with one ungated
- * hidden layer, the others are gated. A shared expert beside them is no part of the paper. The embedding is the output projection. Sources: Du et al. 2021, arXiv 2112.06905,
- * section 4; relative positions by buckets: Raffel et al. 2020, arXiv 1910.10683, section 2.1; ungated
+ * hidden layer, the others are gated. A shared expert beside them is no part of the paper. The embedding
+ * is the output projection. Sources: Du et al. 2021, arXiv 2112.06905, section 4; relative positions by
+ * buckets: Raffel et al. 2020, arXiv 1910.10683, section 2.1; ungated
  * experts are what the paper's parameter counts give (GlamSizesTest).
  *
  * <p>Names carry their shapes: T tokens, D model width, H heads, N head width, F feed-forward width.

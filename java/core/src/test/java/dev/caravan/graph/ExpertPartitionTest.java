@@ -44,8 +44,8 @@ class ExpertPartitionTest {
 
   private static final ExpertLosses DROPPING = new ExpertLosses(Balance.NONE, 0, 0, 0.75, 0);
 
-  /** Room for every choice: of four experts each takes all tokens. */
-  private static final ExpertLosses ROOMY = new ExpertLosses(Balance.NONE, 0, 0, 2, 0);
+  /** Room for every choice: of four experts each takes all tokens, even where a token chooses one. */
+  private static final ExpertLosses ROOMY = new ExpertLosses(Balance.NONE, 0, 0, 4, 0);
 
   /** What a rank computed: the loss, and gradients by weight. */
   private record Outcome(double loss, Map<String, double[]> gradients) {}
