@@ -21,8 +21,7 @@ final class WordBpe {
 
   private final Pattern words; // null where a piece is one word
   private final int[] symbols; // an id for each character
-  private final String[]
-      spelling; // how tokens spell each character; null where no word is looked up
+  private final String[] spelling; // of each character in tokens; null: no word is looked up
   private final Map<String, Integer> ids;
   private final long[] pairs; // an open hash table: both ids
   private final long[] merged; // the place in the list of merges, and the id of what they make
