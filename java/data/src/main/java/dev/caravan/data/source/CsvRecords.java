@@ -15,11 +15,12 @@ final class CsvRecords implements Records {
   private final LineReader lines;
   private final List<String> header;
   private long line;
+  private UserError unclosed;
 
   CsvRecords(Path file) {
     lines = new LineReader(file);
     List<String> first = record();
-    header = first == null ? List.of() : first;
+    header = first == null ? List.of() : Records.header(first, lines);
   }
 
   /** A file without a header line. */
@@ -59,8 +60,14 @@ final class CsvRecords implements Records {
     lines.close();
   }
 
-  /** The fields of the next record, which may run over several lines; null behind the last one. */
+  /**
+   * The fields of the next record, which may run over several lines; null behind the last one. A
+   * quote that is never closed takes in the rest of the file, so nothing comes behind it.
+   */
   private List<String> record() {
+    if (unclosed != null) {
+      throw unclosed;
+    }
     do {
       if (!lines.next()) {
         return null;
@@ -79,7 +86,8 @@ final class CsvRecords implements Records {
           if (quote < 0) {
             field.append(text, at, text.length()).append('\n');
             if (!lines.next()) {
-              throw error("a quoted field that never ends");
+              unclosed = error("a quoted field that never ends");
+              throw unclosed;
             }
             text = lines.text();
             at = 0;

@@ -63,7 +63,7 @@ final class FieldMap {
     if (text == null) {
       String name = names.getOrDefault(field, field);
       throw records.error(
-          value == null || value.isNull()
+          value == null
               ? "no field '" + name + "'; expected " + expected() + ", got " + fieldsOf(record)
               : "field '" + name + "' is not text but " + kind(value));
     }
@@ -118,6 +118,6 @@ final class FieldMap {
   }
 
   private static String kind(JsonNode value) {
-    return value.isArray() ? "a list" : "an object";
+    return value.isNull() ? "null" : value.isArray() ? "a list" : "an object";
   }
 }

@@ -3,6 +3,7 @@ package dev.caravan.data.source;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -15,13 +16,15 @@ import java.nio.file.Path;
  * the ending .json is; read one object at a time.
  */
 final class JsonArray implements Records {
-  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final ObjectMapper JSON =
+      new ObjectMapper().enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY);
 
   private final Path file;
   private final JsonParser parser;
   private boolean isList;
   private boolean started;
   private long line = 1;
+  private UserError broken;
 
   JsonArray(Path file) {
     this.file = file;
@@ -32,8 +35,12 @@ final class JsonArray implements Records {
     }
   }
 
+  /** What is behind a fault of syntax has no meaning: it stays the current record. */
   @Override
   public ObjectNode next() {
+    if (broken != null) {
+      throw broken;
+    }
     try {
       JsonToken token = parser.nextToken();
       if (!started) {
@@ -48,10 +55,11 @@ final class JsonArray implements Records {
       return token == null ? null : record();
     } catch (JsonProcessingException e) {
       line = e.getLocation() == null ? line : e.getLocation().getLineNr();
-      throw error(JsonErrors.describe(e) + "; expected objects or a list of them");
+      broken = error(JsonErrors.describe(e) + "; expected objects or a list of them");
     } catch (IOException e) {
-      throw error("cannot be read: " + e.getMessage());
+      broken = error("cannot be read: " + e.getMessage());
     }
+    throw broken;
   }
 
   @Override

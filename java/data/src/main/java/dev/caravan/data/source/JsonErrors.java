@@ -2,6 +2,7 @@ package dev.caravan.data.source;
 
 import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 
 /** Jackson's complaints in one short line. */
 final class JsonErrors {
@@ -14,11 +15,14 @@ final class JsonErrors {
     String message = e.getOriginalMessage();
     int lineEnd = message.indexOf('\n');
     message = lineEnd < 0 ? message : message.substring(0, lineEnd);
+    // Settings that only a program could change are no help.
+    message = message.replaceFirst(" for `ObjectNode`.*|, from `[^`]*`", "");
     if (message.length() > LONGEST) {
       message = message.substring(0, LONGEST) + "...";
     }
     JsonLocation where = e.getLocation();
     String column = where == null ? "" : "column " + where.getColumnNr() + ": ";
-    return "not valid JSON (" + column + message + ")";
+    boolean limit = e instanceof StreamConstraintsException;
+    return (limit ? "too much JSON (" : "not valid JSON (") + column + message + ")";
   }
 }

@@ -13,7 +13,9 @@ import java.nio.file.Path;
 final class JsonLines extends LineRecords {
   private static final ObjectReader JSON =
       new ObjectMapper()
-          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .enable(
+              DeserializationFeature.FAIL_ON_TRAILING_TOKENS,
+              DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY)
           .readerFor(JsonNode.class);
 
   JsonLines(Path file) {

@@ -2,6 +2,7 @@ package dev.caravan.data.source;
 
 import dev.caravan.data.UserError;
 import java.io.Closeable;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -17,8 +18,8 @@ import java.util.zip.ZipException;
 
 /**
  * Reads a UTF-8 file line by line and knows where it is: line number and byte offset, for errors.
- * Lines end with LF or CR LF; a byte order mark is skipped; a file whose name ends with .gz is
- * unpacked on the way. One line is held at a time.
+ * Lines end with LF or CR LF; a byte order mark is skipped, one of UTF-16 refused; a file whose
+ * name ends with .gz is unpacked on the way. One line is held at a time.
  */
 public final class LineReader implements Closeable {
   private static final int LONGEST_LINE_BYTES = 1 << 30;
@@ -49,6 +50,11 @@ public final class LineReader implements Closeable {
             && buffer[1] == (byte) 0xBB
             && buffer[2] == (byte) 0xBF;
     begin = mark ? 3 : 0;
+    int first = end < 2 ? 0 : (buffer[0] & 0xFF) << 8 | buffer[1] & 0xFF;
+    if (first == 0xFEFF || first == 0xFFFE) {
+      close();
+      throw new UserError(file + ": is UTF-16, needs UTF-8 (iconv -f UTF-16 -t UTF-8)");
+    }
   }
 
   /** Goes to the next line. Returns false behind the last one. */
@@ -166,7 +172,7 @@ public final class LineReader implements Closeable {
       return file.toString().endsWith(".gz") ? new GZIPInputStream(raw, 1 << 16) : raw;
     } catch (NoSuchFileException e) {
       throw new UserError(file + ": no such file", e);
-    } catch (ZipException e) {
+    } catch (ZipException | EOFException e) {
       throw new UserError(file + ": not a gzip file", e);
     } catch (IOException e) {
       throw new UserError(file + ": cannot be read: " + e.getMessage(), e);

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.data.UserError;
 import java.io.Closeable;
 import java.nio.file.Path;
+import java.util.List;
 
 /**
  * Reads the records of a file one after another, whatever its syntax: each is an object of named
@@ -42,8 +43,29 @@ interface Records extends Closeable {
       case "parquet" -> new ParquetRecords(file);
       default ->
           throw new UserError(
-              file + ": unknown ending '" + ending + "'; expected jsonl, json, csv, tsv, parquet or txt");
+              file
+                  + ": unknown ending '"
+                  + ending
+                  + "'; expected jsonl, json, csv, tsv, parquet or txt");
     };
+  }
+
+  /**
+   * The names of a header line's columns; those without one cannot be asked for.
+   *
+   * @param where the header line
+   * @throws UserError for a name that is there twice, since one column would hide the other
+   */
+  static List<String> header(List<String> names, LineReader where) {
+    for (int i = 0; i < names.size(); i++) {
+      int first = names.indexOf(names.get(i));
+      if (first < i && !names.get(i).isEmpty()) {
+        throw where.error(
+            "columns %d and %d are both called '%s'; give one another name"
+                .formatted(first + 1, i + 1, names.get(i)));
+      }
+    }
+    return names;
   }
 
   /**

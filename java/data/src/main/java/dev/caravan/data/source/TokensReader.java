@@ -121,6 +121,9 @@ public final class TokensReader implements Closeable {
       while (parser.nextToken() != JsonToken.END_OBJECT) {
         String key = parser.currentName();
         parser.nextToken();
+        if (key.equals("input_ids") && length >= 0 || key.equals("labels") && labelCount >= 0) {
+          throw error("'" + key + "' twice; expected " + EXPECTED);
+        }
         switch (key) {
           case "input_ids" -> length = array(parser, key, false);
           case "labels" -> labelCount = array(parser, key, true);

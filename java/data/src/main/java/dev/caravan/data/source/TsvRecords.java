@@ -16,7 +16,7 @@ final class TsvRecords extends LineRecords {
   /** A file whose first line names the fields. */
   TsvRecords(Path file) {
     super(file);
-    names = nextLine() ? List.of(split(current())) : List.of();
+    names = nextLine() ? Records.header(List.of(split(current())), current()) : List.of();
     escapedLineFeeds = false;
   }
 

@@ -57,6 +57,8 @@ class BadRowsTest {
             + " | x.jsonl:2: no field 'target'",
         "{\"prompt\": 1, \"target\": 2} | {\"prompt\": [1], \"target\": 2} | format: prompt"
             + " | x.jsonl:2: field 'prompt' is not text but a list",
+        "{\"prompt\": 1, \"target\": 2} | {\"prompt\": 1, \"target\": 2, \"target\": 3} | format: prompt"
+            + " | x.jsonl:2: not valid JSON (column 38: Duplicate field 'target')",
         "{\"prompt\": 1, \"target\": 2} | [1] | format: prompt | x.jsonl:2: not a JSON object",
         "{\"instruction\": 1, \"output\": 2} | {\"instruction\": 1} | format: alpaca"
             + " | x.jsonl:2: no field 'output'",
@@ -104,15 +106,27 @@ class BadRowsTest {
         3);
   }
 
-  @Test
-  void whatCannotBeGotPastStopsEvenThen() throws IOException {
-    Path file =
-        Files.writeString(folder.resolve("x.json"), "[{\"prompt\": 1, \"target\": 2}, {\"pro");
+  /** What would be read behind such a fault is no record, or the rest of the file is gone. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "x.json | [{\"prompt\": 1, \"target\": 2}, {\"pro | x.json:1: not valid JSON",
+        "x.json | [{\"prompt\": 1, \"target\": 2}, {\"prompt\": nil, \"a\": {\"prompt\": 3, \"target\": 4}}]"
+            + " | x.json:1: not valid JSON",
+        "x.json | [{\"prompt\": 1, \"prompt\": 2, \"a\": {\"prompt\": 3, \"target\": 4}}]"
+            + " | x.json:1: not valid JSON (column 26: Duplicate field 'prompt')",
+        "x.csv | `prompt,target;p,t;\"p,t;p,t;p,t` | x.csv:3: a quoted field that never ends",
+      })
+  void whatCannotBeGotPastStopsEvenThen(String name, String content, String message)
+      throws IOException {
+    Path file = Files.writeString(folder.resolve(name), content.replace(';', '\n'));
     MixtureSpec spec =
         MixtureFile.parse(
             "tasks: {t: {path: '%s', format: prompt}}".formatted(file), "mix.yaml", path -> path);
     TaskReader skip = new TaskReader(spec.trained().get(0), MixtureSpec.BadRows.SKIP);
     UserError stop = assertThrows(UserError.class, () -> read(spec, skip));
-    assertTrue(stop.getMessage().contains("x.json:1: not valid JSON"), stop.getMessage());
+    assertTrue(stop.getMessage().contains(message), stop.getMessage());
   }
 }

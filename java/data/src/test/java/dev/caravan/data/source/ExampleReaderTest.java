@@ -171,7 +171,12 @@ class ExampleReaderTest {
             + " field 'target'; expected prompt, target, got prompt",
         "a.jsonl | PROMPT | {\"prompt\": [1], \"target\": \"t\"} | :1: field 'prompt' is not text"
             + " but a list",
-        "a.jsonl | PROMPT | {\"prompt\": \"p\", \"target\": null} | :1: no field 'target'",
+        "a.jsonl | PROMPT | {\"prompt\": \"p\", \"target\": null} | :1: field 'target' is not"
+            + " text but null",
+        "a.jsonl | PROMPT | {\"prompt\": \"p\", \"target\": \"t\", \"prompt\": \"q\"} | :1: not valid"
+            + " JSON (column 42: Duplicate field 'prompt'); expected",
+        "a.json | PROMPT | [{\"prompt\": \"p\",;\"target\": \"t\", \"target\": \"u\"}] | :2: not valid"
+            + " JSON (column 26: Duplicate field 'target'); expected",
         "a.jsonl | PROMPT | ; ;{\"prompt\": \"p | :3: not valid JSON",
         "a.jsonl | PROMPT | {} {} | :1: not valid JSON",
         "a.jsonl | PROMPT | 7 | :1: not a JSON object",
@@ -193,6 +198,8 @@ class ExampleReaderTest {
         "a.csv | PROMPT | prompt,target;p,t,u | :2: 3 fields, but the header has 2",
         "a.csv | PROMPT | prompt,target;\"p,t | :2: a quoted field that never ends",
         "a.csv | PROMPT | prompt,target;\"p\"x,t | :2: text behind the closing quote of field 1",
+        "a.csv | PROMPT | prompt,target,prompt;p,t,u | :1: columns 1 and 3 are both called 'prompt'",
+        "a.tsv | PROMPT | prompt<tab>target<tab>target | :1: columns 2 and 3 are both called",
         "a.json | SUPERNI | {\"Definition\": \"d\"} | :1: no Definition and Instances",
         "a.json | SUPERNI | {\"Definition\": \"d\", \"Instances\": [{\"input\": \"i\"}]} | :1:"
             + " instance 1: expected",

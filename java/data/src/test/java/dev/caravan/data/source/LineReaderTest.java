@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.caravan.data.UserError;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -52,6 +53,17 @@ class LineReaderTest {
   }
 
   @Test
+  void refusesUtf16() throws IOException {
+    for (Charset other : List.of(StandardCharsets.UTF_16LE, StandardCharsets.UTF_16BE)) {
+      Path file = folder.resolve("wide.jsonl");
+      Files.writeString(file, "\uFEFF{}\n", other);
+      assertEquals(
+          file + ": is UTF-16, needs UTF-8 (iconv -f UTF-16 -t UTF-8)",
+          assertThrows(UserError.class, () -> new LineReader(file)).getMessage());
+    }
+  }
+
+  @Test
   void readsLinesOfEveryLengthAndKnowsWhereTheyBegin() throws IOException {
     Random random = new Random(2);
     StringBuilder text = new StringBuilder();
@@ -86,6 +98,10 @@ class LineReaderTest {
     assertEquals(
         fake + ": not a gzip file",
         assertThrows(UserError.class, () -> new LineReader(fake)).getMessage());
+    Path empty = Files.createFile(folder.resolve("c.gz"));
+    assertEquals(
+        empty + ": not a gzip file",
+        assertThrows(UserError.class, () -> new LineReader(empty)).getMessage());
   }
 
   @Test

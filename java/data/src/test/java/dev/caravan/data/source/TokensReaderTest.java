@@ -70,6 +70,7 @@ class TokensReaderTest {
         "{\"input_ids\": [1, \"labels\": [1]} | input_ids[1] is labels, expected a whole number",
         "[1, 2] | not a JSON object",
         "{\"input_ids\": [1]} | no 'labels'",
+        "{\"input_ids\": [1], \"input_ids\": [2], \"labels\": [1]} | 'input_ids' twice",
         "{\"labels\": [1]} | no 'input_ids'",
         "{\"input_ids\": [1], \"labels\": [1, 2]} | 1 input_ids but 2 labels",
         "{\"input_ids\": 7, \"labels\": [1]} | 'input_ids' is not an array",
