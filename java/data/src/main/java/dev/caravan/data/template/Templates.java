@@ -1,7 +1,9 @@
 package dev.caravan.data.template;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
@@ -24,6 +26,11 @@ public final class Templates {
       Map.of("flan-cot-10", Reasoning.reasoned(), "flan-answer-10", Reasoning.direct());
   private static final Set<String> KEYS =
       Set.of("prompt", "prompt_without_input", "target", "exemplar");
+
+  private static final YAMLMapper YAML =
+      YAMLMapper.builder(
+              YAMLFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
+          .build();
 
   static {
     bundle("plain", "{prompt}\n", "{target}");
@@ -241,7 +248,7 @@ public final class Templates {
   private static Template read(Path file) {
     JsonNode node;
     try {
-      node = new YAMLMapper().readTree(file.toFile());
+      node = YAML.readTree(file.toFile());
     } catch (JsonProcessingException e) {
       int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
       throw UserError.at(
@@ -257,6 +264,10 @@ public final class Templates {
             key -> {
               if (!KEYS.contains(key)) {
                 throw new UserError(file + ": " + Nearest.unknown("key", key, KEYS));
+              }
+              if (!node.get(key).isTextual()) {
+                throw new UserError(
+                    file + ": " + key + ": got " + node.get(key) + ", needs a text");
               }
             });
     return pattern(

@@ -201,6 +201,8 @@ class TemplatesTest {
         "prompt: '{x'; target: y | '{' is never closed",
         "prompt: 'x}'; target: y | '}' closes nothing",
         "prompt: x; target: y; promt: z | unknown key 'promt', did you mean 'prompt'?",
+        "prompt: x; target: y; target: z | bad.yaml:3: not valid YAML: Duplicate field 'target'",
+        "prompt: x; target: y; exemplar: [z] | exemplar: got [\"z\"], needs a text",
         "prompt: [; | not valid YAML",
         "7 | expected the keys prompt and target",
       })
