@@ -37,7 +37,7 @@ public abstract class ExampleReader implements Closeable {
       case FLAN ->
           new OfRecords(
               new TsvRecords(file, Format.FLAN.fields()), (in, record) -> flan(in, record, map));
-      case RECORD -> new OfRecords(Records.open(file), (in, record) -> record(record, map));
+      case RECORD -> new OfRecords(Records.open(file), (in, record) -> record(record));
       case SUPERNI -> new SuperNaturalInstructions(file);
       case TEXT ->
           DataFiles.ending(file).equals("txt")
@@ -80,7 +80,7 @@ public abstract class ExampleReader implements Closeable {
     JsonNode given = map.get(record, "input");
     String input = given == null || given.isNull() ? "" : map.text(in, record, "input");
     String output = map.text(in, record, "output", "response");
-    Map<String, String> values = map.values(record);
+    Map<String, String> values = FieldMap.values(record);
     values.put("instruction", instruction);
     values.put("input", input);
     values.put("output", output);
@@ -94,14 +94,14 @@ public abstract class ExampleReader implements Closeable {
     if (target.endsWith(END_OF_TEXT)) {
       target = target.substring(0, target.length() - END_OF_TEXT.length());
     }
-    Map<String, String> values = map.values(record);
+    Map<String, String> values = FieldMap.values(record);
     values.put("prompt", prompt);
     values.put("target", target);
     return new Example.Fields(values, prompt, target);
   }
 
-  private static Example record(ObjectNode record, FieldMap map) {
-    Map<String, String> values = map.values(record);
+  private static Example record(ObjectNode record) {
+    Map<String, String> values = FieldMap.values(record);
     // Which field is to be learnt only the template's target says.
     return new Example.Fields(values, "", String.join(" ", values.values()));
   }

@@ -71,21 +71,25 @@ final class FieldMap {
   }
 
   /**
-   * All values that are text, numbers or truth values, and lists of these with a line each, under
-   * the format's names where they have one.
+   * All values that are text, numbers or truth values, and lists of these with a line each. Those
+   * of an object within the record have its name and a point before theirs: {@code choices.text}.
    */
-  Map<String, String> values(ObjectNode record) {
+  static Map<String, String> values(ObjectNode record) {
     Map<String, String> values = new LinkedHashMap<>();
-    record
-        .properties()
-        .forEach(
-            field -> {
-              String text = text(field.getValue());
-              if (text != null) {
-                values.put(field.getKey(), text);
-              }
-            });
+    putAll(record, "", values);
     return values;
+  }
+
+  private static void putAll(JsonNode object, String before, Map<String, String> into) {
+    for (Map.Entry<String, JsonNode> field : object.properties()) {
+      String name = before + field.getKey();
+      String text = text(field.getValue());
+      if (text != null) {
+        into.putIfAbsent(name, text);
+      } else if (field.getValue().isObject()) {
+        putAll(field.getValue(), name + ".", into);
+      }
+    }
   }
 
   private static String text(JsonNode value) {

@@ -144,6 +144,28 @@ class ExampleReaderTest {
     assertFields("Do it.\n\nj", "q", examples.get(1));
   }
 
+  /** As Hugging Face's data sets have answers and choices. */
+  @Test
+  void fieldsOfObjectsHaveTheirNameBefore() throws IOException {
+    Path file =
+        file(
+            "a.jsonl",
+            "{\"question\": \"q\", \"choices\": {\"text\": [\"one\", \"two\"], \"label\": [1, 2],"
+                + " \"more\": {\"deep\": true}}, \"rows\": [{\"a\": 1}], \"none\": null}");
+    Example.Fields fields = (Example.Fields) read(file, Format.RECORD, Map.of()).get(0);
+    assertEquals(
+        Map.of(
+            "question",
+            "q",
+            "choices.text",
+            "one\ntwo",
+            "choices.label",
+            "1\n2",
+            "choices.more.deep",
+            "true"),
+        fields.values());
+  }
+
   @Test
   void readsText() throws IOException {
     assertEquals(new Example.Text("one\ntwo\n"), only(file("a.txt", "one\r\ntwo")));
