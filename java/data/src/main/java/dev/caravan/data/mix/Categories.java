@@ -2,6 +2,7 @@ package dev.caravan.data.mix;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
@@ -99,6 +100,9 @@ final class Categories {
         return names;
       }
       return names;
+    } catch (JsonProcessingException e) {
+      long line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
+      throw UserError.at(file, line, "not valid JSON, in which its categories are looked for");
     } catch (IOException e) {
       throw new UserError(file + ": cannot be read: " + e.getMessage(), e);
     }

@@ -218,10 +218,16 @@ class MixtureFileTest {
         """
             .formatted(folder);
     MixtureSpec spec = parse(tasks + "held_out_categories: [summarization]\n");
-    assertEquals(
-        List.of("ni/t1", "ni/t3"), spec.trained().stream().map(TaskSpec::name).toList());
+    assertEquals(List.of("ni/t1", "ni/t3"), spec.trained().stream().map(TaskSpec::name).toList());
     assertTrue(spec.tasks().get("ni/t2").heldOut());
     assertTrue(spec.tasks().get("own").heldOut());
+    Path broken = Files.writeString(folder.resolve("t4.json"), "{\"Contributors\": [\n}");
+    UserError json =
+        assertThrows(
+            UserError.class, () -> parse(tasks + "held_out_categories: [Summarization]\n"));
+    assertEquals(
+        broken + ":2: not valid JSON, in which its categories are looked for", json.getMessage());
+    Files.delete(broken);
     refused(
         tasks + "held_out_categories: [Sumarization]\n",
         "mix.yaml.held_out_categories",
