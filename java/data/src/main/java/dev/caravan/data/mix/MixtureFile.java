@@ -15,7 +15,9 @@ import dev.caravan.data.template.Templates;
 import java.io.IOException;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.PathMatcher;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -25,14 +27,13 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import java.util.regex.PatternSyntaxException;
 
 /** Reads mixture files: the value of {@code data.mixture}. */
 public final class MixtureFile {
   private static final YAMLMapper YAML =
       YAMLMapper.builder(
-              YAMLFactory.builder()
-                  .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-                  .build())
+              YAMLFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
           .build();
   private static final double NO_CAP = Double.POSITIVE_INFINITY;
 
@@ -55,6 +56,8 @@ public final class MixtureFile {
   public static MixtureSpec read(Path file, UnaryOperator<String> resolve) {
     try {
       return parse(Files.readString(file), file.toString(), resolve);
+    } catch (NoSuchFileException e) {
+      throw new UserError(file + ": no such file; it should be a mixture file", e);
     } catch (IOException e) {
       throw new UserError(file + ": cannot be read; is it a mixture file?", e);
     }
@@ -67,8 +70,7 @@ public final class MixtureFile {
       tree = YAML.readTree(yaml);
     } catch (JsonProcessingException e) {
       int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
-      throw UserError.at(
-          file, line, wrong(e.getOriginalMessage().lines().findFirst().orElse("")));
+      throw UserError.at(file, line, wrong(e.getOriginalMessage().lines().findFirst().orElse("")));
     }
     return new MixtureFile(file, resolve).read(tree);
   }
@@ -159,8 +161,8 @@ public final class MixtureFile {
         new TaskSpec(
             name,
             paths(keys, "path"),
-            keys.text("format").map(Format::of).orElse(Format.AUTO),
-            keys.textMap("fields"),
+            keys.oneOf("format", Format.AUTO),
+            fields(keys),
             keys.integer("rows", 1, 0),
             templates,
             keys.oneOf("choose", TaskSpec.Choice.ROUND_ROBIN),
@@ -181,6 +183,17 @@ public final class MixtureFile {
     return null;
   }
 
+  private static Map<String, String> fields(Keys keys) {
+    Map<String, String> fields = keys.textMap("fields");
+    keys.oneOf("format", Format.AUTO)
+        .refusal(fields)
+        .ifPresent(
+            what -> {
+              throw new UserError(keys.path("fields") + ": " + what);
+            });
+    return fields;
+  }
+
   private List<String> paths(Keys keys, String key) {
     return keys.texts(key).stream().map(resolve).toList();
   }
@@ -193,18 +206,40 @@ public final class MixtureFile {
 
   /** A task of each file, and a mixture of them under the group's own name. */
   private void group(TaskSpec group) {
-    Map<String, Double> parts = new LinkedHashMap<>();
-    for (Path path : DataFiles.resolve(group.paths())) {
-      String stem = path.getFileName().toString().replaceFirst("(\\.[A-Za-z]+)(\\.gz)?$", "");
-      String name = group.name() + "/" + stem;
-      add(group.ofFile(name, path.toString()));
-      parts.put(name, 1.0);
+    List<Path> files = DataFiles.resolve(group.paths());
+    List<String> names = names(files);
+    List<String> parts = new ArrayList<>();
+    for (int i = 0; i < files.size(); i++) {
+      String name = group.name() + "/" + names.get(i);
+      add(group.ofFile(name, files.get(i).toString()));
+      parts.add(name);
     }
-    mixes.put(group.name(), proportional(group.name(), parts, NO_CAP));
+    mixes.put(group.name(), MixSpec.proportional(group.name(), parts, NO_CAP, 1));
   }
 
-  private static MixSpec proportional(String name, Map<String, Double> parts, double cap) {
-    return MixSpec.proportional(name, List.copyOf(parts.keySet()), cap, 1);
+  /**
+   * Files' names without their endings; where two are the same, all with the folders below the one
+   * that they have in common.
+   */
+  private static List<String> names(List<Path> files) {
+    List<Path> bare = files.stream().map(MixtureFile::withoutEnding).toList();
+    List<String> names = bare.stream().map(file -> file.getFileName().toString()).toList();
+    if (Set.copyOf(names).size() == names.size()) {
+      return names;
+    }
+    Path common = bare.get(0).getParent();
+    for (Path file : bare) {
+      while (!file.startsWith(common)) {
+        common = common.getParent();
+      }
+    }
+    Path folder = common;
+    return bare.stream().map(file -> folder.relativize(file).toString()).toList();
+  }
+
+  private static Path withoutEnding(Path file) {
+    String name = file.getFileName().toString().replaceFirst("(\\.[A-Za-z]+)(\\.gz)?$", "");
+    return file.toAbsolutePath().resolveSibling(name);
   }
 
   private List<Template> templates(Keys keys) {
@@ -265,7 +300,7 @@ public final class MixtureFile {
 
   private void holdOut(List<String> globs) {
     for (String glob : globs) {
-      var matcher = FileSystems.getDefault().getPathMatcher("glob:" + glob);
+      PathMatcher matcher = matcher(glob);
       int held = 0;
       for (TaskSpec task : List.copyOf(tasks.values())) {
         if (matcher.matches(Path.of(task.name()))) {
@@ -276,6 +311,15 @@ public final class MixtureFile {
       if (held == 0) {
         throw new UserError(file + ".held_out: " + Nearest.unknown("task", glob, tasks.keySet()));
       }
+    }
+  }
+
+  private PathMatcher matcher(String glob) {
+    try {
+      return FileSystems.getDefault().getPathMatcher("glob:" + glob);
+    } catch (PatternSyntaxException e) {
+      throw new UserError(
+          file + ".held_out: '" + glob + "' is not a valid glob: " + e.getDescription(), e);
     }
   }
 
@@ -315,7 +359,7 @@ public final class MixtureFile {
     if (weighted) {
       weights.putAll(keys.weights("parts"));
     } else {
-      keys.texts("parts").forEach(part -> weights.put(part, 1.0));
+      parts(keys).forEach(part -> weights.put(part, 1.0));
     }
     if (weights.isEmpty()) {
       throw new UserError(path + ".parts: missing, needs names of tasks or mixtures");
@@ -335,6 +379,18 @@ public final class MixtureFile {
         keys.positive("temperature", 1));
   }
 
+  /** Names of parts, each of which is drawn once. */
+  private static List<String> parts(Keys keys) {
+    List<String> parts = keys.texts("parts");
+    for (String part : parts) {
+      if (parts.indexOf(part) < parts.lastIndexOf(part)) {
+        throw new UserError(
+            keys.path("parts") + ": '" + part + "' twice; give it a rate, as in {" + part + ": 2}");
+      }
+    }
+    return parts;
+  }
+
   /** Published rates: {@code parts} says which task or mixture each of its names stands for. */
   private MixSpec preset(Keys keys, String name, String path) {
     Preset preset = Preset.of(keys.text("preset").orElseThrow(), path + ".preset");
@@ -344,9 +400,7 @@ public final class MixtureFile {
       }
     }
     if (preset.rates().isEmpty()) {
-      Map<String, Double> parts = new LinkedHashMap<>();
-      keys.texts("parts").forEach(part -> parts.put(part, 1.0));
-      return proportional(name, parts, preset.cap());
+      return MixSpec.proportional(name, parts(keys), preset.cap(), 1);
     }
     Map<String, String> meant = keys.textMap("parts");
     for (String part : meant.keySet()) {
@@ -401,9 +455,9 @@ public final class MixtureFile {
       throw new UserError(
           file + ": mixture: missing, needs the one to train on: " + String.join(", ", tops));
     }
-    Map<String, Double> all = new LinkedHashMap<>();
-    tasks.values().stream().filter(t -> !t.heldOut()).forEach(t -> all.put(t.name(), 1.0));
-    mixes.put(MixSpec.ALL, proportional(MixSpec.ALL, all, NO_CAP));
+    List<String> all =
+        tasks.values().stream().filter(t -> !t.heldOut()).map(TaskSpec::name).toList();
+    mixes.put(MixSpec.ALL, MixSpec.proportional(MixSpec.ALL, all, NO_CAP, 1));
     return MixSpec.ALL;
   }
 }

@@ -28,7 +28,7 @@ public abstract class ExampleReader implements Closeable {
    */
   public static ExampleReader open(Path file, Format format, Map<String, String> fields) {
     Format known = format == Format.AUTO ? FormatDetector.detect(file, fields) : format;
-    FieldMap map = new FieldMap(known, fields);
+    FieldMap map = new FieldMap(file, known, fields);
     return switch (known) {
       case ALPACA -> new OfRecords(Records.open(file), (in, record) -> alpaca(in, record, map));
       case PROMPT -> new OfRecords(Records.open(file), (in, record) -> prompt(in, record, map));

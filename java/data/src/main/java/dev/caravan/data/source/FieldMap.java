@@ -2,38 +2,32 @@ package dev.caravan.data.source;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.StringJoiner;
 
-/** From a format's own field names to those of a file: what {@code data.fields} says. */
+/** From a format's own field names to those of a file: what the key {@code fields} says. */
 final class FieldMap {
   private final Format format;
   private final Map<String, String> names;
 
   /**
+   * @param file whose fields they are
    * @param names the format's name to the file's
    * @throws UserError for a name that the format does not have
    */
-  FieldMap(Format format, Map<String, String> names) {
+  FieldMap(Path file, Format format, Map<String, String> names) {
     this.format = format;
     this.names = Map.copyOf(names);
-    if (!names.isEmpty() && !format.isMappable()) {
-      throw new UserError(
-          "data.fields: the fields of format " + format.id() + " have fixed names; leave it out");
-    }
-    for (String name : names.keySet()) {
-      if (!format.fields().contains(name)) {
-        throw new UserError(
-            "data.fields: format "
-                + format.id()
-                + " has no such field: "
-                + Nearest.unknown("field", name, format.fields()));
-      }
-    }
+    format
+        .refusal(names)
+        .ifPresent(
+            what -> {
+              throw new UserError(file + ": fields: " + what);
+            });
   }
 
   /**

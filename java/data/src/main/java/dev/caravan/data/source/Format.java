@@ -1,10 +1,10 @@
 package dev.caravan.data.source;
 
 import dev.caravan.data.Nearest;
-import dev.caravan.data.UserError;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
 
 /** What the records of a file mean: the value of {@code data.format}. */
 public enum Format {
@@ -52,18 +52,22 @@ public enum Format {
   }
 
   /**
-   * The format of that name.
+   * What is wrong with names that {@code fields} gives; empty if nothing is.
    *
-   * @throws UserError naming the nearest known one
+   * @param names the format's name to the file's
    */
-  public static Format of(String name) {
-    for (Format format : values()) {
-      if (format.id().equals(name)) {
-        return format;
-      }
+  public Optional<String> refusal(Map<String, String> names) {
+    if (this == AUTO || names.isEmpty()) {
+      return Optional.empty();
     }
-    throw new UserError(
-        "data.format: "
-            + Nearest.unknown("format", name, Arrays.stream(values()).map(Format::id).toList()));
+    if (!isMappable()) {
+      return Optional.of("the fields of format " + id() + " have fixed names; leave it out");
+    }
+    return names.keySet().stream()
+        .filter(name -> !fields.contains(name))
+        .findFirst()
+        .map(
+            name ->
+                "format " + id() + " has no such field: " + Nearest.unknown("field", name, fields));
   }
 }

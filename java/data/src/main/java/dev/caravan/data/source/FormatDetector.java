@@ -9,18 +9,21 @@ import java.util.Set;
 import java.util.stream.Collectors;
 
 /**
- * Tells the format of a file by its ending, by {@code data.fields}, and by the names of its first
+ * Tells the format of a file by its ending, by {@code fields}, and by the names of its first
  * record's fields.
  */
 final class FormatDetector {
+  /** A file with so many malformed records first is no file of records. */
+  private static final int LOOKED_AT = 100;
+
   private FormatDetector() {}
 
   /**
    * The format of {@code file}. An empty file counts as {@link Format#PROMPT}: it has no record to
    * tell.
    *
-   * @param fields what {@code data.fields} maps
-   * @throws UserError if the first record fits no format or more than one
+   * @param fields what {@code fields} maps
+   * @throws UserError if the first record fits no format or more than one, or all are malformed
    */
   static Format detect(Path file, Map<String, String> fields) {
     String ending = DataFiles.ending(file);
@@ -31,12 +34,15 @@ final class FormatDetector {
       return ofTsv(file, fields);
     }
     try (Records records = Records.open(file)) {
-      ObjectNode first = records.next();
-      return first == null ? Format.PROMPT : of(records, first, fields);
+      return of(records, fields);
     }
   }
 
-  private static Format of(Records records, ObjectNode first, Map<String, String> fields) {
+  private static Format of(Records records, Map<String, String> fields) {
+    ObjectNode first = first(records);
+    if (first == null) {
+      return Format.PROMPT;
+    }
     Set<Format> fitting = EnumSet.noneOf(Format.class);
     if (fields.isEmpty()) {
       fitting.addAll(byNames(first));
@@ -54,7 +60,7 @@ final class FormatDetector {
       throw records.error(
           "the format cannot be told from the fields "
               + FieldMap.fieldsOf(first)
-              + "; set data.format, and data.fields where the names differ, as in"
+              + "; set format, and fields where the names differ, as in"
               + " {prompt: question, target: answer}");
     }
     throw records.error(
@@ -62,7 +68,26 @@ final class FormatDetector {
             + FieldMap.fieldsOf(first)
             + " fit several formats: "
             + fitting.stream().map(Format::id).collect(Collectors.joining(", "))
-            + "; set data.format to one of them");
+            + "; set format to one of them");
+  }
+
+  /**
+   * The first record that is not malformed: whether those before it stop the run is for its reader
+   * to say. Null if there is no record at all.
+   */
+  private static ObjectNode first(Records records) {
+    UserError bad = null;
+    for (int looked = 0; looked < LOOKED_AT; looked++) {
+      try {
+        ObjectNode next = records.next();
+        if (next != null || bad == null) {
+          return next;
+        }
+      } catch (UserError e) {
+        bad = bad == null ? e : bad;
+      }
+    }
+    throw bad;
   }
 
   /** The formats whose fields a record has. Raw text counts only if nothing else does. */
@@ -108,13 +133,12 @@ final class FormatDetector {
         throw lines.error(
             columns.length
                 + " tab-separated columns and no header that is known; expected FLAN's three"
-                + " (question, answer, rationale), or set data.format and data.fields for a file"
+                + " (question, answer, rationale), or set format and fields for a file"
                 + " with a header");
       }
     }
     try (Records records = new TsvRecords(file)) {
-      ObjectNode first = records.next();
-      return first == null ? Format.PROMPT : of(records, first, fields);
+      return of(records, fields);
     }
   }
 }

@@ -39,7 +39,7 @@ public final class RowEncoder {
                 + template.name()
                 + "' needs the token "
                 + piece
-                + ", which the tokenizer does not have; choose another with data.template");
+                + ", which the tokenizer does not have; choose another template");
       }
     }
   }

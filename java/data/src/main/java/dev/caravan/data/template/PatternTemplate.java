@@ -141,7 +141,7 @@ final class PatternTemplate implements Template {
               + name
               + "' has no words for a conversation of "
               + turns.size()
-              + " messages; choose a chat template with data.template");
+              + " messages; choose a chat template");
     }
     throw new TemplateMismatch("template '" + name + "' has no words for raw text");
   }

@@ -76,6 +76,17 @@ class BadRowsTest {
     check("x.jsonl", String.join("\n", good, bad, good, bad), task, message, 2);
   }
 
+  /** A malformed first row does not hide the format of the others. */
+  @Test
+  void theFirstRowMayBeTheBadOne() throws IOException {
+    check(
+        "x.jsonl",
+        "{\"prompt\": 3\n{\"prompt\": 1, \"target\": 2}\n{\"prompt\": 1, \"target\": 2}\n",
+        "rows: 9",
+        "x.jsonl:1: not valid JSON",
+        1);
+  }
+
   @Test
   void tabsAndCommas() throws IOException {
     check(

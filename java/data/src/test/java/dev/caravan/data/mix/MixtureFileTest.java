@@ -134,6 +134,32 @@ class MixtureFileTest {
         Arrays.stream(published).map(rate -> rate / sum).toArray(), rates(spec, sizes), 1e-12);
   }
 
+  /** Names of a group are as short as they can be, and told apart by folders where they must be. */
+  @Test
+  void filesOfAGroupAreToldApart() throws IOException {
+    for (String file : List.of("t1/train.json", "t2/train.jsonl.gz", "t1/test.json")) {
+      Files.createDirectories(folder.resolve(file).getParent());
+      Files.writeString(folder.resolve(file), "");
+    }
+    String group = "tasks: {g: {path: '" + folder + "/%s', each_file: true}}";
+    MixtureSpec same = parse(group.formatted("*/train.*"));
+    assertEquals(List.of("g/t1/train", "g/t2/train"), List.copyOf(same.tasks().keySet()));
+    assertEquals(
+        List.of("g/t1/train", "g/t2/train"), List.copyOf(same.mixes().get("g").parts().keySet()));
+    MixtureSpec other = parse(group.formatted("t1/*"));
+    assertEquals(List.of("g/test", "g/train"), List.copyOf(other.tasks().keySet()));
+  }
+
+  @Test
+  void missingFilesAreNamed() {
+    UserError missing =
+        assertThrows(
+            UserError.class, () -> MixtureFile.read(folder.resolve("no.yaml"), path -> path));
+    assertEquals(
+        folder.resolve("no.yaml") + ": no such file; it should be a mixture file",
+        missing.getMessage());
+  }
+
   @Test
   void presetsSumToAWhole() {
     for (Preset preset : Preset.ALL) {
@@ -156,6 +182,7 @@ class MixtureFileTest {
         "a b c", spec.trained().stream().map(TaskSpec::name).collect(Collectors.joining(" ")));
     refused("held_out: [a]\n" + TASKS + "mixtures: {m: {parts: [a, b]}}", "task 'a' is held out");
     refused("held_out: [x1]\n" + TASKS, "held_out", "unknown task");
+    refused("held_out: ['[a']\n" + TASKS, "mix.yaml.held_out: '[a' is not a valid glob: ");
   }
 
   @Test
@@ -163,6 +190,16 @@ class MixtureFileTest {
     refused("taks: {}", "unknown key 'taks', did you mean 'tasks'?");
     refused("tasks: {a: {pth: x}}", "mix.yaml.tasks.a", "did you mean 'path'?");
     refused(TASKS + "mixtures: {m: {parts: [a, bb]}}", "m.parts", "'bb', did you mean");
+    refused(TASKS + "mixtures: {m: {parts: [a, b, a]}}", "m.parts: 'a' twice; give it a rate");
+    refused(TASKS + "mixtures: {m: {preset: flan2021, parts: [a, a]}}", "m.parts: 'a' twice");
+    refused(
+        "tasks: {a: {path: x, format: alpacca}}", "tasks.a.format: got 'alpacca', needs one of");
+    refused(
+        "tasks: {a: {path: x, format: prompt, fields: {promt: q}}}",
+        "mix.yaml.tasks.a.fields: format prompt has no such field: unknown field 'promt', did you");
+    refused(
+        "tasks: {a: {path: x, format: flan, fields: {question: q}}}",
+        "tasks.a.fields: the fields of format flan have fixed names; leave it out");
     refused(TASKS + "mixtures: {m: {preset: flan2022-c, parts: {}}}", "did you mean 'flan2022-");
     refused(
         TASKS + "mixtures: {m: {preset: flan2022-a, parts: {mufin: a}}}", "did you mean 'muffin'?");

@@ -258,13 +258,4 @@ class ExampleReaderTest {
         file + ":1: no field 'solution'; expected question, solution, got question, answer",
         missing.getMessage());
   }
-
-  @Test
-  void tellsFormatsByName() {
-    assertEquals(Format.FLAN, Format.of("flan"));
-    assertTrue(
-        assertThrows(UserError.class, () -> Format.of("alpacca"))
-            .getMessage()
-            .contains("'alpaca'"));
-  }
 }
