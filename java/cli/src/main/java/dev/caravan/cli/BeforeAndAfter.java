@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.checkpoint.DurableFiles;
+import dev.caravan.eval.AnswerMetric;
 import dev.caravan.eval.ExactMatch;
 import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.ModelSource;
@@ -19,6 +20,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -76,13 +78,20 @@ final class BeforeAndAfter {
     return !after.isEmpty();
   }
 
-  /** What a checkpoint on the way answers: percent by set; empty if asked to stop. */
-  Map<String, Double> at(Path checkpoint, BooleanSupplier stop) {
-    Map<String, Double> right = new LinkedHashMap<>();
+  /** What a checkpoint on the way answers: percent by metric and set; empty if asked to stop. */
+  Map<String, Map<String, Double>> at(Path checkpoint, BooleanSupplier stop) {
+    Map<String, Map<String, Double>> scores = new TreeMap<>();
     questions
         .answer(ModelSource.folder(checkpoint), choice, stop)
-        .forEach((set, answers) -> right.put(set, percent(answers)));
-    return right;
+        .forEach(
+            (set, answers) -> {
+              for (AnswerMetric metric : questions.metrics(set)) {
+                scores
+                    .computeIfAbsent(metric.id(), id -> new LinkedHashMap<>())
+                    .put(set, percent(metric, answers));
+              }
+            });
+    return scores;
   }
 
   /** Prints what has changed and writes report.json; both rounds are done. */
@@ -90,20 +99,27 @@ final class BeforeAndAfter {
     out.println("After training:");
     show(after);
     ObjectNode report = JsonNodeFactory.instance.objectNode();
-    put(report, all(before), all(after));
+    put(report, List.of(AnswerMetric.EXACT_MATCH), all(before), all(after));
     ObjectNode sets = report.putObject("sets");
-    before.forEach((name, answers) -> put(sets.putObject(name), answers, after.get(name)));
+    before.forEach(
+        (name, answers) ->
+            put(sets.putObject(name), questions.metrics(name), answers, after.get(name)));
     report.put("max_new_tokens", questions.maxNewTokens());
     report.put("temperature", 0);
     write(report);
     for (var set : sets.properties()) {
-      out.printf(
-          Locale.ROOT,
-          "%s: %d instructions, exact match before %.1f %%, after %.1f %%%n",
-          set.getKey(),
-          set.getValue().get("instructions").asInt(),
-          set.getValue().get("exact_match_before").asDouble(),
-          set.getValue().get("exact_match_after").asDouble());
+      StringBuilder line = new StringBuilder(set.getKey());
+      line.append(": ").append(set.getValue().get("instructions").asInt()).append(" instructions");
+      for (AnswerMetric metric : questions.metrics(set.getKey())) {
+        line.append(
+            String.format(
+                Locale.ROOT,
+                ", %s before %.1f %%, after %.1f %%",
+                metric.words(),
+                set.getValue().get(metric.id() + "_before").asDouble(),
+                set.getValue().get(metric.id() + "_after").asDouble()));
+      }
+      out.println(line);
     }
     print("before", report);
     print("after", report);
@@ -132,16 +148,20 @@ final class BeforeAndAfter {
   }
 
   private static void put(
-      ObjectNode to, List<ExactMatch.Answer> before, List<ExactMatch.Answer> after) {
+      ObjectNode to,
+      List<AnswerMetric> metrics,
+      List<ExactMatch.Answer> before,
+      List<ExactMatch.Answer> after) {
     to.put("instructions", before.size());
-    to.put("exact_match_before", percent(before));
-    to.put("exact_match_after", percent(after));
+    for (AnswerMetric metric : metrics) {
+      to.put(metric.id() + "_before", percent(metric, before));
+      to.put(metric.id() + "_after", percent(metric, after));
+    }
   }
 
-  /** Share of right answers in percent, to a tenth, as it is printed. */
-  private static double percent(List<ExactMatch.Answer> answers) {
-    long right = answers.stream().filter(ExactMatch.Answer::right).count();
-    return Math.round(1000.0 * right / answers.size()) / 10.0;
+  /** To a tenth, as it is printed. */
+  private static double percent(AnswerMetric metric, List<ExactMatch.Answer> answers) {
+    return Math.round(10 * metric.percent(answers)) / 10.0;
   }
 
   private static List<ExactMatch.Answer> all(Map<String, List<ExactMatch.Answer>> sets) {

@@ -20,7 +20,7 @@ abstract class TrainCommand implements Callable<Integer> {
   /** Which tokens the verb learns. */
   abstract TrainingRun.Loss loss();
 
-  private static Map<String, Double> exam(
+  private static Map<String, Map<String, Double>> exam(
       RunConfig config, Optional<BeforeAndAfter> answers, Path checkpoint, BooleanSupplier stop) {
     return config.eval().exactMatchAtCheckpoints()
         ? answers.orElseThrow().at(checkpoint, stop)
@@ -35,8 +35,7 @@ abstract class TrainCommand implements Callable<Integer> {
     TrainingRun.Outcome outcome;
     try (Interrupt interrupt = new Interrupt()) {
       RunFolder.inspect(config, loss());
-      answers =
-          TrainingRun.firstProcess() ? BeforeAndAfter.of(config, choice) : Optional.empty();
+      answers = TrainingRun.firstProcess() ? BeforeAndAfter.of(config, choice) : Optional.empty();
       if (answers.isPresent() && !answers.get().before(interrupt::requested)) {
         return Main.INTERRUPTED;
       }

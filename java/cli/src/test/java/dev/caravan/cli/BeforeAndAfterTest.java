@@ -93,6 +93,46 @@ class BeforeAndAfterTest {
     closes(again, report("whole"));
   }
 
+  /** An answer that is half of what is expected is wrong, and half right by ROUGE-L. */
+  @Test
+  void heldOutTasksAreScoredByWhatTheyName() throws IOException {
+    Captured.run("recipes", "copy", "first-run", dir.resolve("first.yaml").toString());
+    Path held = dir.resolve("held.jsonl");
+    Files.writeString(
+        held,
+        "{\"instruction\": \"Give the opposite of the word.\", \"input\": \"hot\", \"output\": \"cold and wet\"}\n");
+    Path mixture = dir.resolve("mix.yaml");
+    Files.writeString(
+        mixture,
+        """
+        tasks:
+          learnt: {path: %s}
+          half: {path: %s, metrics: [rouge_l]}
+        held_out: [half]
+        """
+            .formatted(dir.resolve("first-data/rows.jsonl"), held));
+    Captured run =
+        Captured.run(
+            TrainTest.arguments(
+                "sft",
+                dir.resolve("run"),
+                240,
+                "data={mixture: " + mixture + "}",
+                "optimizer.schedule=cosine",
+                "checkpoint.every_steps=240",
+                "eval={held_out_rows: 1, exact_match_held_out: true, exact_match_at_checkpoints: true}"));
+    assertEquals(0, run.code(), run.err());
+    JsonNode set = report("run").get("sets").get("half");
+    assertEquals(0, set.get("exact_match_after").asDouble());
+    assertEquals(50, set.get("rouge_l_after").asDouble(), run.out());
+    assertTrue(run.out().contains("ROUGE-L before 0.0 %, after 50.0 %\n"), run.out());
+    List<String> lines = Files.readAllLines(dir.resolve("run/metrics.jsonl"));
+    assertTrue(
+        lines.contains("{\"step\":240,\"exact_match\":{\"half\":0.0},\"rouge_l\":{\"half\":50.0}}"),
+        lines.get(lines.size() - 1));
+    closes(run, report("run"));
+  }
+
   @Test
   void instructionsWithoutAnAnswerAreRefusedBeforeAnythingIsWritten() throws IOException {
     Path rows = dir.resolve("asked.jsonl");

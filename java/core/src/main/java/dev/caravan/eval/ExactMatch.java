@@ -53,6 +53,7 @@ public final class ExactMatch {
   }
 
   private final Map<String, List<Item>> sets = new LinkedHashMap<>();
+  private final Set<String> byRougeL = new HashSet<>();
   private final RunConfig config;
   private final int longestPrompt;
   private final int maxNewTokens;
@@ -77,6 +78,8 @@ public final class ExactMatch {
           .forEach((name, file) -> asked.put(name, RunData.forAnswers(config, file, model)));
       if (config.eval().exactMatchHeldOut()) {
         RunData.heldOutAnswers(config, model, tokenizer).forEach(asked::putIfAbsent);
+        byRougeL.addAll(RunData.heldOutBy(config, AnswerMetric.ROUGE_L.id()));
+        byRougeL.removeAll(config.eval().exactMatch().keySet());
       }
       for (var set : asked.entrySet()) {
         RowSet rows = set.getValue();
@@ -114,6 +117,13 @@ public final class ExactMatch {
   /** The sets by name, in the run file's order. */
   public Map<String, List<Item>> sets() {
     return sets;
+  }
+
+  /** How a set's answers are scored: exactly, and by what its task names besides. */
+  public List<AnswerMetric> metrics(String set) {
+    return byRougeL.contains(set)
+        ? List.of(AnswerMetric.EXACT_MATCH, AnswerMetric.ROUGE_L)
+        : List.of(AnswerMetric.EXACT_MATCH);
   }
 
   /** Tokens of an answer at most, end token included. */

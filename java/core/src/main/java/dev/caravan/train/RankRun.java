@@ -22,8 +22,8 @@ import java.util.Optional;
 import java.util.function.BooleanSupplier;
 
 /**
- * What one rank does of a run: allocates, goes on from the last checkpoint, trains. The first rank holds
- * the run folder and records; the others only compute.
+ * What one rank does of a run: allocates, goes on from the last checkpoint, trains. The first rank
+ * holds the run folder and records; the others only compute.
  *
  * @param config the run
  * @param loss which tokens are learnt
@@ -69,12 +69,12 @@ record RankRun(
   private TrainingRun.Outcome run(
       Stream stream, Collectives ranks, Progress progress, BooleanSupplier stop) {
     try (Trainer trainer = trainer(stream, ranks)) {
-      ranks.barrier(); // everything that can be wrong on a rank is found before the folder is touched
+      ranks.barrier(); // everything that can be wrong on a rank is found before the folder is
+      // touched
       if (ranks.rank(Axis.WORLD) > 0) {
         ranks.barrier();
         RunFolder.inspect(config, loss).ifPresent(trainer::resume);
-        return new TrainingRun.Outcome(
-            trainer.run(new Trainer.Listener() {}, stop), null);
+        return new TrainingRun.Outcome(trainer.run(new Trainer.Listener() {}, stop), null);
       }
       try (RunFolder folder = RunFolder.open(config, loss)) {
         ranks.barrier();
@@ -134,13 +134,17 @@ record RankRun(
                 public void saved(int step, Path checkpoint) {
                   last[0] = checkpoint;
                   progress.note("step %d  saved %s".formatted(step, checkpoint));
-                  Map<String, Double> right = exam.of(checkpoint);
-                  if (!right.isEmpty()) {
-                    metrics.write(step, right);
-                    right.forEach(
-                        (set, percent) ->
-                            progress.note(
-                                "step %d  %s: exact match %.1f %%".formatted(step, set, percent)));
+                  Map<String, Map<String, Double>> scores = exam.of(checkpoint);
+                  if (!scores.isEmpty()) {
+                    metrics.write(step, scores);
+                    scores.forEach(
+                        (metric, sets) ->
+                            sets.forEach(
+                                (set, percent) ->
+                                    progress.note(
+                                        "step %d  %s: %s %.1f %%"
+                                            .formatted(
+                                                step, set, metric.replace('_', ' '), percent))));
                   }
                 }
               },

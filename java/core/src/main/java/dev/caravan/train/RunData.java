@@ -4,6 +4,7 @@ import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
 import dev.caravan.data.cache.CacheFolder;
 import dev.caravan.data.mix.Mixture;
+import dev.caravan.data.mix.TaskSpec;
 import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.ExampleReader;
 import dev.caravan.data.source.Format;
@@ -21,8 +22,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 
 /**
  * The rows of a run, tokenized.
@@ -123,10 +126,19 @@ public record RunData(
   public static Map<String, RowSet> heldOutAnswers(
       RunConfig config, DecoderConfig model, Tokenizer tokenizer) {
     if (config.data().mixture().isEmpty()) {
-      throw new UserError("eval.exact_match_held_out: only a mixture (data.mixture) holds tasks out");
+      throw new UserError(
+          "eval.exact_match_held_out: only a mixture (data.mixture) holds tasks out");
     }
     RowLimits limits = new RowLimits(model.maxPosition(), "the model's context", model.vocab());
     return RunMixture.answers(config, limits, tokenizer);
+  }
+
+  /** The names of the mixture's held-out tasks whose {@code metrics} name this one. */
+  public static Set<String> heldOutBy(RunConfig config, String metric) {
+    return RunMixture.spec(config).tasks().values().stream()
+        .filter(task -> task.heldOut() && task.about().metrics().contains(metric))
+        .map(TaskSpec::name)
+        .collect(Collectors.toSet());
   }
 
   private static RowSet whole(RunConfig config, List<String> paths, DecoderConfig model) {

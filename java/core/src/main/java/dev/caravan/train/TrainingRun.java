@@ -76,8 +76,8 @@ public final class TrainingRun {
 
   /** What every checkpoint is asked as soon as it is saved. */
   public interface Exam {
-    /** Percent of right answers by set; empty for no exam. */
-    Map<String, Double> of(Path checkpoint);
+    /** Percent by metric, as metrics.jsonl names it, and by set; empty for no exam. */
+    Map<String, Map<String, Double>> of(Path checkpoint);
   }
 
   /** As above, with an exam of every checkpoint, whose results go to metrics.jsonl. */
@@ -156,8 +156,7 @@ public final class TrainingRun {
                   ExampleOrder.sequential(rows.size()),
                   StepSize.examples(EVAL_EXAMPLES),
                   plan.buffers());
-          heldOut.add(
-              new Trainer.HeldOut(task, inOrder, rows.size(), config.eval().everySteps()));
+          heldOut.add(new Trainer.HeldOut(task, inOrder, rows.size(), config.eval().everySteps()));
         });
     if (choice.device().kind() == Device.Kind.CPU) {
       Blas.install();
@@ -189,7 +188,7 @@ public final class TrainingRun {
     RowSet rows = data.train().rows();
     String lengths =
         "data: %d rows, %d tokens, %d targets"
-            .formatted(rows.size(), rows.totalTokens(), rows.totalTargets())
+                .formatted(rows.size(), rows.totalTokens(), rows.totalTargets())
             + data.mixture().map(mixture -> ", mixture " + mixture.identity()).orElse("");
     String settings = lengths + "\n" + RunConfigWriter.toYaml(config);
     return RankThreads.run(
@@ -219,8 +218,8 @@ public final class TrainingRun {
   }
 
   /**
-   * A trainer over rows that the caller has, without a run folder: for measurements. It learns every
-   * token.
+   * A trainer over rows that the caller has, without a run folder: for measurements. It learns
+   * every token.
    *
    * @param rows at least one, none longer than the sequence
    * @param steps of the whole run
@@ -228,7 +227,12 @@ public final class TrainingRun {
    * @throws UserError if no plan fits the device
    */
   public static Trainer onRows(
-      RunConfig config, ModelSource model, RowSet rows, int steps, DeviceChoice choice, Stream stream) {
+      RunConfig config,
+      ModelSource model,
+      RowSet rows,
+      int steps,
+      DeviceChoice choice,
+      Stream stream) {
     if (config.parallel().data() > 1 || config.parallel().tensor() > 1) {
       throw new UserError(
           "parallel: got data %d and tensor %d, needs 1 here"
@@ -317,8 +321,8 @@ public final class TrainingRun {
   }
 
   /**
-   * The size of a micro-batch where the run file names none: what a rank's share of a step fills, up to
-   * a good size, and at least one sequence.
+   * The size of a micro-batch where the run file names none: what a rank's share of a step fills,
+   * up to a good size, and at least one sequence.
    *
    * @param meanRow tokens of a row on average
    */

@@ -118,12 +118,11 @@ public final class MetricsFile implements AutoCloseable {
     append(line);
   }
 
-  /** Appends what a checkpoint answered: percent by set. */
-  public void write(int step, Map<String, Double> exactMatch) {
+  /** Appends what a checkpoint answered: percent by metric and set. */
+  public void write(int step, Map<String, Map<String, Double>> scores) {
     ObjectNode line = JsonNodeFactory.instance.objectNode();
     line.put("step", step);
-    ObjectNode sets = line.putObject("exact_match");
-    exactMatch.forEach(sets::put);
+    scores.forEach((metric, sets) -> sets.forEach(line.withObjectProperty(metric)::put));
     append(line);
   }
 
