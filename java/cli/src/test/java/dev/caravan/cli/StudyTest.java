@@ -238,8 +238,7 @@ class StudyTest {
     assertTrue(unknown.getMessage().contains("unknown task of the mixture 'step'"));
     UserError both =
         assertThrows(
-            UserError.class,
-            () -> run(yaml + "tasks: {a: b}\n", new ArrayList<>(), () -> false));
+            UserError.class, () -> run(yaml + "tasks: {a: b}\n", new ArrayList<>(), () -> false));
     assertTrue(both.getMessage().contains("unknown key 'tasks'"), both.getMessage());
   }
 
@@ -280,6 +279,22 @@ class StudyTest {
     String yaml = tasks().replace(what, instead);
     UserError e = assertThrows(UserError.class, () -> run(yaml, new ArrayList<>(), () -> false));
     assertTrue(e.getMessage().contains(message), e.getMessage());
+    assertTrue(e.getMessage().matches("(test|study ).*"), e.getMessage());
+    assertEquals(1, e.getMessage().lines().count(), e.getMessage());
+  }
+
+  @Test
+  void aHeldOutTaskWithoutARowThatFitsIsRefused() throws IOException {
+    String yaml = mixture().replace("seeds: [1, 2]", "seeds: [1]");
+    Path apart = dir.resolve("long.jsonl");
+    Files.writeString(
+        apart, "{\"prompt\": \"" + "word ".repeat(400) + "\", \"target\": \"one\"}\n");
+    Path file = dir.resolve("mix.yaml");
+    Files.writeString(file, Files.readString(file).replace(file("apart"), "\"" + apart + "\""));
+    UserError e = assertThrows(UserError.class, () -> run(yaml, new ArrayList<>(), () -> false));
+    assertTrue(
+        e.getMessage().contains("held-out task 'apart': no row of it fits the context of"),
+        e.getMessage());
   }
 
   @Test

@@ -49,11 +49,17 @@ final class Cells {
     return merged;
   }
 
-  /** The run that keys describe. */
+  /**
+   * The run that keys describe.
+   *
+   * @param name of a cell or a base, which errors begin with
+   */
   static RunConfig config(ObjectNode keys, String name) {
+    String where = "study " + name;
     try {
-      return RunFile.parse(
-          StudyFile.YAML.writeValueAsString(keys), "study " + name, name, List.of());
+      return RunFile.parse(StudyFile.YAML.writeValueAsString(keys), where, name, List.of());
+    } catch (UserError e) {
+      throw new UserError(where + ": " + e.getMessage(), e);
     } catch (IOException e) {
       throw new IllegalStateException(e);
     }

@@ -65,9 +65,17 @@ public final class StudyFile {
     if (!(tree instanceof ObjectNode top)) {
       throw new UserError(where + ": got no map, a study is 'key: value' lines");
     }
+    try {
+      return read(top, name);
+    } catch (UserError e) {
+      throw new UserError(where + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static Study read(ObjectNode top, String name) {
     String kind = top.path("study").asText();
     if (!kind.equals("tasks") && !kind.equals("quality")) {
-      throw new UserError(where + ": study: got '" + kind + "', needs tasks or quality");
+      throw new UserError("study: got '" + kind + "', needs tasks or quality");
     }
     List<String> known = new ArrayList<>(SHARED);
     known.addAll(kind.equals("quality") ? QUALITY : top.has("mixture") ? MIXTURE : TASKS);
@@ -83,7 +91,10 @@ public final class StudyFile {
         kind.equals("quality") ? quality(top) : top.has("mixture") ? mixture(top) : tasks(top));
   }
 
-  /** The tasks of a mixture file: those that it draws from, in its order, and those that it holds out. */
+  /**
+   * The tasks of a mixture file: those that it draws from, in its order, and those that it holds
+   * out.
+   */
   private static Study.Tasks mixture(ObjectNode top) {
     Path file = existing("mixture", top.get("mixture").asText());
     MixtureSpec spec = MixtureFile.read(file, Cwd::resolvePattern);

@@ -2,6 +2,8 @@ package dev.caravan.study;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.caravan.data.UserError;
+import dev.caravan.eval.AnswerMetric;
 import dev.caravan.eval.ExactMatch;
 import dev.caravan.train.ModelSource;
 import dev.caravan.train.RunConfig;
@@ -124,6 +126,13 @@ final class TaskCells {
       Cell cell, List<Map.Entry<String, List<Path>>> tasks, RunConfig config, String key) {
     long began = System.nanoTime();
     ModelSource model = ModelSource.of(config.model());
+    ExactMatch questions = new ExactMatch(config, model.config());
+    for (String name : axes.heldOut().keySet()) {
+      if (!questions.sets().containsKey(name)) {
+        throw new UserError(
+            "held-out task '" + name + "': no row of it fits the context of " + cell.model);
+      }
+    }
     double loss = Double.NaN;
     if (!tasks.isEmpty()) {
       Optional<Path> trained = run.train(config, TrainingRun.Loss.TARGETS);
@@ -134,8 +143,7 @@ final class TaskCells {
       loss = Cells.last(config.output().resolve("metrics.jsonl"), "loss");
     }
     Map<String, List<ExactMatch.Answer>> answers =
-        new ExactMatch(config, model.config())
-            .answer(model, run.context().choice(), run.context().stop());
+        questions.answer(model, run.context().choice(), run.context().stop());
     if (answers.isEmpty()) {
       return Optional.empty();
     }
@@ -153,10 +161,11 @@ final class TaskCells {
     }
     double sum = 0;
     for (Map.Entry<String, List<ExactMatch.Answer>> set : answers.entrySet()) {
-      long right = set.getValue().stream().filter(ExactMatch.Answer::right).count();
-      double percent = 100.0 * right / set.getValue().size();
-      result.put("exact_match " + set.getKey(), percent);
-      sum += axes.heldOut().containsKey(set.getKey()) ? percent : 0;
+      for (AnswerMetric metric : questions.metrics(set.getKey())) {
+        result.put(metric.id() + " " + set.getKey(), metric.percent(set.getValue()));
+      }
+      boolean counts = axes.heldOut().containsKey(set.getKey());
+      sum += counts ? AnswerMetric.EXACT_MATCH.percent(set.getValue()) : 0;
     }
     result.put(MEAN, sum / axes.heldOut().size());
     result.put("seconds", (System.nanoTime() - began) * 1e-9);
