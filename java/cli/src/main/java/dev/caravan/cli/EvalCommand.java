@@ -12,6 +12,7 @@ import dev.caravan.eval.suite.ExaminerOptions;
 import dev.caravan.eval.suite.NormalizedAverage;
 import dev.caravan.eval.suite.Paper;
 import dev.caravan.eval.suite.Result;
+import dev.caravan.eval.suite.Scoring;
 import dev.caravan.eval.suite.Suite;
 import dev.caravan.eval.suite.SuiteOptions;
 import dev.caravan.eval.suite.Suites;
@@ -21,6 +22,7 @@ import dev.caravan.train.ModelSource;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -115,7 +117,13 @@ final class EvalCommand implements Callable<Integer> {
     if (!chosen.name().equals("superni") && !(tasks.isEmpty() && categories.isEmpty())) {
       throw new UserError("--tasks, --categories: only the suite superni has some");
     }
+    if (reasoning != null && !chosen.hasReasoning()) {
+      throw new UserError("--reasoning: the suite " + suite + " is asked in one way alone");
+    }
+    writable("--out", out);
+    writable("--answers", answers);
     List<Paper> papers = chosen.read(Cwd.resolve(data), suiteOptions());
+    check(papers);
     papers.forEach(p -> p.notes().forEach(n -> System.err.println(p.name() + ": " + n)));
     Path folder = ModelFolders.resolve(model);
     ModelSource source = ModelSource.folder(folder);
@@ -148,13 +156,44 @@ final class EvalCommand implements Callable<Integer> {
     }
   }
 
+  /** Asking takes hours: what cannot be written in the end is told at the start. */
+  private static void writable(String option, String name) {
+    if (name == null) {
+      return;
+    }
+    Path file = Cwd.resolve(name);
+    String wrong =
+        Files.isDirectory(file)
+            ? "is a folder, needs a file"
+            : !Files.isDirectory(file.getParent())
+                ? "cannot be written: no such folder"
+                : Files.isWritable(file.getParent()) ? "" : "cannot be written: permission denied";
+    if (!wrong.isEmpty()) {
+      throw new UserError(option + ": " + file + ": " + wrong);
+    }
+  }
+
+  /** Refuses options that these questions would pass over. */
+  private void check(List<Paper> papers) {
+    List<String> splits = papers.stream().map(Paper::split).distinct().toList();
+    String wanted = "val".equals(split) ? "validation" : split;
+    if (wanted != null && !splits.contains(wanted)) {
+      throw new UserError(
+          "--split: got '%s', the suite %s has %s alone"
+              .formatted(split, suite, String.join(", ", splits)));
+    }
+    if (samples > 1 && papers.stream().noneMatch(p -> p.scoring() instanceof Scoring.Writing)) {
+      throw new UserError("--samples: the suite " + suite + " ranks options, no answer is written");
+    }
+  }
+
   /** Of reports that are there already; asks no model. */
   private int average() {
     if (model != null || suite != null || data != null) {
       throw new UserError("--average: is of reports, and takes no --model, --suite or --data");
     }
-    NormalizedAverage mean =
-        NormalizedAverage.of(average.stream().map(Cwd::resolve).toList());
+    writable("--out", out);
+    NormalizedAverage mean = NormalizedAverage.of(average.stream().map(Cwd::resolve).toList());
     if (out != null) {
       write(Cwd.resolve(out), pretty(mean.json()));
     }
@@ -172,8 +211,7 @@ final class EvalCommand implements Callable<Integer> {
           part.chance());
     }
     String what = mean.isFlan() ? "FLAN's normalised average" : "normalised average";
-    System.out.printf(
-        Locale.ROOT, "%7.2f %%  %s of %d%n", mean.value(), what, mean.parts().size());
+    System.out.printf(Locale.ROOT, "%7.2f %%  %s of %d%n", mean.value(), what, mean.parts().size());
     if (!mean.missing().isEmpty()) {
       System.out.println("  not FLAN's: without " + String.join(", ", mean.missing()));
     }

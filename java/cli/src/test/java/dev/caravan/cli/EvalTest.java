@@ -99,6 +99,26 @@ class EvalTest {
             .contains("only the suite superni"));
   }
 
+  /** Before a question is asked; every one of these would be told hours later, or never. */
+  @Test
+  void whatASuiteDoesNotKnowIsRefused() {
+    String data = dir.resolve("val.txt").toString();
+    String[][] refused = {
+      {"--split", "test", "--split: got 'test', the suite hellaswag has validation alone"},
+      {"--samples", "3", "--samples: the suite hellaswag ranks options, no answer is written"},
+      {"--reasoning", "cot", "--reasoning: the suite hellaswag is asked in one way alone"},
+      {"--out", dir.resolve("no/where.json").toString(), "where.json: cannot be written: no such"},
+      {"--answers", dir.toString(), "is a folder, needs a file"},
+    };
+    for (String[] option : refused) {
+      Captured run = eval("hellaswag", data, option[0], option[1]);
+      assertEquals(2, run.code(), run.err());
+      assertTrue(run.err().contains(option[2]), run.err());
+      assertEquals("", run.out());
+    }
+    assertEquals(0, eval("hellaswag", data, "--split", "val").code());
+  }
+
   @Test
   void theTableNamesTheProtocol() {
     Captured run = eval("hellaswag", dir.resolve("val.txt").toString());

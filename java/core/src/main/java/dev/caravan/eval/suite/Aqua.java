@@ -33,6 +33,9 @@ final class Aqua implements Suite {
       List<Question.Option> letters = new ArrayList<>();
       int answer = -1;
       for (JsonNode option : row.tree("options")) {
+        if (option.asText().isBlank()) {
+          throw row.error("an option without text");
+        }
         String letter = option.asText().strip().substring(0, 1);
         if (letter.equals(row.text("lSolutions"))) {
           answer = letters.size();

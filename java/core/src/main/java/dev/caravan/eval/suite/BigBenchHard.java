@@ -35,6 +35,11 @@ final class BigBenchHard implements Suite {
   }
 
   @Override
+  public boolean hasReasoning() {
+    return true;
+  }
+
+  @Override
   public List<Paper> read(Path data, SuiteOptions options) {
     Path root = Rows.folder(data, "bbh");
     Path tasks = Rows.folder(root, "tasks", "bbh");
@@ -44,7 +49,8 @@ final class BigBenchHard implements Suite {
     for (Path file : Rows.files(tasks, n -> n.endsWith(".json"), "TASK.json of BIG-Bench Hard")) {
       String task = file.getFileName().toString().replaceFirst("\\.json$", "");
       Exemplars exemplars = exemplars(root.resolve("cot-prompts").resolve(task + ".txt"), shots);
-      List<Row> examples = Rows.of(file).get(0).rows("examples");
+      Row whole = Rows.of(file).get(0);
+      List<Row> examples = whole.some("examples");
       long answers = examples.stream().map(row -> row.text("target").strip()).distinct().count();
       for (Row row : Rows.first(examples, options.limit())) {
         String ask = "Q: " + row.text("input") + "\n";
@@ -92,8 +98,8 @@ final class BigBenchHard implements Suite {
   }
 
   /**
-   * What guessing scores: among the options that a question lists, else between the two answers of a
-   * task that has no others; answers in words are not guessed.
+   * What guessing scores: among the options that a question lists, else between the two answers of
+   * a task that has no others; answers in words are not guessed.
    */
   static double chance(String input, long answersOfTask) {
     long options = OPTION.matcher(input).results().count();

@@ -33,7 +33,7 @@ final class BoolQ implements Suite {
       boolean instruction = InstructionRow.is(row);
       InstructionRow read = instruction ? InstructionRow.of(row) : null;
       String question = instruction ? read.question() : row.text("question") + "?";
-      int answer = instruction ? read.answer() : row.text("answer").equals("true") ? 1 : 0;
+      int answer = instruction ? read.answer() : published(row);
       String before = instruction ? "" : row.text("passage") + "\n";
       passage |= !instruction;
       questions.add(
@@ -58,5 +58,13 @@ final class BoolQ implements Suite {
             scoring,
             questions,
             notes));
+  }
+
+  private static int published(Row row) {
+    return switch (row.text("answer")) {
+      case "true" -> 1;
+      case "false" -> 0;
+      default -> throw row.error("'answer' is '" + row.text("answer") + "', needs true or false");
+    };
   }
 }

@@ -91,7 +91,7 @@ final class GradeSchoolMath implements Suite {
               ? new Problem(row.text("question"), number(row), row.where())
               : new Problem(
                   row.text("sQuestion").strip(),
-                  AnswerText.plain(row.tree("lSolutions").path(0).asText()),
+                  number(row, row.tree("lSolutions").path(0).asText()),
                   row.where()));
     }
     return problems;
@@ -142,6 +142,14 @@ final class GradeSchoolMath implements Suite {
     if (marker < 0) {
       throw row.error("no '####' in the answer");
     }
-    return AnswerText.plain(answer.substring(marker + 4).strip());
+    return number(row, answer.substring(marker + 4));
+  }
+
+  private static String number(Row row, String answer) {
+    String number = AnswerText.plain(answer.strip());
+    if (!number.matches("-?[0-9]+(\\.[0-9]+)?")) {
+      throw row.error("the answer is '" + answer.strip() + "', needs a number");
+    }
+    return number;
   }
 }

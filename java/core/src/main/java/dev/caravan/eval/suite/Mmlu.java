@@ -44,6 +44,11 @@ final class Mmlu implements Suite {
   }
 
   @Override
+  public boolean hasReasoning() {
+    return true;
+  }
+
+  @Override
   public List<Paper> read(Path data, SuiteOptions options) {
     Path root = Rows.folder(data, "mmlu", "data");
     String split = options.split().orElse("test");
@@ -204,10 +209,13 @@ final class Mmlu implements Suite {
         root.resolve("dev").resolve(subject + "_dev.csv"), "the exemplars of " + subject);
   }
 
-  /** The rows of a file, whichever of the two forms it has. */
+  /** The rows of a file, at least one, whichever of the two forms it has. */
   private static List<Row> rows(Path file) {
     List<Row> rows = Rows.csv(file, FIELDS);
     boolean header = rows.get(0).text("answer").equals("answer");
+    if (header && rows.size() == 1) {
+      throw new UserError(file + ": no row behind the header");
+    }
     return header ? rows.subList(1, rows.size()) : rows;
   }
 

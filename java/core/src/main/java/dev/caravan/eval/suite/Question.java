@@ -1,5 +1,6 @@
 package dev.caravan.eval.suite;
 
+import dev.caravan.data.UserError;
 import java.util.List;
 
 /** One item of a benchmark. */
@@ -18,14 +19,16 @@ public sealed interface Question {
    *
    * @param options at least two
    * @param answer the right one, from 0
+   * @throws UserError naming where, if there are fewer options or none is right
    */
   record Choice(String where, String group, Prompt prompt, List<Option> options, int answer)
       implements Question {
     public Choice {
       options = List.copyOf(options);
       if (options.size() < 2 || answer < 0 || answer >= options.size()) {
-        throw new IllegalArgumentException(
-            "answer " + answer + " of " + options.size() + " options");
+        throw new UserError(
+            "%s: the answer is option %d of %d; needs one of at least 2"
+                .formatted(where, answer + 1, options.size()));
       }
     }
   }
@@ -49,8 +52,7 @@ public sealed interface Question {
    * @param references acceptable answers, at least one
    * @param chance what guessing scores, 0 to 1
    */
-  record Open(
-      String where, String group, Prompt prompt, List<String> references, double chance)
+  record Open(String where, String group, Prompt prompt, List<String> references, double chance)
       implements Question {
     /** A question whose answer cannot be guessed. */
     public Open(String where, String group, Prompt prompt, List<String> references) {
@@ -60,7 +62,7 @@ public sealed interface Question {
     public Open {
       references = List.copyOf(references);
       if (references.isEmpty()) {
-        throw new IllegalArgumentException("no reference");
+        throw new UserError(where + ": no right answer; needs at least one");
       }
     }
   }

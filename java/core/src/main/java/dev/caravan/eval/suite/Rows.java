@@ -58,6 +58,15 @@ final class Rows {
       return rows;
     }
 
+    /** The elements of a list that must have some. */
+    List<Row> some(String field) {
+      List<Row> rows = rows(field);
+      if (rows.isEmpty()) {
+        throw error("'" + field + "' is empty");
+      }
+      return rows;
+    }
+
     UserError error(String what) {
       return new UserError(where + ": " + what);
     }

@@ -11,6 +11,11 @@ public interface Suite {
   /** What it is and how it is scored by default, in one line. */
   String line();
 
+  /** Whether it can be asked both with reasoning and without. */
+  default boolean hasReasoning() {
+    return false;
+  }
+
   /**
    * Reads its questions.
    *

@@ -117,7 +117,7 @@ final class SuperNaturalInstructions implements Suite {
                   positive.get(i).path("output").asText().strip()));
     }
     List<Question> questions = new ArrayList<>();
-    List<Row> instances = whole.rows("Instances");
+    List<Row> instances = whole.some("Instances");
     List<Row> first = instances.subList(0, Math.min(INSTANCES, instances.size()));
     for (Row row : Rows.first(first, options.limit())) {
       String query =

@@ -14,6 +14,8 @@ import java.util.OptionalInt;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Benchmarks are read as their makers wrote them, and put as their papers do. */
 class SuitesTest {
@@ -119,8 +121,7 @@ class SuitesTest {
     Fixtures.write(other);
     writeReasoned(other, "About sums." + exemplar("1 + 1?", 'B').repeat(5));
     List<Paper> papers = Suites.named("mmlu").read(other, SuiteOptions.usual());
-    assertEquals(
-        List.of("mmlu_test", "mmlu_cot_test"), papers.stream().map(Paper::name).toList());
+    assertEquals(List.of("mmlu_test", "mmlu_cot_test"), papers.stream().map(Paper::name).toList());
     Paper paper = papers.get(1);
     assertEquals(5, paper.shots());
     assertEquals(List.of(), paper.notes());
@@ -212,6 +213,36 @@ class SuitesTest {
     refused(
         "test.json:2: no text 'label'",
         () -> Suites.named("rte").read(other, SuiteOptions.usual()));
+  }
+
+  /** What a benchmark's file must not say: each would be a wrong score, and none stops a reader. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "hellaswag | hellaswag/val.jsonl | {\"activity_label\": \"a\", \"ctx\": \"b\", \"endings\": [\"c\"],"
+            + " \"label\": 0} | val.jsonl:1: the answer is option 1 of 1; needs one of at least 2",
+        "boolq | boolq/dev.jsonl | {\"question\": \"q\", \"passage\": \"p\", \"answer\": \"yes\"}"
+            + " | dev.jsonl:1: 'answer' is 'yes', needs true or false",
+        "aqua | math/AQuA.json | [{\"sQuestion\": \"q\", \"options\": [\"A)1\", \" \"], \"lSolutions\": \"A\"}]"
+            + " | AQuA.json:1: an option without text",
+        "addsub | math/AddSub.json | [{\"sQuestion\": \"q\", \"lSolutions\": []}]"
+            + " | AddSub.json:1: the answer is '', needs a number",
+        "gsm8k | gsm8k/test.jsonl | {\"question\": \"q\", \"answer\": \"#### two\"}"
+            + " | test.jsonl:1: the answer is 'two', needs a number",
+        "bbh | bbh/tasks/counting.json | {\"examples\": []} | counting.json:1: 'examples' is empty",
+        "superni | superni/tasks/task1_names.json | {\"Definition\": \"d\", \"Instances\": []}"
+            + " | task1_names.json:1: 'Instances' is empty",
+        "mmlu | mmlu/test/colours_test.csv | `question,choice0,choice1,choice2,choice3,answer`"
+            + " | colours_test.csv: no row behind the header",
+      })
+  void whatCannotBeScoredIsNamed(String suite, String file, String content, String message)
+      throws IOException {
+    Fixtures.write(other);
+    Files.createDirectories(other.resolve(file).getParent());
+    Files.writeString(other.resolve(file), content);
+    refused(message, () -> Suites.named(suite).read(other, SuiteOptions.usual()));
   }
 
   @Test
@@ -362,7 +393,9 @@ class SuitesTest {
     assertEquals(List.of("only tasks task2*", "1 tasks"), byName.notes());
     assertEquals(101, read("superni", tasks(List.of(), List.of("c"))).get(0).questions().size());
     refused(
-        "--categories: unknown category 'D'", () -> read("superni", tasks(List.of(), List.of("D"))));
-    refused("--tasks: unknown task 'task3'", () -> read("superni", tasks(List.of("task3"), List.of())));
+        "--categories: unknown category 'D'",
+        () -> read("superni", tasks(List.of(), List.of("D"))));
+    refused(
+        "--tasks: unknown task 'task3'", () -> read("superni", tasks(List.of("task3"), List.of())));
   }
 }
