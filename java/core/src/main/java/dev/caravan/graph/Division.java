@@ -33,16 +33,24 @@ public record Division(Axis axis, int ranks, Function<String, Split> split) {
     SHARED,
     /** Into runs of rows: each rank makes some of the outputs, or knows some of the tokens. */
     ROWS,
-    /** Into runs of columns: each rank reads some of the inputs. */
-    COLUMNS;
+    /** Into runs of columns, of each expert's matrix too: each rank reads some of the inputs. */
+    COLUMNS,
+    /** Of each expert's matrix into runs of rows. */
+    EXPERT_ROWS,
+    /** Of each expert's matrix, gate above up, into runs of rows of the one and the same of the other. */
+    EXPERT_PAIRS;
 
     /** Whether a rank has a part only. */
     public boolean cuts() {
-      return this == ROWS || this == COLUMNS;
+      return this != WHOLE && this != SHARED;
     }
 
-    private int axis() {
-      return this == COLUMNS ? 1 : 0;
+    private int axis(TensorType type) {
+      return switch (this) {
+        case WHOLE, SHARED, ROWS -> 0;
+        case COLUMNS -> type.rank() - 1;
+        case EXPERT_ROWS, EXPERT_PAIRS -> 1;
+      };
     }
   }
 
@@ -74,7 +82,10 @@ public record Division(Axis axis, int ranks, Function<String, Split> split) {
    */
   public TensorType part(String name, TensorType whole) {
     Split how = split.apply(name);
-    return how.cuts() ? part(name, whole, how.axis()) : whole;
+    if (how == Split.EXPERT_PAIRS && whole.dim(1) % (2L * ranks) != 0) {
+      throw uneven(name, whole, "a multiple of twice as many", 1);
+    }
+    return how.cuts() ? part(name, whole, how.axis(whole)) : whole;
   }
 
   /** The type of the whole weight, from that of a rank's part. */
@@ -84,18 +95,38 @@ public record Division(Axis axis, int ranks, Function<String, Split> split) {
       return part;
     }
     long[] shape = part.shape().clone();
-    shape[how.axis()] *= ranks;
+    shape[how.axis(part)] *= ranks;
     return new TensorType(part.dtype(), shape);
+  }
+
+  /**
+   * Elements of a rank's part that lie behind one another in the whole weight. Those of the other ranks
+   * follow, in their order, and then the next run of the first one.
+   *
+   * @param part of a weight that is cut
+   */
+  public long run(String name, TensorType part) {
+    return switch (split.apply(name)) {
+      case WHOLE, SHARED, ROWS -> part.elements();
+      case COLUMNS -> part.dim(-1);
+      case EXPERT_ROWS -> part.dim(1) * part.dim(2);
+      case EXPERT_PAIRS -> part.dim(1) / 2 * part.dim(2);
+    };
   }
 
   TensorType part(String name, TensorType whole, int axis) {
     long[] shape = whole.shape().clone();
     if (axis >= shape.length || shape[axis] % ranks != 0) {
-      throw new IllegalArgumentException(
-          "%s: got %s for %d ranks, needs a multiple of them in axis %d"
-              .formatted(name, whole, ranks, axis));
+      throw uneven(name, whole, "a multiple of them", axis);
     }
     shape[axis] /= ranks;
     return new TensorType(whole.dtype(), shape);
+  }
+
+  private IllegalArgumentException uneven(
+      String name, TensorType whole, String needs, int axis) {
+    return new IllegalArgumentException(
+        "%s: got %s for %d ranks, needs %s in axis %d"
+            .formatted(name, whole, ranks, needs, axis));
   }
 }

@@ -4,6 +4,7 @@ import dev.caravan.ops.Add;
 import dev.caravan.ops.Attention;
 import dev.caravan.ops.Bias;
 import dev.caravan.ops.Embedding;
+import dev.caravan.ops.ExpertLayer;
 import dev.caravan.ops.Glu;
 import dev.caravan.ops.LinearCrossEntropy;
 import dev.caravan.ops.MatMul;
@@ -37,10 +38,20 @@ import java.util.Set;
  * weight's columns makes a term of a sum over ranks. A part of an embedding's rows makes a term too, and
  * the loss on a part of the vocabulary meets the other parts within itself. Weights that are whole are
  * read, and get their gradients, by every rank alike.
+ *
+ * <p>Of sparse experts every rank has some of each one's width. All choose alike, so balance losses, which
+ * reach the router without passing a part, have their whole gradient on every rank; that of the choices'
+ * weights is a sum over ranks, as that of the layer's input is.
  */
 public final class Partition {
   /** Axis of an activation that is cut, of [T, H N] and [T, H, N] both. */
   private static final int AXIS = 1;
+
+  /** Which inputs of an {@link ExpertLayer} are the weights of all experts, and of the choices. */
+  private static final int W1 = 1;
+
+  private static final int W2 = 2;
+  private static final int CHOICES = 3;
 
   private final Graph model;
   private final Division division;
@@ -48,6 +59,7 @@ public final class Partition {
   private final Map<Tensor, Tensor> made = new HashMap<>();
   private final Map<Tensor, Tensor> entered = new HashMap<>(); // by ToParts
   private final Set<Tensor> cut = new HashSet<>(); // of the model's tensors
+  private final Map<Tensor, Node> terms = new HashMap<>(); // not yet summed, and what makes them
 
   private Partition(Graph model, Division division) {
     this.model = model;
@@ -72,7 +84,7 @@ public final class Partition {
     }
     Buckets.of(model).forEach(this::weights);
     model.nodes().forEach(this::visit);
-    model.results().forEach(tensor -> result.result(made.get(tensor)));
+    model.results().forEach(tensor -> result.result(whole(tensor)));
     return result;
   }
 
@@ -94,13 +106,20 @@ public final class Partition {
 
   private void visit(Node node) {
     Op op = node.op();
-    if (node.inputs().stream().noneMatch(cut::contains)) {
+    if (op instanceof Add && terms.keySet().containsAll(node.inputs())) {
+      List<Tensor> inputs = new ArrayList<>();
+      node.inputs().forEach(term -> inputs.add(made.get(term)));
+      emit(node, op, inputs, false);
+      terms.put(node.out(0), node);
+    } else if (node.inputs().stream().noneMatch(cut::contains)) {
       emit(node, op, inputs(node), false);
     } else if (op instanceof MatMul) {
       product(node);
+    } else if (op instanceof ExpertLayer) {
+      experts(node);
     } else if (op instanceof Embedding && vocabulary(node.in(1))) {
       emit(node, new Embedding(rows(node.in(1))), inputs(node), false);
-      sum(node);
+      terms.put(node.out(0), node);
     } else if (op instanceof LinearCrossEntropy loss && vocabulary(node.in(1))) {
       List<Tensor> inputs = inputs(node);
       inputs.set(0, enter(node, inputs.get(0)));
@@ -151,10 +170,23 @@ public final class Partition {
       emit(node, node.op(), inputs, true);
     } else if (split == Division.Split.COLUMNS && cut.contains(x)) {
       emit(node, node.op(), inputs, false);
-      sum(node);
+      terms.put(node.out(0), node);
     } else {
       throw mixed(node);
     }
+  }
+
+  /** Some of the width of every expert, on whole activations and choices. */
+  private void experts(Node node) {
+    if (!cut.contains(node.in(W1)) || !cut.contains(node.in(W2)) || cut.contains(node.in(0))) {
+      throw mixed(node);
+    }
+    List<Tensor> inputs = inputs(node);
+    inputs.set(0, enter(node, inputs.get(0)));
+    inputs.set(CHOICES, enter(node, inputs.get(CHOICES)));
+    emit(node, node.op(), inputs, false);
+    terms.put(node.out(0), node);
+    cut.add(node.out(1));
   }
 
   private Tensor enter(Node node, Tensor whole) {
@@ -162,10 +194,13 @@ public final class Partition {
         whole, x -> one(node, new ToParts(division.ranks()), x));
   }
 
-  /** The output is a term of a sum over the ranks: from here on, the sum. */
-  private void sum(Node node) {
-    made.compute(
-        node.out(0), (output, term) -> one(node, new SumParts(division.ranks()), term));
+  /** What a tensor has become; of terms, their sum over the ranks. */
+  private Tensor whole(Tensor tensor) {
+    Node maker = terms.remove(tensor);
+    if (maker != null) {
+      made.put(tensor, one(maker, new SumParts(division.ranks()), made.get(tensor)));
+    }
+    return made.get(tensor);
   }
 
   private boolean vocabulary(Tensor weight) {
@@ -179,7 +214,7 @@ public final class Partition {
 
   private List<Tensor> inputs(Node node) {
     List<Tensor> inputs = new ArrayList<>();
-    node.inputs().forEach(input -> inputs.add(made.get(input)));
+    node.inputs().forEach(input -> inputs.add(whole(input)));
     return inputs;
   }
 

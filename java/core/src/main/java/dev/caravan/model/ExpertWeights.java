@@ -1,5 +1,6 @@
 package dev.caravan.model;
 
+import dev.caravan.graph.Division.Split;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -44,6 +45,18 @@ public final class ExpertWeights {
   /** Whether a parameter holds a matrix of each expert, so that ranks can share them out. */
   static boolean divided(String name) {
     return name.endsWith(FIRST) || name.endsWith(UNGATED) || name.endsWith(SECOND);
+  }
+
+  /** Which way tensor-parallel ranks cut a parameter: each has some of the width of every expert. */
+  static Split split(String name) {
+    if (name.endsWith(FIRST) || name.endsWith(SHARED_FIRST)) {
+      return Split.EXPERT_PAIRS;
+    }
+    if (name.endsWith(UNGATED) || name.endsWith(SHARED_UNGATED)) {
+      return Split.EXPERT_ROWS;
+    }
+    boolean second = name.endsWith(SECOND) || name.endsWith(SHARED_SECOND);
+    return second ? Split.COLUMNS : Split.WHOLE;
   }
 
   /** What a parameter is in a file: itself, or the matrices of its experts. */

@@ -41,6 +41,17 @@ public record LlamaCost(DecoderConfig config) {
     return 6.0 * productWeights() + attention;
   }
 
+  /**
+   * The share of them in what chooses a token's experts and in the shared expert's gate, which
+   * tensor-parallel ranks all compute.
+   */
+  public double routingFlopsPerToken() {
+    return config
+        .experts()
+        .map(e -> 6.0 * e.layers() * config.dModel() * (e.experts() + (e.shared() > 0 ? 1 : 0)))
+        .orElse(0.0);
+  }
+
   /** Weights that multiply every token. */
   private long productWeights() {
     long weights = 0;

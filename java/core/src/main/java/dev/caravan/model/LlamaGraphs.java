@@ -131,13 +131,11 @@ public record LlamaGraphs(
     if (ranks == 1) {
       return Division.NONE;
     }
-    if (config instanceof LlamaConfig llama && llama.experts().isEmpty()) {
+    if (config instanceof LlamaConfig llama) {
       return LlamaWeights.division(llama, ranks);
     }
     throw new IllegalArgumentException(
-        config.experts().isPresent()
-            ? "sparse experts in parts are not built yet"
-            : "models of the type " + config.modelType() + " in parts are not built yet");
+        "models of the type " + config.modelType() + " in parts are not built yet");
   }
 
   /** The loss of every target of one packed buffer; its only result is nll f32 [T]. */

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -53,20 +54,32 @@ public final class LlamaWeights {
 
   /**
    * How tensor-parallel ranks divide the model: each has some of the heads, some of the width of the
-   * feed-forward layers, and some of the vocabulary if it is a multiple of the ranks. Norms are whole on
-   * every rank, and so are embedding and output projection of any other vocabulary.
+   * feed-forward layers and of every expert, and some of the vocabulary if it is a multiple of the ranks.
+   * Norms and routers are whole on every rank, and so are embedding and output projection of any other
+   * vocabulary.
    *
-   * @throws IllegalArgumentException if the heads, or the width, are no multiple of the ranks
+   * @throws IllegalArgumentException if the heads, or a width, are no multiple of the ranks
    */
   public static Division division(LlamaConfig c, int ranks) {
     divides("query heads", c.heads(), ranks);
     divides("key and value heads", c.kvHeads(), ranks);
-    divides("feed-forward columns", c.ffn(), ranks);
+    feedForward(c.experts(), c.ffn(), ranks);
     if (ranks > 1 && c.wideQkNorm()) {
       throw new IllegalArgumentException("norms of q and k over all heads are not built yet");
     }
     Division blocks = new Division(ranks, LlamaWeights::split);
     return c.vocab() % ranks == 0 ? blocks.withVocabulary(vocabulary(c)) : blocks;
+  }
+
+  private static void feedForward(Optional<ExpertsConfig> experts, int ffn, int ranks) {
+    if (experts.isEmpty() || experts.get().sparse().contains(false)) {
+      divides("feed-forward columns", ffn, ranks);
+    }
+    experts.ifPresent(
+        e -> {
+          divides("columns of an expert", e.ffn(), ranks);
+          divides("columns of the shared expert", e.shared(), ranks);
+        });
   }
 
   /** The weights that have a row for each token of the vocabulary. */
@@ -91,7 +104,7 @@ public final class LlamaWeights {
       return Division.Split.SHARED;
     }
     boolean reads = name.endsWith("." + O + ".weight") || name.endsWith("." + DOWN + ".weight");
-    return reads ? Division.Split.COLUMNS : Division.Split.WHOLE;
+    return reads ? Division.Split.COLUMNS : ExpertWeights.split(name);
   }
 
   /** Every parameter of the model. A tied output projection is not one of them. */

@@ -127,7 +127,10 @@ final class ExpertSettings {
       throw new UserError(got + "needs a divisor of the model's " + experts + " experts");
     }
     if (mesh.tensor() > 1) {
-      throw new UserError(got + "together with parallel.tensor is not built yet");
+      throw new UserError(
+          got
+              + "together with parallel.tensor is not built yet: alone, that divides the width of each"
+              + " expert, and this their number");
     }
   }
 

@@ -149,10 +149,11 @@ final class GatheredWeights {
     @Override
     public ByteBuffer read(long address, int bytes) {
       int size = slot.type().dtype().bytes();
+      PartPieces pieces = window.pieces(slot);
       ByteBuffer wanted = ByteBuffer.allocate(bytes).order(ByteOrder.LITTLE_ENDIAN);
       while (wanted.hasRemaining()) {
         long at = address - NOWHERE + wanted.position();
-        int number = window.number(slot, at / size);
+        int number = pieces.number(at / size);
         if (fetched != slot || piece != number || held == null) {
           gather(slot);
           ask(PIECE, layout.slots().indexOf(slot), number);
@@ -161,7 +162,7 @@ final class GatheredWeights {
           fetched = slot;
           piece = number;
         }
-        int from = Math.toIntExact(at - window.piece(slot, number).place() * size);
+        int from = Math.toIntExact(at - pieces.piece(number).place() * size);
         int count = Math.min(wanted.remaining(), held.limit() - from);
         wanted.put(held.duplicate().position(from).limit(from + count));
       }

@@ -8,7 +8,6 @@ import dev.caravan.checkpoint.TensorAccess;
 import dev.caravan.checkpoint.TensorPieces;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
-import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.model.DecoderConfig;
@@ -104,17 +103,12 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
         .load(
             slot -> {
               TensorRef weight = executor.weight(slot.name());
-              if (own.cut(slot) && own.division().axis() == Axis.EXPERT) {
+              if (own.cut(slot)) {
                 List<Long> whole = shape(executor.plan().weights().whole(slot));
                 for (ExpertWeights.Piece piece :
                     LlamaWeights.pieces(slot.name(), whole, file.shapes())) {
-                  read(piece, own.name(slot, 0).place(0), weight, access, parts);
+                  read(piece, own.name(slot, 0), weight, access, parts);
                 }
-                return;
-              }
-              if (own.cut(slot)) {
-                TensorRef row = TensorRef.of(weight.address(), weight.dtype(), slot.count());
-                parts.read(named(own.name(slot, 0).toString(), row, access));
                 return;
               }
               List<Long> shape = shape(weight);
@@ -125,21 +119,29 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
             });
   }
 
-  /** Reads of a piece of a whole weight what belongs to a part that begins at an element of it. */
+  /**
+   * Reads of a piece of a whole weight what belongs to a part, whose runs begin anew in every piece.
+   *
+   * @param name of the part
+   */
   private static void read(
       ExpertWeights.Piece piece,
-      long first,
+      PieceName name,
       TensorRef part,
       TensorAccess access,
       TensorPieces file) {
     long size = piece.shape().stream().reduce(1L, Math::multiplyExact);
-    long from = Math.max(first, piece.first());
-    long end = Math.min(first + part.elements(), piece.first() + size);
+    long ranks = name.contiguous() ? 1 : name.stride() / name.run(); // that share the elements below
+    long begin = name.contiguous() ? name.from() : 0;
+    long from = Math.max(begin, piece.first());
+    long end = Math.min(begin + part.elements() * ranks, piece.first() + size);
     if (from < end) {
-      long address = part.address() + (from - first) * part.dtype().bytes();
-      TensorRef row = TensorRef.of(address, part.dtype(), end - from);
-      String name = new PieceName(piece.name(), from - piece.first()).toString();
-      file.read(named(name, row, access));
+      long address = part.address() + (from - begin) / ranks * part.dtype().bytes();
+      TensorRef row = TensorRef.of(address, part.dtype(), (end - from) / ranks);
+      PieceName its =
+          new PieceName(
+              piece.name(), from - piece.first(), name.origin(), name.run(), name.stride());
+      file.read(named(its.toString(), row, access));
     }
   }
 

@@ -53,13 +53,12 @@ record OwnPart(Division division, int rank, boolean apart) {
    * @param from the first of them, in the part
    */
   PieceName name(FlatLayout.Slot slot, long from) {
-    return switch (division.split().apply(slot.name())) {
-      case WHOLE, SHARED -> new PieceName(slot.name(), from);
-      case ROWS -> new PieceName(slot.name(), rank * slot.count() + from);
-      case COLUMNS -> {
-        long own = slot.type().dim(1);
-        yield new PieceName(slot.name(), from, rank * own, own, division.ranks() * own);
-      }
-    };
+    if (!cut(slot)) {
+      return new PieceName(slot.name(), from);
+    }
+    long run = division.run(slot.name(), slot.type());
+    return run == slot.count()
+        ? new PieceName(slot.name(), rank * run + from)
+        : new PieceName(slot.name(), from, rank * run, run, division.ranks() * run);
   }
 }

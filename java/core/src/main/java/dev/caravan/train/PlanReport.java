@@ -86,6 +86,7 @@ public record PlanReport(
     double flops = cost.trainingFlopsPerToken(plan.buffers().sequenceLength());
     DecoderConfig shape = model.config();
     double blocks = flops - outputFlops(shape.vocab(), shape.dModel());
+    double vocabulary = plan.dividesVocabulary() ? 0 : flops - blocks;
     double again = blocks / 3 * Math.min(plan.recompute().blocks(), shape.layers()) / shape.layers();
     return of(
         config,
@@ -94,7 +95,7 @@ public record PlanReport(
             cost.activeParameters(),
             flops,
             again,
-            plan.dividesVocabulary() ? 0 : flops - blocks,
+            vocabulary + cost.routingFlopsPerToken(),
             plan.bytes(),
             plan.buffers().tokens(),
             false,
@@ -135,8 +136,8 @@ public record PlanReport(
    * What a report is made from.
    *
    * @param again FLOPs of a token that are computed a second time
-   * @param undivided FLOPs of a token that each tensor-parallel rank computes: those of a vocabulary that is
-   *     no multiple of them
+   * @param undivided FLOPs of a token that each tensor-parallel rank computes: those of routers, and of a
+   *     vocabulary that is no multiple of them
    * @param micro tokens of a buffer
    * @param pairs whether a token passes an encoder or a decoder
    * @param wire bytes that a rank sends to each group in a step of so many buffers

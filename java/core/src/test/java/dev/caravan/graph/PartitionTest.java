@@ -9,6 +9,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.caravan.graph.Division.Split;
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Experts;
+import dev.caravan.kernels.Experts.Balance;
+import dev.caravan.model.ExpertLosses;
+import dev.caravan.model.ExpertsConfig;
 import dev.caravan.model.LlamaConfig;
 import dev.caravan.model.LlamaWeights;
 import dev.caravan.ops.AllReduce;
@@ -38,21 +42,28 @@ class PartitionTest {
   /** What one rank computed: the loss, and gradients by weight. */
   private record Outcome(double loss, Map<String, double[]> gradients) {}
 
-  /** Models whose heads and width are even. */
+  /** Models whose heads and widths are even. */
   static List<TinyLlama> models() {
     return TinyLlama.all().stream()
-        .filter(model -> model.config() instanceof LlamaConfig)
-        .filter(model -> llama(model).experts().isEmpty() && !llama(model).qkNorm())
+        .filter(model -> model.config() instanceof LlamaConfig && !llama(model).wideQkNorm())
         .toList();
+  }
+
+  static List<TinyLlama> dense() {
+    return models().stream().filter(model -> model.config().experts().isEmpty()).toList();
+  }
+
+  static List<TinyLlama> sparse() {
+    return models().stream().filter(model -> model.config().experts().isPresent()).toList();
   }
 
   private static LlamaConfig llama(TinyLlama model) {
     return (LlamaConfig) model.config();
   }
 
-  /** The same, of a vocabulary that is a multiple of so many ranks. */
+  /** Dense ones, of a vocabulary that is a multiple of so many ranks. */
   static List<TinyLlama> even() {
-    return models().stream().map(model -> model.withVocabulary(60)).toList();
+    return dense().stream().map(model -> model.withVocabulary(60)).toList();
   }
 
   /** The vocabulary alone, among ranks that may have no multiple of the heads. */
@@ -72,6 +83,16 @@ class PartitionTest {
   private static Graph graph(
       TinyLlama model, DType storage, Recompute.Policy recompute, Mesh mesh, Division division) {
     return Shard.apply(model.train(storage, recompute, division), mesh.data());
+  }
+
+  private static Graph graph(
+      TinyLlama model,
+      Recompute.Policy recompute,
+      Mesh mesh,
+      Division division,
+      ExpertLosses losses) {
+    return Shard.apply(
+        model.train(DType.F32, recompute, mesh, division, losses), mesh.data());
   }
 
   private static Outcome run(Graph graph, Values values, DeviceRun run) {
@@ -106,20 +127,30 @@ class PartitionTest {
   }
 
   private static double[] part(Division division, Tensor whole, double[] value, int rank) {
-    long[] shape = division.part(whole.name(), whole.type()).shape();
     Split split = division.split().apply(whole.name());
-    int width = (int) whole.dim(-1);
-    int own = (int) shape[shape.length - 1];
-    double[] part = new double[(int) new TensorType(DType.F32, shape).elements()];
-    for (int i = 0; i < part.length; i++) {
-      int from =
-          switch (split) {
-            case WHOLE, SHARED -> i;
-            case COLUMNS -> i / own * width + rank * own + i % own;
-            case ROWS -> rank * part.length + i;
-          };
-      part[i] = value[from];
+    if (!split.cuts()) {
+      return value;
     }
+    TensorType type = whole.type();
+    long axis =
+        switch (split) {
+          case COLUMNS -> type.rank() - 1;
+          case EXPERT_ROWS, EXPERT_PAIRS -> 1;
+          default -> 0;
+        };
+    long behind = 1;
+    for (int i = (int) axis + 1; i < type.rank(); i++) {
+      behind *= type.dim(i);
+    }
+    long period = split == Split.EXPERT_PAIRS ? type.dim(1) / 2 : type.dim((int) axis);
+    double[] part = new double[value.length / division.ranks()];
+    int next = 0;
+    for (int i = 0; i < value.length; i++) {
+      if (i / behind % period / (period / division.ranks()) == rank) {
+        part[next++] = value[i];
+      }
+    }
+    assertEquals(part.length, next, whole.name());
     return part;
   }
 
@@ -156,9 +187,18 @@ class PartitionTest {
 
   private static void assertRanksAreOne(
       TinyLlama model, Recompute.Policy recompute, Mesh mesh, Division division) {
+    assertRanksAreOne(model, recompute, mesh, division, ExpertLosses.NONE);
+  }
+
+  private static void assertRanksAreOne(
+      TinyLlama model,
+      Recompute.Policy recompute,
+      Mesh mesh,
+      Division division,
+      ExpertLosses losses) {
     Values values = model.values(DType.F32, 71);
-    Graph whole = graph(model, DType.F32, recompute, Mesh.ONE, Division.NONE);
-    Graph graph = graph(model, DType.F32, recompute, mesh, division);
+    Graph whole = graph(model, recompute, Mesh.ONE, Division.NONE, losses);
+    Graph graph = graph(model, recompute, mesh, division, losses);
     Outcome one = one(whole, values);
     Map<Integer, Outcome> many = ranks(values, whole, graph, division, mesh);
     Map<Integer, Outcome> again = ranks(values, whole, graph, division, mesh);
@@ -172,13 +212,28 @@ class PartitionTest {
             part(division, weight, one.gradients().get(name), mesh.tensorRank(rank));
         double[] actual = its.gradients().get(name);
         double scale = scale(one.gradients(), name);
-        assertClose(expected, actual, mesh.data(), scale, "rank " + rank + ": " + name);
+        Split split = division.split().apply(name);
+        double[] sum = split == Split.SHARED ? sum(many, name, mesh) : actual;
+        assertClose(expected, sum, mesh.data(), scale, "rank " + rank + ": " + name);
         assertArrayEquals(actual, again.get(rank).gradients().get(name), name + ", run to run");
-        if (!division.split().apply(name).cuts()) {
+        if (split == Split.WHOLE) {
           assertArrayEquals(many.get(0).gradients().get(name), actual, name + ", whole everywhere");
         }
       }
     }
+  }
+
+  /** The sum of the terms that the tensor-parallel ranks have of a gradient. */
+  private static double[] sum(Map<Integer, Outcome> ranks, String name, Mesh mesh) {
+    double[] sum = null;
+    for (int rank : mesh.group(Axis.TENSOR, 0)) {
+      double[] term = ranks.get(rank).gradients().get(name);
+      sum = sum == null ? new double[term.length] : sum;
+      for (int i = 0; i < sum.length; i++) {
+        sum[i] += term[i];
+      }
+    }
+    return sum;
   }
 
   private static Outcome one(Graph whole, Values values) {
@@ -298,9 +353,11 @@ class PartitionTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {0, 2})
-  void dataRanksAddToThem(int model) {
-    assertRanksAreOne(models().get(model), Recompute.Policy.SELECTIVE, new Mesh(2, 2));
+  @ValueSource(strings = {"llama, untied", "biases everywhere, as llama may have", "mixtral: experts"})
+  void dataRanksAddToThem(String name) {
+    TinyLlama model =
+        models().stream().filter(its -> its.name().equals(name)).findFirst().orElseThrow();
+    assertRanksAreOne(model, Recompute.Policy.SELECTIVE, new Mesh(2, 2));
   }
 
   @Test
@@ -310,9 +367,45 @@ class PartitionTest {
         graph, Partition.apply(graph, LlamaWeights.division(llama(models().get(0)), 1)));
   }
 
+  /** Balance losses, whose gradient is whole on every rank, and drops that are alike on all. */
+  @ParameterizedTest
+  @MethodSource("sparse")
+  void lossesOfExpertsCountOnce(TinyLlama model) {
+    Mesh mesh = new Mesh(1, 2);
+    Division division = division(model, mesh);
+    ExpertLosses dropping = new ExpertLosses(Balance.FIRST, 0.5, 0.25, 0.75, 0);
+    for (Recompute.Policy recompute : List.of(Recompute.Policy.NONE, Recompute.Policy.FULL)) {
+      assertRanksAreOne(
+          model, recompute, mesh, division, new ExpertLosses(Balance.CHOSEN, 0.5, 0.25, 0, 0));
+      assertRanksAreOne(model, recompute, mesh, division, dropping);
+    }
+  }
+
+  /**
+   * What a sparse layer exchanges: one sum forward, of a shared expert's too, and backward those of its
+   * input's gradient and of the choices' weights.
+   */
+  @ParameterizedTest
+  @MethodSource("sparse")
+  void aSparseLayerExchangesGradientsOfItsChoicesToo(TinyLlama model) {
+    ExpertsConfig experts = model.config().experts().orElseThrow();
+    int shared = experts.shared() > 0 ? 1 : 0;
+    for (Recompute.Policy recompute : TinyLlama.POLICIES) {
+      Graph graph = graph(model, recompute, new Mesh(1, 2));
+      int layers = model.config().layers();
+      assertEquals(2 * layers, count(graph, SumParts.class));
+      assertEquals(
+          2 * layers + (1 + shared) * experts.layers(), count(graph, AllReduce.class));
+      long tokens = graph.leaf("ids").dim(0);
+      long activations = 4 * layers * tokens * model.config().dModel();
+      long weights = experts.layers() * tokens * (experts.choices() + shared);
+      assertEquals((activations + weights) * Float.BYTES, graph.wireBytes());
+    }
+  }
+
   /** Two sums of activations a block forward and two backward, none of them computed again. */
   @ParameterizedTest
-  @MethodSource("models")
+  @MethodSource("dense")
   void aBlockExchangesFourTimes(TinyLlama model) {
     for (Recompute.Policy recompute : TinyLlama.POLICIES) {
       Graph graph = graph(model, recompute, new Mesh(1, 2));
@@ -328,13 +421,15 @@ class PartitionTest {
     return graph.nodes().stream().filter(node -> op.isInstance(node.op())).count();
   }
 
-  @Test
-  void everyRankHasItsPartOfTheBlocksMemory() {
-    TinyLlama model = models().get(0);
+  @ParameterizedTest
+  @MethodSource("models")
+  void everyRankHasItsPartOfTheBlocksMemory(TinyLlama model) {
     Graph half = graph(model, Recompute.Policy.NONE, new Mesh(1, 2));
+    Graph one = graph(model, Recompute.Policy.NONE, Mesh.ONE);
     for (Tensor weight : half.leaves(Role.PARAMETER)) {
-      Tensor whole = graph(model, Recompute.Policy.NONE, Mesh.ONE).leaf(weight.name());
-      int parts = weight.name().contains("proj") ? 2 : 1;
+      Tensor whole = one.leaf(weight.name());
+      boolean summed = weight.name().matches(".*(o|down)_proj.bias"); // behind the sum
+      int parts = weight.name().contains("proj") && !summed ? 2 : 1;
       assertEquals(whole.type().elements(), parts * weight.type().elements(), weight.name());
     }
   }
@@ -344,6 +439,20 @@ class PartitionTest {
     TinyLlama model = models().get(0); // 4 query heads, 2 of keys and values
     assertRefused(model, 3, "the model has 4 query heads, needs a multiple of 3");
     assertRefused(model, 4, "the model has 2 key and value heads, needs a multiple of 4");
+    assertRefused(
+        model.withExperts(experts(5, 0)),
+        2,
+        "the model has 5 columns of an expert, needs a multiple of 2");
+    assertRefused(
+        model.withExperts(experts(6, 3)),
+        2,
+        "the model has 3 columns of the shared expert, needs a multiple of 2");
+  }
+
+  private static ExpertsConfig experts(int width, int shared) {
+    List<Boolean> layers = List.of(true, true, true);
+    return new ExpertsConfig(
+        4, 2, width, Experts.Activation.SWIGLU, true, layers, 0, "mlp", shared);
   }
 
   private static void assertRefused(TinyLlama model, int ranks, String reason) {

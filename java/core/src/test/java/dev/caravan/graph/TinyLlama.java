@@ -92,19 +92,19 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
                 new ExpertsConfig(
                     4,
                     1,
-                    5,
+                    10,
                     Experts.Activation.GELU_TANH,
                     false,
                     List.of(false, true, true),
                     0,
                     "mlp",
-                    7))));
+                    14))));
   }
 
   private static TinyLlama sharing(String name) {
     ExpertsConfig experts =
         new ExpertsConfig(
-            4, 2, 6, Experts.Activation.SWIGLU, false, List.of(true, true, true), 0, "mlp", 5);
+            4, 2, 6, Experts.Activation.SWIGLU, false, List.of(true, true, true), 0, "mlp", 10);
     return sparse(name, experts, false);
   }
 
@@ -139,33 +139,38 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
 
   private static TinyLlama sparse(String name, ExpertsConfig experts, boolean wideNorms) {
     boolean norms = experts.part().equals("mlp");
-    LlamaConfig c = config(13, 8, 4, 2, 6, 10, 8, false, false, false, norms, 0);
-    LlamaConfig config =
-        new LlamaConfig(
-            c.modelType(),
-            c.vocab(),
-            c.dModel(),
-            c.layers(),
-            c.heads(),
-            c.kvHeads(),
-            c.headDim(),
-            c.ffn(),
-            c.eps(),
-            c.tied(),
-            c.qkvBias(),
-            c.oBias(),
-            c.mlpBias(),
-            c.qkNorm(),
-            c.slidingWindow(),
-            c.ropeTheta(),
-            c.ropeScaling(),
-            c.maxPosition(),
-            c.initializerRange(),
-            c.bosId(),
-            c.eosIds(),
-            wideNorms,
-            Optional.of(experts));
+    LlamaConfig dense = config(13, 8, 4, 2, 6, 10, 8, false, false, false, norms, 0);
+    LlamaConfig config = other(dense, dense.vocab(), wideNorms, Optional.of(experts));
     return new TinyLlama(name, config, DOCUMENTS, 3, 3);
+  }
+
+  /** A config that differs in what is given. */
+  private static LlamaConfig other(
+      LlamaConfig c, int vocab, boolean wideNorms, Optional<ExpertsConfig> experts) {
+    return new LlamaConfig(
+        c.modelType(),
+        vocab,
+        c.dModel(),
+        c.layers(),
+        c.heads(),
+        c.kvHeads(),
+        c.headDim(),
+        c.ffn(),
+        c.eps(),
+        c.tied(),
+        c.qkvBias(),
+        c.oBias(),
+        c.mlpBias(),
+        c.qkNorm(),
+        c.slidingWindow(),
+        c.ropeTheta(),
+        c.ropeScaling(),
+        c.maxPosition(),
+        c.initializerRange(),
+        c.bosId(),
+        c.eosIds(),
+        wideNorms,
+        experts);
   }
 
   private static TinyLlama tiny(
@@ -217,32 +222,17 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
         List.of());
   }
 
-  /** The same dense model of the LLaMA family with so many tokens to know. */
+  /** The same model of the LLaMA family with so many tokens to know. */
   TinyLlama withVocabulary(int size) {
     LlamaConfig c = (LlamaConfig) config;
-    LlamaConfig other =
-        new LlamaConfig(
-            c.modelType(),
-            size,
-            c.dModel(),
-            c.layers(),
-            c.heads(),
-            c.kvHeads(),
-            c.headDim(),
-            c.ffn(),
-            c.eps(),
-            c.tied(),
-            c.qkvBias(),
-            c.oBias(),
-            c.mlpBias(),
-            c.qkNorm(),
-            c.slidingWindow(),
-            c.ropeTheta(),
-            c.ropeScaling(),
-            c.maxPosition(),
-            c.initializerRange(),
-            c.bosId(),
-            c.eosIds());
+    LlamaConfig other = other(c, size, c.wideQkNorm(), c.experts());
+    return new TinyLlama(name, other, lengths, padding, chunk);
+  }
+
+  /** The same model of the LLaMA family with these experts. */
+  TinyLlama withExperts(ExpertsConfig experts) {
+    LlamaConfig c = (LlamaConfig) config;
+    LlamaConfig other = other(c, c.vocab(), c.wideQkNorm(), Optional.of(experts));
     return new TinyLlama(name, other, lengths, padding, chunk);
   }
 
@@ -297,8 +287,19 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
 
   /** The same of one of several tensor-parallel ranks, divided as wanted. */
   Graph train(DType storage, Recompute.Policy recompute, Division division) {
-    Mesh mesh = new Mesh(1, division.ranks());
-    return graphs(storage).train(tokens(), documents(), chunk, recompute, mesh, division);
+    return train(storage, recompute, new Mesh(1, division.ranks()), division, ExpertLosses.NONE);
+  }
+
+  /** The same of one of the ranks of a mesh, with what training adds for experts. */
+  Graph train(
+      DType storage,
+      Recompute.Policy recompute,
+      Mesh mesh,
+      Division division,
+      ExpertLosses losses) {
+    return new LlamaGraphs(
+            config, storage, config.maxPosition(), losses, ExpertExchange.GATHER)
+        .train(tokens(), documents(), chunk, recompute, mesh, division);
   }
 
   /** The graph of the loss alone. */

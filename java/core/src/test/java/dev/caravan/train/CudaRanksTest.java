@@ -129,6 +129,21 @@ class CudaRanksTest {
     assertTrue(error <= bound, error + ", needs at most " + bound);
   }
 
+  /** Some of the width of each expert on each rank. */
+  @Test
+  void ranksOnGpusShareEachExpert() throws IOException {
+    String type = "model.config.model_type=mixtral";
+    String experts = "model.config.num_local_experts=4";
+    String choices = "model.config.num_experts_per_tok=2";
+    double[] one = train("one", HEADS, type, experts, choices).curve();
+    Outcome two = train("two", HEADS, type, experts, choices, TENSOR);
+    TinyRun.assertClose(one, two.curve(), 1e-5);
+    assertArrayEquals(
+        two.weights(),
+        train("again", HEADS, type, experts, choices, TENSOR).weights(),
+        "from run to run");
+  }
+
   @Test
   void anOddVocabularyStaysWholeOnGpus() throws IOException {
     double[] one = train("one", HEADS).curve();

@@ -37,7 +37,7 @@ class RanksTest {
   private static final double RELATIVE = 1e-5;
 
   /** Makes the model one of sparse experts. */
-  private static final String EXPERTS =
+  static final String EXPERTS =
       "model.config={model_type: mixtral, vocab_size: 61, hidden_size: 32, intermediate_size: 24,"
           + " num_hidden_layers: 3, num_attention_heads: 4, num_key_value_heads: 2,"
           + " num_local_experts: 4, num_experts_per_tok: 2, max_position_embeddings: 64}";
@@ -148,7 +148,10 @@ class RanksTest {
       value = {
         "mixtral|{data: 2}|512|none",
         "glam|{data: 2, shard: parameters}|512|full",
-        "qwen3-moe|{data: 4, shard: optimizer}|256|selective"
+        "qwen3-moe|{data: 4, shard: optimizer}|256|selective",
+        "mixtral|{data: 1, tensor: 2}|1024|none",
+        "qwen3-moe|{data: 2, tensor: 2, shard: parameters}|512|full",
+        "qwen2-moe|{data: 2, tensor: 2}|512|selective"
       })
   void balanceLossesAreThoseOfAllRanks(
       String golden, String layout, int tokens, String recompute) throws IOException {
@@ -173,8 +176,18 @@ class RanksTest {
         Arguments.of("olmoe", "{data: 3, expert: 3, shard: parameters}", 512, "none"));
   }
 
+  /** Some of every expert's width on each rank. */
+  static List<Arguments> partsOfExperts() {
+    return List.of(
+        Arguments.of("mixtral", "{data: 1, tensor: 2}", 1024, "full"),
+        Arguments.of("mixtral", "{data: 2, tensor: 2, shard: gradients}", 512, "none"),
+        Arguments.of("qwen3-moe", "{data: 1, tensor: 2}", 1024, "selective"),
+        Arguments.of("qwen2-moe", "{data: 2, tensor: 2, shard: optimizer}", 512, "full"),
+        Arguments.of("qwen2-moe", "{data: 2, tensor: 2, shard: parameters}", 512, "none"));
+  }
+
   @ParameterizedTest
-  @MethodSource("experts")
+  @MethodSource({"experts", "partsOfExperts"})
   void ranksThatShareExpertsTrainToTheWeightsOfOne(
       String golden, String layout, int tokens, String recompute) throws IOException {
     String losses = "experts.aux_weight=0.05";
@@ -242,6 +255,10 @@ class RanksTest {
         "{data: 1}|{data: 4, expert: 2, shard: parameters}|adamw",
         "{data: 4, expert: 2, shard: parameters}|{data: 4, expert: 4}|adamw",
         "{data: 4, expert: 2, shard: optimizer}|{data: 2}|adamw",
+        "{data: 1, tensor: 2}|{data: 1}|adamw",
+        "{data: 1}|{data: 2, tensor: 2, shard: parameters}|adamw",
+        "{data: 2, tensor: 2, shard: gradients}|{data: 4, expert: 2, shard: optimizer}|adamw",
+        "{data: 4, expert: 4}|{data: 2, tensor: 2}|adamw",
         "{data: 4, expert: 2, shard: gradients}|{data: 2, expert: 2}|adafactor",
         "{data: 2, expert: 2}|{data: 1}|adafactor"
       })
@@ -265,7 +282,8 @@ class RanksTest {
             UserError.class,
             () -> ExpertSettings.checkRanks(new Mesh(2, 2, 2), model.config()));
     assertEquals(
-        "parallel.expert: got 2, together with parallel.tensor is not built yet",
+        "parallel.expert: got 2, together with parallel.tensor is not built yet: alone, that divides"
+            + " the width of each expert, and this their number",
         error.getMessage());
   }
 
@@ -279,6 +297,9 @@ class RanksTest {
     Run shared =
         train("mixtral", "shared", dropping[0], dropping[1], "parallel={data: 4, expert: 2}");
     assertSame(one, shared);
+    Run cut =
+        train("mixtral", "cut", dropping[0], dropping[1], "parallel={data: 1, tensor: 2}");
+    assertSame(one, cut);
     String padded = "parallel={data: 4, expert: " + (ranks == 2 ? 2 : 4) + ", expert_exchange: padded}";
     Run places = train("mixtral", "padded", dropping[0], dropping[1], padded);
     assertSame(one, places);
@@ -385,12 +406,19 @@ class RanksTest {
 
   /** The same bits after a stop, with bfloat16 weights in parts. */
   @ParameterizedTest
-  @ValueSource(strings = {"{data: 1, tensor: 2}", "{data: 2, tensor: 2, shard: parameters}"})
-  void dividedMastersGoOnWithTheSameBits(String layout) throws IOException {
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "qwen3|{data: 1, tensor: 2}",
+        "qwen3|{data: 2, tensor: 2, shard: parameters}",
+        "mixtral|{data: 1, tensor: 2}",
+        "qwen2-moe|{data: 2, tensor: 2, shard: gradients}"
+      })
+  void dividedMastersGoOnWithTheSameBits(String golden, String layout) throws IOException {
     String[] common = {"precision=bf16", "optimizer.schedule=constant", "parallel=" + layout};
-    Run whole = train("qwen3", "whole", common);
-    train("qwen3", "parts", common[0], common[1], common[2], "train.steps=10");
-    assertArrayEquals(whole.weights(), train("qwen3", "parts", common).weights());
+    Run whole = train(golden, "whole", common);
+    train(golden, "parts", common[0], common[1], common[2], "train.steps=10");
+    assertArrayEquals(whole.weights(), train(golden, "parts", common).weights());
   }
 
   @ParameterizedTest
@@ -429,6 +457,10 @@ class RanksTest {
         EVEN + "|parallel={data: 2, tensor: 2, shard: parameters}",
         "parallel={data: 3, shard: gradients}|optimizer.name=adafactor",
         EXPERTS + "|parallel={data: 2, expert: 2}",
+        EXPERTS + "|parallel={data: 1, tensor: 2}",
+        EXPERTS + "|parallel={data: 2, tensor: 2, shard: optimizer}",
+        EXPERTS + "|parallel={data: 2, tensor: 2, shard: gradients}|recompute=full",
+        EXPERTS + "|parallel={data: 2, tensor: 2, shard: parameters}",
         EXPERTS + "|parallel={data: 4, expert: 2, shard: optimizer}",
         EXPERTS + "|parallel={data: 4, expert: 2, shard: parameters}",
         EXPERTS + "|parallel={data: 2, expert: 2, expert_exchange: padded}|" + ROOM,

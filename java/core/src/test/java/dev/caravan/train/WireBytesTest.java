@@ -32,20 +32,25 @@ class WireBytesTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "{data: 2}|61|none",
-        "{data: 3, shard: optimizer}|61|full",
-        "{data: 1, tensor: 2}|61|none",
-        "{data: 1, tensor: 2}|62|full",
-        "{data: 2, tensor: 2}|62|selective",
-        "{data: 2, tensor: 2, shard: gradients}|62|none",
-        "{data: 2, tensor: 2, shard: parameters}|62|full"
+        "{data: 2}|61|none|false",
+        "{data: 3, shard: optimizer}|61|full|false",
+        "{data: 1, tensor: 2}|61|none|false",
+        "{data: 1, tensor: 2}|62|full|false",
+        "{data: 2, tensor: 2}|62|selective|false",
+        "{data: 2, tensor: 2, shard: gradients}|62|none|false",
+        "{data: 2, tensor: 2, shard: parameters}|62|full|false",
+        "{data: 1, tensor: 2}|62|none|true",
+        "{data: 2, tensor: 2}|61|full|true",
+        "{data: 2, tensor: 2, shard: parameters}|62|selective|true"
       })
-  void aStepSendsWhatThePlanSays(String layout, int vocabulary, String recompute) {
+  void aStepSendsWhatThePlanSays(
+      String layout, int vocabulary, String recompute, boolean sparse) {
     Blas.install();
     TinyRun runs = new TinyRun(folder, Device.CPU);
     RunConfig config =
         runs.config(
             "parallel=" + layout,
+            sparse ? RanksTest.EXPERTS : "model.config.model_type=llama",
             "model.config.vocab_size=" + vocabulary,
             "recompute=" + recompute);
     RowStore rows = TinyRun.rows(40);
