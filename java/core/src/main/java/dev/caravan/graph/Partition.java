@@ -53,6 +53,9 @@ public final class Partition {
   private static final int W2 = 2;
   private static final int CHOICES = 3;
 
+  /** Which input of an {@link Attention} is the table of relative positions. */
+  private static final int POSITIONS = 5;
+
   private final Graph model;
   private final Division division;
   private final Graph result = new Graph();
@@ -130,8 +133,11 @@ public final class Partition {
       TensorType part = division.part(node.toString(), whole, AXIS);
       emit(node, View.as(part.shape()), inputs(node), true);
     } else if (op instanceof Attention attention) {
-      boolean plain = !attention.biased() && !attention.sinking();
-      if (!plain || !cut.containsAll(node.inputs().subList(0, 3))) {
+      List<Tensor> ofHeads = new ArrayList<>(node.inputs().subList(0, 3));
+      if (attention.biased()) {
+        ofHeads.add(node.in(POSITIONS));
+      }
+      if (attention.sinking() || !cut.containsAll(ofHeads)) {
         throw mixed(node);
       }
       emit(node, op, inputs(node), true);

@@ -1,5 +1,6 @@
 package dev.caravan.model;
 
+import dev.caravan.graph.Division;
 import dev.caravan.nn.Attend;
 import dev.caravan.nn.Layers;
 import dev.caravan.nn.Rotary;
@@ -54,6 +55,13 @@ public sealed interface DecoderConfig permits LlamaConfig, GlamConfig {
 
   /** Every parameter, in the order in which the model uses them. A tied output projection is none. */
   List<WeightSpec> specs();
+
+  /**
+   * How tensor-parallel ranks divide the model.
+   *
+   * @throws IllegalArgumentException if it cannot be divided among so many
+   */
+  Division division(int ranks);
 
   /**
    * The model function.

@@ -1,5 +1,6 @@
 package dev.caravan.model;
 
+import dev.caravan.graph.Division;
 import dev.caravan.model.WeightSpec.Init;
 import dev.caravan.nn.Attend;
 import dev.caravan.nn.Layers;
@@ -72,6 +73,17 @@ public record Glam(GlamConfig config, Layers nn, Attend attention, SparseExperts
 
   private Tensor linear(Tensor x, int layer, String part, long out) {
     return nn.linear(x, nn.parameter(LlamaWeights.weight(layer, part), out, x.dim(1)));
+  }
+
+  /**
+   * How tensor-parallel ranks divide the model: as one of the LLaMA family, and of the tables of relative
+   * positions each rank has those of its heads.
+   *
+   * @throws IllegalArgumentException if the heads, or a width, are no multiple of the ranks
+   */
+  static Division division(GlamConfig c, int ranks) {
+    LlamaWeights.divides("heads", c.heads(), ranks);
+    return LlamaWeights.division(c, c.ffn(), ranks);
   }
 
   /** Every parameter, in the order in which the model uses them. */

@@ -1,5 +1,6 @@
 package dev.caravan.model;
 
+import dev.caravan.graph.Division;
 import dev.caravan.nn.Attend;
 import dev.caravan.nn.Layers;
 import dev.caravan.nn.Rotary;
@@ -86,6 +87,11 @@ public record GlamConfig(
   @Override
   public List<WeightSpec> specs() {
     return Glam.specs(this);
+  }
+
+  @Override
+  public Division division(int ranks) {
+    return Glam.division(this, ranks);
   }
 
   @Override

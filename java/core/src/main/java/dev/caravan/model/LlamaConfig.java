@@ -1,5 +1,6 @@
 package dev.caravan.model;
 
+import dev.caravan.graph.Division;
 import dev.caravan.nn.Attend;
 import dev.caravan.nn.Layers;
 import dev.caravan.nn.Rotary;
@@ -150,6 +151,11 @@ public record LlamaConfig(
   @Override
   public List<WeightSpec> specs() {
     return LlamaWeights.specs(this);
+  }
+
+  @Override
+  public Division division(int ranks) {
+    return LlamaWeights.division(this, ranks);
   }
 
   @Override

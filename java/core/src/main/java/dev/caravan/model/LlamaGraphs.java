@@ -128,14 +128,7 @@ public record LlamaGraphs(
    * @throws IllegalArgumentException if it cannot be divided among so many
    */
   public Division division(int ranks) {
-    if (ranks == 1) {
-      return Division.NONE;
-    }
-    if (config instanceof LlamaConfig llama) {
-      return LlamaWeights.division(llama, ranks);
-    }
-    throw new IllegalArgumentException(
-        "models of the type " + config.modelType() + " in parts are not built yet");
+    return ranks == 1 ? Division.NONE : config.division(ranks);
   }
 
   /** The loss of every target of one packed buffer; its only result is nll f32 [T]. */

@@ -7,7 +7,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -63,31 +62,33 @@ public final class LlamaWeights {
   public static Division division(LlamaConfig c, int ranks) {
     divides("query heads", c.heads(), ranks);
     divides("key and value heads", c.kvHeads(), ranks);
-    feedForward(c.experts(), c.ffn(), ranks);
     if (ranks > 1 && c.wideQkNorm()) {
       throw new IllegalArgumentException("norms of q and k over all heads are not built yet");
     }
+    return division(c, c.ffn(), ranks);
+  }
+
+  /** The same of a model of any family whose heads can be divided, with dense layers of a width. */
+  static Division division(DecoderConfig c, int ffn, int ranks) {
+    if (c.experts().isEmpty() || c.experts().get().sparse().contains(false)) {
+      divides("feed-forward columns", ffn, ranks);
+    }
+    c.experts()
+        .ifPresent(
+            e -> {
+              divides("columns of an expert", e.ffn(), ranks);
+              divides("columns of the shared expert", e.shared(), ranks);
+            });
     Division blocks = new Division(ranks, LlamaWeights::split);
     return c.vocab() % ranks == 0 ? blocks.withVocabulary(vocabulary(c)) : blocks;
   }
 
-  private static void feedForward(Optional<ExpertsConfig> experts, int ffn, int ranks) {
-    if (experts.isEmpty() || experts.get().sparse().contains(false)) {
-      divides("feed-forward columns", ffn, ranks);
-    }
-    experts.ifPresent(
-        e -> {
-          divides("columns of an expert", e.ffn(), ranks);
-          divides("columns of the shared expert", e.shared(), ranks);
-        });
-  }
-
   /** The weights that have a row for each token of the vocabulary. */
-  public static Set<String> vocabulary(LlamaConfig c) {
+  public static Set<String> vocabulary(DecoderConfig c) {
     return c.tied() ? Set.of(EMBEDDING) : Set.of(EMBEDDING, OUTPUT);
   }
 
-  private static void divides(String what, int count, int ranks) {
+  static void divides(String what, int count, int ranks) {
     if (ranks < 1 || count % ranks != 0) {
       throw new IllegalArgumentException(
           "the model has %d %s, needs a multiple of %d".formatted(count, what, ranks));
@@ -103,8 +104,12 @@ public final class LlamaWeights {
     if (name.contains("." + Q_NORM + ".") || name.contains("." + K_NORM + ".")) {
       return Division.Split.SHARED;
     }
-    boolean reads = name.endsWith("." + O + ".weight") || name.endsWith("." + DOWN + ".weight");
-    return reads ? Division.Split.COLUMNS : ExpertWeights.split(name);
+    for (String part : List.of(O, DOWN, Glam.POSITIONS)) {
+      if (name.endsWith("." + part + ".weight")) {
+        return Division.Split.COLUMNS;
+      }
+    }
+    return ExpertWeights.split(name);
   }
 
   /** Every parameter of the model. A tied output projection is not one of them. */

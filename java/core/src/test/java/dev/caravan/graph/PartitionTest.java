@@ -45,7 +45,7 @@ class PartitionTest {
   /** Models whose heads and widths are even. */
   static List<TinyLlama> models() {
     return TinyLlama.all().stream()
-        .filter(model -> model.config() instanceof LlamaConfig && !llama(model).wideQkNorm())
+        .filter(model -> !(model.config() instanceof LlamaConfig llama && llama.wideQkNorm()))
         .toList();
   }
 
@@ -57,10 +57,6 @@ class PartitionTest {
     return models().stream().filter(model -> model.config().experts().isPresent()).toList();
   }
 
-  private static LlamaConfig llama(TinyLlama model) {
-    return (LlamaConfig) model.config();
-  }
-
   /** Dense ones, of a vocabulary that is a multiple of so many ranks. */
   static List<TinyLlama> even() {
     return dense().stream().map(model -> model.withVocabulary(60)).toList();
@@ -69,11 +65,11 @@ class PartitionTest {
   /** The vocabulary alone, among ranks that may have no multiple of the heads. */
   private static Division vocabulary(TinyLlama model, int ranks) {
     return new Division(ranks, name -> Split.WHOLE)
-        .withVocabulary(LlamaWeights.vocabulary(llama(model)));
+        .withVocabulary(LlamaWeights.vocabulary(model.config()));
   }
 
   private static Division division(TinyLlama model, Mesh mesh) {
-    return LlamaWeights.division(llama(model), mesh.tensor());
+    return model.config().division(mesh.tensor());
   }
 
   private static Graph graph(TinyLlama model, Recompute.Policy recompute, Mesh mesh) {
@@ -338,7 +334,7 @@ class PartitionTest {
         }
       }
       assertEquals(model.chunk(), most, "rows of logits at once");
-      for (String name : LlamaWeights.vocabulary(llama(model))) {
+      for (String name : LlamaWeights.vocabulary(model.config())) {
         assertEquals(vocab / 2, unit.leaf(name).dim(0), name);
       }
     }
@@ -362,9 +358,9 @@ class PartitionTest {
 
   @Test
   void oneRankLeavesTheGraphAsItIs() {
-    Graph graph = models().get(0).score(DType.F32);
-    assertSame(
-        graph, Partition.apply(graph, LlamaWeights.division(llama(models().get(0)), 1)));
+    TinyLlama model = models().get(0);
+    Graph graph = model.score(DType.F32);
+    assertSame(graph, Partition.apply(graph, model.config().division(1)));
   }
 
   /** Balance losses, whose gradient is whole on every rank, and drops that are alike on all. */
@@ -429,7 +425,8 @@ class PartitionTest {
     for (Tensor weight : half.leaves(Role.PARAMETER)) {
       Tensor whole = one.leaf(weight.name());
       boolean summed = weight.name().matches(".*(o|down)_proj.bias"); // behind the sum
-      int parts = weight.name().contains("proj") && !summed ? 2 : 1;
+      boolean divided = weight.name().matches(".*(_proj|relative_attention_bias).*");
+      int parts = divided && !summed ? 2 : 1;
       assertEquals(whole.type().elements(), parts * weight.type().elements(), weight.name());
     }
   }

@@ -110,24 +110,27 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
 
   private static TinyLlama glam(
       String name, Glu.Activation activation, Optional<ExpertsConfig> experts) {
-    GlamConfig config =
-        new GlamConfig(
-            13,
-            8,
-            LAYERS,
-            4,
-            2, // narrow heads: no scale keeps their scores small
-            10,
-            activation,
-            1e-5,
-            8,
-            6,
-            8,
-            0.02,
-            OptionalInt.empty(),
-            List.of(),
-            experts);
-    return new TinyLlama(name, config, DOCUMENTS, 3, 3);
+    return new TinyLlama(name, glam(13, activation, experts), DOCUMENTS, 3, 3);
+  }
+
+  private static GlamConfig glam(
+      int vocabulary, Glu.Activation activation, Optional<ExpertsConfig> experts) {
+    return new GlamConfig(
+        vocabulary,
+        8,
+        LAYERS,
+        4,
+        2, // narrow heads: no scale keeps their scores small
+        10,
+        activation,
+        1e-5,
+        8,
+        6,
+        8,
+        0.02,
+        OptionalInt.empty(),
+        List.of(),
+        experts);
   }
 
   private static TinyLlama sparse(
@@ -222,10 +225,12 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
         List.of());
   }
 
-  /** The same model of the LLaMA family with so many tokens to know. */
+  /** The same model with so many tokens to know. */
   TinyLlama withVocabulary(int size) {
-    LlamaConfig c = (LlamaConfig) config;
-    LlamaConfig other = other(c, size, c.wideQkNorm(), c.experts());
+    DecoderConfig other =
+        config instanceof LlamaConfig c
+            ? other(c, size, c.wideQkNorm(), c.experts())
+            : glam(size, ((GlamConfig) config).activation(), config.experts());
     return new TinyLlama(name, other, lengths, padding, chunk);
   }
 

@@ -183,7 +183,10 @@ class RanksTest {
         Arguments.of("mixtral", "{data: 2, tensor: 2, shard: gradients}", 512, "none"),
         Arguments.of("qwen3-moe", "{data: 1, tensor: 2}", 1024, "selective"),
         Arguments.of("qwen2-moe", "{data: 2, tensor: 2, shard: optimizer}", 512, "full"),
-        Arguments.of("qwen2-moe", "{data: 2, tensor: 2, shard: parameters}", 512, "none"));
+        Arguments.of("qwen2-moe", "{data: 2, tensor: 2, shard: parameters}", 512, "none"),
+        Arguments.of("glam", "{data: 1, tensor: 4}", 1024, "none"),
+        Arguments.of("glam", "{data: 2, tensor: 2, shard: optimizer}", 512, "selective"),
+        Arguments.of("glam-shared", "{data: 2, tensor: 2, shard: parameters}", 512, "full"));
   }
 
   @ParameterizedTest
@@ -251,26 +254,29 @@ class RanksTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "{data: 2, expert: 2}|{data: 1}|adamw",
-        "{data: 1}|{data: 4, expert: 2, shard: parameters}|adamw",
-        "{data: 4, expert: 2, shard: parameters}|{data: 4, expert: 4}|adamw",
-        "{data: 4, expert: 2, shard: optimizer}|{data: 2}|adamw",
-        "{data: 1, tensor: 2}|{data: 1}|adamw",
-        "{data: 1}|{data: 2, tensor: 2, shard: parameters}|adamw",
-        "{data: 2, tensor: 2, shard: gradients}|{data: 4, expert: 2, shard: optimizer}|adamw",
-        "{data: 4, expert: 4}|{data: 2, tensor: 2}|adamw",
-        "{data: 4, expert: 2, shard: gradients}|{data: 2, expert: 2}|adafactor",
-        "{data: 2, expert: 2}|{data: 1}|adafactor"
+        "{data: 2, expert: 2}|{data: 1}|adamw|mixtral",
+        "{data: 1}|{data: 4, expert: 2, shard: parameters}|adamw|mixtral",
+        "{data: 4, expert: 2, shard: parameters}|{data: 4, expert: 4}|adamw|mixtral",
+        "{data: 4, expert: 2, shard: optimizer}|{data: 2}|adamw|mixtral",
+        "{data: 1, tensor: 2}|{data: 1}|adamw|mixtral",
+        "{data: 1}|{data: 2, tensor: 2, shard: parameters}|adamw|mixtral",
+        "{data: 2, tensor: 2, shard: gradients}|{data: 4, expert: 2, shard: optimizer}|adamw|mixtral",
+        "{data: 4, expert: 4}|{data: 2, tensor: 2}|adamw|mixtral",
+        "{data: 2, tensor: 2, shard: gradients}|{data: 1}|adamw|glam-shared",
+        "{data: 2, expert: 2}|{data: 1, tensor: 4}|adamw|glam",
+        "{data: 1, tensor: 4}|{data: 3, expert: 3}|adamw|glam-shared",
+        "{data: 4, expert: 2, shard: gradients}|{data: 2, expert: 2}|adafactor|mixtral",
+        "{data: 2, expert: 2}|{data: 1}|adafactor|mixtral"
       })
-  void aRunOfExpertsGoesOnInAnotherLayout(String first, String then, String optimizer)
-      throws IOException {
+  void aRunOfExpertsGoesOnInAnotherLayout(
+      String first, String then, String optimizer, String golden) throws IOException {
     String[] common = {
       "optimizer.schedule=constant", "experts.aux_loss=none", "optimizer.name=" + optimizer
     };
-    Run whole = train("mixtral", "whole", common);
+    Run whole = train(golden, "whole", common);
     train(
-        "mixtral", "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
-    Run parts = train("mixtral", "parts", common[0], common[1], common[2], "parallel=" + then);
+        golden, "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
+    Run parts = train(golden, "parts", common[0], common[1], common[2], "parallel=" + then);
     assertSame(whole, parts);
   }
 
