@@ -10,6 +10,7 @@ import dev.caravan.data.UserError;
 import dev.caravan.data.mix.words.Wording;
 import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.Format;
+import dev.caravan.data.source.LineReader;
 import dev.caravan.data.template.Template;
 import dev.caravan.data.template.Templates;
 import java.io.IOException;
@@ -20,6 +21,7 @@ import java.nio.file.Path;
 import java.nio.file.PathMatcher;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -92,6 +94,7 @@ public final class MixtureFile {
             "mixtures",
             "mixture",
             "held_out",
+            "held_out_file",
             "held_out_categories",
             "bad_rows",
             "stop");
@@ -100,6 +103,7 @@ public final class MixtureFile {
       throw new UserError(file + ": tasks: missing, needs a map from a task's name to the task");
     }
     holdOut(top.texts("held_out"));
+    top.text("held_out_file").ifPresent(list -> holdOutListed(Path.of(resolve.apply(list))));
     holdOutCategories(top.texts("held_out_categories"), top.path("held_out_categories"));
     top.each("mixtures", this::mix);
     String root = root(top);
@@ -311,6 +315,32 @@ public final class MixtureFile {
       if (held == 0) {
         throw new UserError(file + ".held_out: " + Nearest.unknown("task", glob, tasks.keySet()));
       }
+    }
+  }
+
+  /**
+   * Holds out what a published split lists, a name a line: tasks of that name, alone or in a group.
+   * Names of tasks that are not here are passed over, since few have all of them.
+   */
+  private void holdOutListed(Path list) {
+    Set<String> listed = new HashSet<>();
+    try (LineReader lines = new LineReader(list)) {
+      while (lines.next()) {
+        listed.add(lines.text().strip());
+      }
+    } catch (UserError e) {
+      throw new UserError(file + ".held_out_file: " + e.getMessage(), e);
+    }
+    int held = 0;
+    for (TaskSpec task : List.copyOf(tasks.values())) {
+      String last = task.name().substring(task.name().lastIndexOf('/') + 1);
+      if (listed.contains(task.name()) || listed.contains(last)) {
+        tasks.put(task.name(), task.asHeldOut());
+        held++;
+      }
+    }
+    if (held == 0) {
+      throw new UserError(file + ".held_out_file: " + list + " names no task that is here");
     }
   }
 

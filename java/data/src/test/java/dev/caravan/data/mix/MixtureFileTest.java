@@ -185,6 +185,22 @@ class MixtureFileTest {
     refused("held_out: ['[a']\n" + TASKS, "mix.yaml.held_out: '[a' is not a valid glob: ");
   }
 
+  /** As Super-NaturalInstructions publishes its test split. */
+  @Test
+  void aListOfAFileIsHeldOut() throws IOException {
+    Path list = Files.writeString(folder.resolve("split.txt"), "t2\r\nb\n\nabsent\n");
+    for (String name : List.of("t1", "t2", "b")) {
+      Files.writeString(folder.resolve(name + ".jsonl"), "");
+    }
+    String tasks =
+        "tasks: {g: {path: '%s/*.jsonl', each_file: true}, b: {path: b}}\nheld_out_file: %s\n";
+    MixtureSpec spec = parse(tasks.formatted(folder, list));
+    assertEquals(List.of("g/t1"), spec.trained().stream().map(TaskSpec::name).toList());
+    Files.writeString(list, "absent\n");
+    refused(tasks.formatted(folder, list), "held_out_file: " + list + " names no task that is");
+    refused("held_out_file: list\n" + TASKS, "held_out_file: list: no such file");
+  }
+
   @Test
   void refusesWhatItDoesNotKnow() {
     refused("taks: {}", "unknown key 'taks', did you mean 'tasks'?");
