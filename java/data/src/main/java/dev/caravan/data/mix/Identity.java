@@ -19,6 +19,7 @@ final class Identity {
       MixtureSpec spec,
       List<TaskSpec> tasks,
       long[] sizes,
+      double[] rates,
       long seed,
       boolean shuffle,
       CacheFolder cache) {
@@ -28,6 +29,7 @@ final class Identity {
     List<byte[]> hashes = tasks.parallelStream().map(task -> ofData(task, cache)).toList();
     for (int t = 0; t < tasks.size(); t++) {
       put(digest, tasks.get(t).name() + " " + sizes[t] + " " + tasks.get(t).words());
+      put(digest, Double.toHexString(rates[t]));
       digest.update(hashes.get(t));
     }
     return HexFormat.of().formatHex(digest.digest());

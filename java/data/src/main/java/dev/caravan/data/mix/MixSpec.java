@@ -10,8 +10,8 @@ import java.util.Map;
  * @param name unique in its mixture file
  * @param strategy where the weights come from
  * @param parts names of tasks and mixtures, with their weights where these are explicit, else 1
- * @param caps caps that a part's own tasks are drawn with, by the part's name, where the part is a
- *     group that says nothing itself
+ * @param caps largest weights of the tasks below a part, however deep, by the part's name, where
+ *     tasks are weighed by their sizes
  * @param scale factor of sizes
  * @param cap largest weight of a part, taken before the temperature; infinite for none
  * @param temperature exponent 1 / temperature of the weights

@@ -92,13 +92,12 @@ public record Mixture(
         .forEach(
             t ->
                 tasks[t] =
-                    rows(
-                        specs.get(t), t, spec.badRows(), tokenizer, limits, seed, without, cache));
+                    rows(specs.get(t), t, spec.badRows(), tokenizer, limits, seed, without, cache));
     List<String> names = specs.stream().map(TaskSpec::name).toList();
     long[] sizes = Arrays.stream(tasks).mapToLong(TaskRows::size).toArray();
     double[] rates = rates(spec, names, sizes);
     MixtureOrder order = new MixtureOrder(rates, sizes, seed, shuffle);
-    String identity = Identity.of(spec, specs, sizes, seed, shuffle, cache);
+    String identity = Identity.of(spec, specs, sizes, rates, seed, shuffle, cache);
     return new Mixture(
         spec,
         names,
@@ -198,8 +197,7 @@ public record Mixture(
     }
     if (format == Format.TEXT || format == Format.TOKENS) {
       Task whole = new Task(task.paths(), format, task.fields(), Optional.empty());
-      LoadedRows loaded =
-          RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN, without, cache);
+      LoadedRows loaded = RowLoader.load(whole, tokenizer, limits, Purpose.TRAIN, without, cache);
       return TaskRows.of(loaded.rows(), loaded.report().total().copies());
     }
     List<Template> templates = templates(task, format, tokenizer);
@@ -285,6 +283,11 @@ public record Mixture(
         names.size());
   }
 
+  /**
+   * A task or a mixture.
+   *
+   * @param cap largest weight of each task below, however deep; infinite for none
+   */
   private static Optional<Rates.Node> node(
       MixtureSpec spec, String name, double cap, Map<String, Integer> numbers, long[] sizes) {
     MixSpec mix = spec.mixes().get(name);
@@ -293,19 +296,17 @@ public record Mixture(
     }
     List<Rates.Node> nodes = new ArrayList<>();
     List<Double> given = new ArrayList<>();
-    List<Long> partSizes = new ArrayList<>();
+    List<Double> partSizes = new ArrayList<>();
     mix.parts()
         .forEach(
-            (part, weight) -> {
-              double inner = mix.caps().getOrDefault(part, Double.POSITIVE_INFINITY);
-              node(spec, part, inner, numbers, sizes)
-                  .ifPresent(
-                      node -> {
-                        nodes.add(node);
-                        given.add(weight);
-                        partSizes.add(size(node, sizes));
-                      });
-            });
+            (part, weight) ->
+                node(spec, part, mix.caps().getOrDefault(part, cap), numbers, sizes)
+                    .ifPresent(
+                        node -> {
+                          nodes.add(node);
+                          given.add(weight);
+                          partSizes.add(size(node, sizes, cap / mix.scale()));
+                        }));
     if (nodes.isEmpty()) {
       return Optional.empty();
     }
@@ -313,20 +314,20 @@ public record Mixture(
     if (mix.strategy() == MixSpec.Strategy.PROPORTIONAL) {
       weights =
           Rates.weights(
-              partSizes.stream().mapToLong(s -> s).toArray(),
+              partSizes.stream().mapToDouble(s -> s).toArray(),
               mix.scale(),
-              Math.min(mix.cap(), cap),
+              mix.cap(),
               mix.temperature());
     }
     return Optional.of(new Rates.Mix(name, nodes, weights));
   }
 
-  /** Rows of a task; of a mixture, those of its tasks together. */
-  private static long size(Rates.Node node, long[] sizes) {
+  /** Rows of a task, up to a cap; of a mixture, those of its tasks together. */
+  private static double size(Rates.Node node, long[] sizes, double cap) {
     if (node instanceof Rates.Leaf leaf) {
-      return sizes[leaf.task()];
+      return Math.min(sizes[leaf.task()], cap);
     }
-    return ((Rates.Mix) node).parts().stream().mapToLong(part -> size(part, sizes)).sum();
+    return ((Rates.Mix) node).parts().stream().mapToDouble(part -> size(part, sizes, cap)).sum();
   }
 
   private static long epoch(MixtureSpec.Stop stop, MixtureOrder order, long[] sizes) {

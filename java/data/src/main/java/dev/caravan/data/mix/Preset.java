@@ -12,7 +12,7 @@ import java.util.Map;
  * @param name as a mixture file writes it
  * @param source of the figures
  * @param rates weight of each part; empty where the parts are weighed by their sizes
- * @param caps largest weight of a task within each part
+ * @param caps largest weight of a task within each part, in mixtures within it too
  * @param cap largest weight of a part where the sizes weigh; infinite for none
  */
 public record Preset(
@@ -41,7 +41,15 @@ public record Preset(
               "google-research/FLAN, flan/v2/run_example.py and mixtures.py",
               ordered("flan2021", 0.40, "t0", 0.32, "cot", 0.05, "niv2", 0.20, "dialog", 0.03),
               ordered(
-                  "flan2021", 30_000, "t0", 20_000, "cot", 100_000, "niv2", 5_000, "dialog",
+                  "flan2021",
+                  30_000,
+                  "t0",
+                  20_000,
+                  "cot",
+                  100_000,
+                  "niv2",
+                  5_000,
+                  "dialog",
                   200_000),
               NO_CAP),
           new Preset(
@@ -55,16 +63,38 @@ public record Preset(
               "llama",
               "Touvron et al. 2023 (arXiv 2302.13971), table 1",
               ordered(
-                  "common_crawl", 67.0, "c4", 15.0, "github", 4.5, "wikipedia", 4.5, "books", 4.5,
-                  "arxiv", 2.5, "stack_exchange", 2.0),
+                  "common_crawl",
+                  67.0,
+                  "c4",
+                  15.0,
+                  "github",
+                  4.5,
+                  "wikipedia",
+                  4.5,
+                  "books",
+                  4.5,
+                  "arxiv",
+                  2.5,
+                  "stack_exchange",
+                  2.0),
               Map.of(),
               NO_CAP),
           new Preset(
               "glam",
               "Du et al. 2021 (arXiv 2112.06905), table 1",
               ordered(
-                  "filtered_webpages", 0.42, "wikipedia", 0.06, "conversations", 0.28, "forums",
-                  0.02, "books", 0.20, "news", 0.02),
+                  "filtered_webpages",
+                  0.42,
+                  "wikipedia",
+                  0.06,
+                  "conversations",
+                  0.28,
+                  "forums",
+                  0.02,
+                  "books",
+                  0.20,
+                  "news",
+                  0.02),
               Map.of(),
               NO_CAP));
 
@@ -95,8 +125,7 @@ public record Preset(
   private static Map<String, Double> ordered(Object... namesAndWeights) {
     Map<String, Double> weights = new LinkedHashMap<>();
     for (int i = 0; i < namesAndWeights.length; i += 2) {
-      weights.put(
-          (String) namesAndWeights[i], ((Number) namesAndWeights[i + 1]).doubleValue());
+      weights.put((String) namesAndWeights[i], ((Number) namesAndWeights[i + 1]).doubleValue());
     }
     return weights;
   }

@@ -70,13 +70,19 @@ public final class Rates {
 
   /** The weights of {@link #of} before they are divided by their sum. */
   public static double[] weights(long[] sizes, double scale, double cap, double temperature) {
+    return weights(Arrays.stream(sizes).asDoubleStream().toArray(), scale, cap, temperature);
+  }
+
+  /** As above, of sizes that need not be whole, as sums of what caps have left of others. */
+  public static double[] weights(double[] sizes, double scale, double cap, double temperature) {
     positive("scale", scale);
     positive("cap", cap);
     positive("temperature", temperature);
     double[] weights = new double[sizes.length];
     for (int i = 0; i < sizes.length; i++) {
+      // The same bits on every machine, since ranks agree on whose turn it is without talking.
       double capped = Math.min(sizes[i] * scale, cap);
-      weights[i] = temperature == 1 ? capped : Math.pow(capped, 1 / temperature);
+      weights[i] = temperature == 1 ? capped : StrictMath.pow(capped, 1 / temperature);
     }
     return weights;
   }

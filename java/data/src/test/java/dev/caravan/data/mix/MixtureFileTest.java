@@ -109,6 +109,28 @@ class MixtureFileTest {
   }
 
   /**
+   * A preset's cap is of tasks: mixtures between them and the preset count as many rows as theirs.
+   */
+  @Test
+  void aPresetsCapHoldsHoweverDeep() {
+    MixtureSpec spec =
+        parse(
+            """
+            tasks: {a: {path: a}, b: {path: b}, c: {path: c}, d: {path: d}, e: {path: e}}
+            mixtures:
+              inner: {parts: [a, b]}
+              alike: {parts: [c, d], strategy: equal}
+              ni: {parts: [inner, alike, e]}
+              flan: {preset: flan2022-a, partial: true, parts: {niv2: ni}}
+            """);
+    double sum = 5_000 + 1_000 + 5_000 + 400 + 2_500;
+    assertArrayEquals(
+        new double[] {5_000 / sum, 1_000 / sum, 2_700 / sum, 2_700 / sum, 2_500 / sum},
+        rates(spec, 9_000, 1_000, 7_000, 400, 2_500),
+        1e-12);
+  }
+
+  /**
    * The rates of every preset, on tasks beyond its caps, are the published ones divided by their
    * sum.
    */
