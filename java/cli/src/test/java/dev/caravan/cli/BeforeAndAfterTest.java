@@ -101,6 +101,9 @@ class BeforeAndAfterTest {
     Files.writeString(
         held,
         "{\"instruction\": \"Give the opposite of the word.\", \"input\": \"hot\", \"output\": \"cold and wet\"}\n");
+    Path longer = dir.resolve("longer.jsonl");
+    Files.writeString(
+        longer, "{\"instruction\": \"" + "why ".repeat(300) + "\", \"output\": \"so\"}\n");
     Path mixture = dir.resolve("mix.yaml");
     Files.writeString(
         mixture,
@@ -108,9 +111,10 @@ class BeforeAndAfterTest {
         tasks:
           learnt: {path: %s}
           half: {path: %s, metrics: [rouge_l]}
-        held_out: [half]
+          longer: {path: %s}
+        held_out: [half, longer]
         """
-            .formatted(dir.resolve("first-data/rows.jsonl"), held));
+            .formatted(dir.resolve("first-data/rows.jsonl"), held, longer));
     Captured run =
         Captured.run(
             TrainTest.arguments(
@@ -122,6 +126,9 @@ class BeforeAndAfterTest {
                 "checkpoint.every_steps=240",
                 "eval={held_out_rows: 1, exact_match_held_out: true, exact_match_at_checkpoints: true}"));
     assertEquals(0, run.code(), run.err());
+    String without =
+        "1 of 2 held-out tasks have no row that fits sequence.length 128 whole: longer";
+    assertTrue(run.err().contains(without), run.err());
     JsonNode set = report("run").get("sets").get("half");
     assertEquals(0, set.get("exact_match_after").asDouble());
     assertEquals(50, set.get("rouge_l_after").asDouble(), run.out());

@@ -89,7 +89,7 @@ public record RunData(
       return new RunData(trainRows.get(), heldOutRows, ofTasks, Optional.empty());
     }
     Mixture mixture = RunMixture.load(config, vocab, cache);
-    RunMixture.heldOut(config, mixture, vocab).forEach(ofTasks::putIfAbsent);
+    RunMixture.heldOut(config, mixture, vocab, notes).forEach(ofTasks::putIfAbsent);
     LoadedRows rows = new LoadedRows(mixture.rows(), new TruncationReport(List.of()));
     return new RunData(rows, heldOutRows, ofTasks, Optional.of(mixture));
   }

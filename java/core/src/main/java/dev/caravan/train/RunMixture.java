@@ -13,6 +13,7 @@ import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.mix.MixtureFile;
 import dev.caravan.data.mix.MixtureReport;
 import dev.caravan.data.mix.MixtureSpec;
+import dev.caravan.data.mix.TaskSpec;
 import dev.caravan.data.task.LoadedRows;
 import dev.caravan.data.task.RowLimits;
 import dev.caravan.data.task.TruncationReport;
@@ -24,6 +25,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /** The mixture of a run: how it is read, and the file of the run folder that tells of it. */
 public final class RunMixture {
@@ -63,8 +65,7 @@ public final class RunMixture {
   private static Mixture load(
       RunConfig config, MixtureSpec spec, RowLimits limits, CacheFolder cache) {
     if (spec.stop() == MixtureSpec.Stop.STEPS && config.train().steps().isEmpty()) {
-      throw new UserError(
-          spec.file() + ".stop: steps, but the run counts epochs; set train.steps");
+      throw new UserError(spec.file() + ".stop: steps, but the run counts epochs; set train.steps");
     }
     Tokenizer tokenizer = Mixture.hasWords(spec) ? RunData.tokenizer(config) : null;
     try {
@@ -104,9 +105,11 @@ public final class RunMixture {
   /**
    * The rows of the mixture's held-out tasks that the run evaluates on, by the task's name.
    *
+   * @param notes told which tasks have none that fits whole
    * @throws UserError if there are none, though the run wants some
    */
-  static Map<String, LoadedRows> heldOut(RunConfig config, Mixture mixture, int vocab) {
+  static Map<String, LoadedRows> heldOut(
+      RunConfig config, Mixture mixture, int vocab, Consumer<String> notes) {
     Map<String, LoadedRows> all = new LinkedHashMap<>();
     if (config.eval().heldOutRows() == 0) {
       return all;
@@ -120,14 +123,32 @@ public final class RunMixture {
               config.train().seed(),
               config.eval().heldOutRows())
           .forEach(
-              (name, rows) ->
-                  all.put(name, new LoadedRows(rows, new TruncationReport(List.of()))));
+              (name, rows) -> all.put(name, new LoadedRows(rows, new TruncationReport(List.of()))));
     }
-    if (all.isEmpty()) {
+    List<String> heldOut =
+        mixture.spec().tasks().values().stream()
+            .filter(task -> task.heldOut() && !task.paths().isEmpty())
+            .map(TaskSpec::name)
+            .toList();
+    if (heldOut.isEmpty()) {
       throw new UserError(
           "eval.held_out_rows: "
               + mixture.spec().file()
-              + " holds no task out; name some in held_out or held_out_categories");
+              + " holds no task out; name some in held_out, held_out_file or held_out_categories");
+    }
+    List<String> without = heldOut.stream().filter(name -> !all.containsKey(name)).toList();
+    if (!without.isEmpty()) {
+      String what =
+          "%d of %d held-out tasks have no row that fits sequence.length %d whole: %s"
+              .formatted(
+                  without.size(),
+                  heldOut.size(),
+                  config.sequence().length(),
+                  String.join(", ", without));
+      if (all.isEmpty()) {
+        throw new UserError("eval.held_out_rows: " + what);
+      }
+      notes.accept(what);
     }
     return all;
   }
