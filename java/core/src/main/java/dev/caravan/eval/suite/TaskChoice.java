@@ -1,9 +1,9 @@
 package dev.caravan.eval.suite;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import dev.caravan.data.Glob;
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
-import java.nio.file.FileSystems;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -32,7 +32,7 @@ final class TaskChoice {
     seenNames.add(task);
     boolean named = globs.isEmpty();
     for (String glob : globs) {
-      if (FileSystems.getDefault().getPathMatcher("glob:" + glob).matches(Path.of(task))) {
+      if (Glob.of(glob, "--tasks").matches(Path.of(task))) {
         used.add(glob);
         named = true;
       }

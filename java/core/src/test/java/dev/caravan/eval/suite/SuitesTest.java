@@ -396,6 +396,9 @@ class SuitesTest {
         "--categories: unknown category 'D'",
         () -> read("superni", tasks(List.of(), List.of("D"))));
     refused(
+        "--tasks: '[a' is not a valid glob: ",
+        () -> read("superni", tasks(List.of("[a"), List.of())));
+    refused(
         "--tasks: unknown task 'task3'", () -> read("superni", tasks(List.of("task3"), List.of())));
   }
 }

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import dev.caravan.data.Glob;
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
 import dev.caravan.data.mix.words.Wording;
@@ -14,7 +15,6 @@ import dev.caravan.data.source.LineReader;
 import dev.caravan.data.template.Template;
 import dev.caravan.data.template.Templates;
 import java.io.IOException;
-import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -29,7 +29,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.UnaryOperator;
-import java.util.regex.PatternSyntaxException;
 
 /** Reads mixture files: the value of {@code data.mixture}. */
 public final class MixtureFile {
@@ -304,7 +303,7 @@ public final class MixtureFile {
 
   private void holdOut(List<String> globs) {
     for (String glob : globs) {
-      PathMatcher matcher = matcher(glob);
+      PathMatcher matcher = Glob.of(glob, file + ".held_out");
       int held = 0;
       for (TaskSpec task : List.copyOf(tasks.values())) {
         if (matcher.matches(Path.of(task.name()))) {
@@ -341,15 +340,6 @@ public final class MixtureFile {
     }
     if (held == 0) {
       throw new UserError(file + ".held_out_file: " + list + " names no task that is here");
-    }
-  }
-
-  private PathMatcher matcher(String glob) {
-    try {
-      return FileSystems.getDefault().getPathMatcher("glob:" + glob);
-    } catch (PatternSyntaxException e) {
-      throw new UserError(
-          file + ".held_out: '" + glob + "' is not a valid glob: " + e.getDescription(), e);
     }
   }
 

@@ -1,9 +1,9 @@
 package dev.caravan.data.source;
 
+import dev.caravan.data.Glob;
 import dev.caravan.data.UserError;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.file.FileSystems;
 import java.nio.file.FileVisitOption;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
@@ -110,12 +110,7 @@ public final class DataFiles {
   }
 
   private static Collection<Path> matching(String glob) {
-    PathMatcher matcher;
-    try {
-      matcher = FileSystems.getDefault().getPathMatcher("glob:" + glob);
-    } catch (IllegalArgumentException e) {
-      throw new UserError("data path '" + glob + "' is not a valid glob: " + e.getMessage(), e);
-    }
+    PathMatcher matcher = Glob.of(glob, "data path");
     String start = glob.substring(0, firstGlobSign(glob));
     int slash = start.lastIndexOf('/');
     Path root = slash < 0 ? Path.of("") : Path.of(start.substring(0, slash + 1));

@@ -63,6 +63,9 @@ class DataFilesTest {
     Path empty = Files.createDirectory(folder.resolve("empty"));
     assertTrue(refusal(empty.toString()).startsWith(empty + ": no data file in it"));
     assertThrows(UserError.class, () -> DataFiles.resolve(List.of()));
+    String open = refusal(folder + "/[a.jsonl");
+    assertTrue(open.startsWith("data path: '" + folder + "/[a.jsonl' is not a valid glob: "), open);
+    assertEquals(1, open.lines().count(), open);
   }
 
   @Test
