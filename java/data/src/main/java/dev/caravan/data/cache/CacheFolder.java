@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -75,8 +76,7 @@ public final class CacheFolder {
     this(folder, leastSource, notes, CacheWriter.Opener.FILES);
   }
 
-  CacheFolder(
-      Path folder, long leastSource, Consumer<String> notes, CacheWriter.Opener opener) {
+  CacheFolder(Path folder, long leastSource, Consumer<String> notes, CacheWriter.Opener opener) {
     this(folder, leastSource, notes, opener, "", new State());
   }
 
@@ -194,8 +194,9 @@ public final class CacheFolder {
   }
 
   /**
-   * Keeps one of many small files without waiting for anybody, the disk included: who renames last has
-   * replaced equal content. A machine that loses its power may leave it broken; it is then made again.
+   * Keeps one of many small files without waiting for anybody, the disk included: who renames last
+   * has replaced equal content. A machine that loses its power may leave it broken; it is then made
+   * again.
    *
    * @return whether it is there
    */
@@ -203,8 +204,7 @@ public final class CacheFolder {
     return keep(kind, key, entryBytes, maker, false);
   }
 
-  private boolean keep(
-      String kind, byte[] key, int entryBytes, Maker maker, boolean durable) {
+  private boolean keep(String kind, byte[] key, int entryBytes, Maker maker, boolean durable) {
     if (isGivenUp()) {
       return false;
     }
@@ -232,8 +232,8 @@ public final class CacheFolder {
   }
 
   /**
-   * SHA-256 of the content of a file, [32]. It is kept beside what the file system says of the file, so
-   * that only what has changed is read again; see {@link ContentHash}.
+   * SHA-256 of the content of a file, [32]. It is kept beside what the file system says of the
+   * file, so that only what has changed is read again; see {@link ContentHash}.
    *
    * @throws UserError if it cannot be read
    */
@@ -241,7 +241,8 @@ public final class CacheFolder {
     if (isGivenUp()) {
       return ContentHash.read(file);
     }
-    Path place = place(SOURCES, new CacheKey(SOURCES).put(file.toAbsolutePath().toString()).bytes());
+    Path place =
+        place(SOURCES, new CacheKey(SOURCES).put(file.toAbsolutePath().toString()).bytes());
     try {
       Files.createDirectories(place.getParent());
       clean(SOURCES);
@@ -291,13 +292,20 @@ public final class CacheFolder {
       }
       state.isGivenUp = true;
     }
-    String reason =
-        e instanceof FileSystemException error && error.getReason() != null
-            ? error.getReason()
-            : e.getMessage();
     notes.accept(
         "cache %s: %s; going on without it (data.cache names another folder)"
-            .formatted(folder, reason == null ? e.getClass().getSimpleName() : reason));
+            .formatted(folder, reason(e)));
+  }
+
+  /** Why, in words: some exceptions of files say the path alone. */
+  private static String reason(IOException e) {
+    if (e instanceof AccessDeniedException) {
+      return "permission denied";
+    }
+    if (e instanceof FileSystemException error) {
+      return error.getReason() == null ? "cannot be made" : error.getReason();
+    }
+    return e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
   }
 
   /** Marks a file as used, at most once a day. */
@@ -335,8 +343,7 @@ public final class CacheFolder {
   }
 
   private static boolean isStale(Path file, Instant now) {
-    Duration kept =
-        file.toString().endsWith(CacheWriter.UNFINISHED) ? UNFINISHED_KEPT : KEPT;
+    Duration kept = file.toString().endsWith(CacheWriter.UNFINISHED) ? UNFINISHED_KEPT : KEPT;
     try {
       return Files.getLastModifiedTime(file).toInstant().isBefore(now.minus(kept));
     } catch (IOException e) {
