@@ -319,7 +319,7 @@ public record Mixture(
               mix.cap(),
               mix.temperature());
     }
-    return Optional.of(new Rates.Mix(name, nodes, weights));
+    return Optional.of(new Rates.Mix(spec.file() + ".mixtures." + name, nodes, weights));
   }
 
   /** Rows of a task, up to a cap; of a mixture, those of its tasks together. */

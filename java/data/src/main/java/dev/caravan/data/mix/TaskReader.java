@@ -67,7 +67,8 @@ final class TaskReader {
       throw new UserError(
           "task '"
               + task.name()
-              + "' has no rows"
+              + "' has no rows in "
+              + (files.size() == 1 ? files.get(0) : files.size() + " files")
               + (firstBad == null ? "" : "; the first of " + skipped + " bad ones: " + firstBad));
     }
   }

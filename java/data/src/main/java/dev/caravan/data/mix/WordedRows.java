@@ -43,11 +43,13 @@ final class WordedRows implements TaskRows {
     this.limits = limits;
     this.seed = seed;
     encoder = new RowEncoder(tokenizer);
-    templates.forEach(encoder::check);
+    try {
+      templates.forEach(encoder::check);
+    } catch (UserError e) {
+      throw new UserError("task '" + task.name() + "': " + e.getMessage(), e);
+    }
     fewShot =
-        task.wording()
-            .shots()
-            .map(shots -> new FewShot(task.wording(), examples, encoder, limits));
+        task.wording().shots().map(shots -> new FewShot(task.wording(), examples, encoder, limits));
   }
 
   @Override
@@ -111,8 +113,7 @@ final class WordedRows implements TaskRows {
 
   private Block.Encoded pair(EncodedRow encoded) {
     int targetCut = encoded.truncatePair(limits.maxTokens(), limits.targetTokens());
-    Block.Fate truncated =
-        targetCut > 0 ? Block.Fate.TRUNCATED_TARGET : Block.Fate.TRUNCATED;
+    Block.Fate truncated = targetCut > 0 ? Block.Fate.TRUNCATED_TARGET : Block.Fate.TRUNCATED;
     return new Block.Encoded(
         encoded.ids(),
         encoded.labels(),

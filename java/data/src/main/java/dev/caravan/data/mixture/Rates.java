@@ -138,7 +138,7 @@ public final class Rates {
       return;
     }
     Mix mix = (Mix) node;
-    double[] rates = normalise(mix.weights(), "mixtures." + mix.name());
+    double[] rates = normalise(mix.weights(), mix.name());
     for (int i = 0; i < rates.length; i++) {
       flatten(mix.parts().get(i), rate * rates[i], into);
     }

@@ -16,7 +16,7 @@ final class JsonErrors {
     int lineEnd = message.indexOf('\n');
     message = lineEnd < 0 ? message : message.substring(0, lineEnd);
     // Settings that only a program could change are no help.
-    message = message.replaceFirst(" for `ObjectNode`.*|, from `[^`]*`", "");
+    message = message.replaceFirst(" for `ObjectNode`.*|: enable `.*|, from `[^`]*`", "");
     if (message.length() > LONGEST) {
       message = message.substring(0, LONGEST) + "...";
     }

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
 
 /** The templates that come with Caravan, and those that users write. */
@@ -109,6 +110,10 @@ public final class Templates {
    * @throws UserError for a name that is unknown, or a file that is no template
    */
   public static Template of(String nameOrFile) {
+    return of(nameOrFile, BUNDLED.keySet());
+  }
+
+  private static Template of(String nameOrFile, Set<String> known) {
     Template bundled = BUNDLED.get(nameOrFile);
     if (bundled != null) {
       return bundled;
@@ -119,7 +124,7 @@ public final class Templates {
     }
     throw new UserError(
         "data.template: "
-            + Nearest.unknown("template", nameOrFile, BUNDLED.keySet())
+            + Nearest.unknown("template", nameOrFile, known)
             + "; nor is there a file of that name");
   }
 
@@ -130,7 +135,12 @@ public final class Templates {
    */
   public static List<Template> group(String nameOrFile) {
     List<Template> group = GROUPS.get(nameOrFile);
-    return group != null ? group : List.of(of(nameOrFile));
+    if (group != null) {
+      return group;
+    }
+    Set<String> known = new TreeSet<>(BUNDLED.keySet());
+    known.addAll(GROUPS.keySet());
+    return List.of(of(nameOrFile, known));
   }
 
   /**

@@ -243,6 +243,7 @@ class MixtureFileTest {
         TASKS + "mixtures: {m: {preset: flan2022-a, parts: {mufin: a}}}", "did you mean 'muffin'?");
     refused(TASKS + "mixtures: {m: {preset: flan2022-a, parts: {cot: a}}}", "partial: true");
     refused("tasks: {a: {path: x, templates: [alpca]}}", "templates[0]", "'alpaca'");
+    refused("tasks: {a: {path: x, templates: flan-cot-1}}", "did you mean 'flan-cot-10'?");
     refused("tasks: {a: {path: x, templates: [{prompt: '{q', target: t}]}}", "never closed");
     refused("tasks: {a: {path: x}}\nbad_rows: ignore", "one of stop, skip");
     refused("tasks: [", "mix.yaml:1: not YAML");
@@ -266,7 +267,7 @@ class MixtureFileTest {
     refused(TASKS + "mixtures: {m: {parts: {a: 1}, cap: 5}}", "only the strategy proportional");
     MixtureSpec zero = parse(TASKS + "mixtures: {m: {parts: {a: 0, b: 0}}}");
     UserError all = assertThrows(UserError.class, () -> rates(zero, 3, 4));
-    assertTrue(all.getMessage().contains("mixtures.m: every weight is 0"), all.getMessage());
+    assertEquals("mix.yaml.mixtures.m: every weight is 0, needs one above 0", all.getMessage());
   }
 
   @Test

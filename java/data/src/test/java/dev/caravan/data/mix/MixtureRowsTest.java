@@ -285,6 +285,18 @@ class MixtureRowsTest {
   }
 
   @Test
+  void whatATaskLacksIsSaidWithItsFilesAndItsName() throws IOException {
+    write("sums.jsonl", 0, i -> "");
+    String empty = assertThrows(UserError.class, () -> load(MIX, 3)).getMessage();
+    assertEquals("task 'sums' has no rows in " + folder.resolve("sums.jsonl"), empty);
+    write("sums.jsonl", 3, i -> "{\"q\": 1, \"a\": 2}");
+    String chat = "tasks: {sums: {path: %s/sums.jsonl, format: record, templates: chatml}}";
+    String token =
+        assertThrows(UserError.class, () -> load(chat.formatted(folder), 3)).getMessage();
+    assertTrue(token.startsWith("task 'sums': template 'chatml' needs the token <|im_"), token);
+  }
+
+  @Test
   void lossesAreCountedByTask() throws IOException {
     write(
         "echo.jsonl",

@@ -201,6 +201,10 @@ class ExampleReaderTest {
             + " JSON (column 26: Duplicate field 'target'); expected",
         "a.jsonl | PROMPT | ; ;{\"prompt\": \"p | :3: not valid JSON",
         "a.jsonl | PROMPT | {} {} | :1: not valid JSON",
+        "a.jsonl | PROMPT | {\"prompt\": NaN} | :1: not valid JSON (column 15: Non-standard token"
+            + " 'NaN'); expected",
+        "a.jsonl | PROMPT | {\"a\": <deep> | :1: too much JSON (Document nesting depth"
+            + " (1001) exceeds the maximum allowed (1000)); expected",
         "a.jsonl | PROMPT | 7 | :1: not a JSON object",
         "a.jsonl | ALPACA | {\"instruction\": \"i\", \"input\": {}, \"output\": \"o\"} | :1: field"
             + " 'input' is not text but an object",
@@ -235,7 +239,14 @@ class ExampleReaderTest {
       })
   void namesFileLineAndFault(String name, String format, String text, String fault)
       throws IOException {
-    Path file = file(name, text == null ? "" : text.replace(";", "\n").replace("<tab>", "\t"));
+    Path file =
+        file(
+            name,
+            text == null
+                ? ""
+                : text.replace(";", "\n")
+                    .replace("<tab>", "\t")
+                    .replace("<deep>", "[".repeat(1001)));
     UserError error =
         assertThrows(UserError.class, () -> read(file, Format.valueOf(format), Map.of()));
     assertTrue(error.getMessage().startsWith(file.toString()), error.getMessage());
