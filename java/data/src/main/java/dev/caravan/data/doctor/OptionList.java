@@ -8,18 +8,20 @@ import java.util.regex.Pattern;
 
 /**
  * The answer options that a prompt lists: its last block of lines with marks, as {@code - a},
- * {@code (A) a}, {@code A. a}, {@code 1) a} or {@code - A: a}, all or none of them with an empty line
- * behind.
+ * {@code (A) a}, {@code [A] a}, {@code A. a}, {@code 1) a}, {@code A - a} or {@code - A: a}, all or
+ * none of them with an empty line behind. Labels count on, so that the Q and A of a dialogue are no
+ * options.
  *
  * @param labels the marks' letters or numbers; "" for a dash
  * @param texts the options
  */
 record OptionList(List<String> labels, List<String> texts) {
   private static final String DASH = "[-*\u2022]";
-  private static final String LABEL = "(?:\\(([A-Za-z0-9]{1,2})\\)|([A-Za-z0-9]{1,2})[.):])";
+  private static final String NAME = "([A-Za-z0-9]{1,2})";
+  private static final String LABEL =
+      "(?:\\(" + NAME + "\\)|\\[" + NAME + "]|" + NAME + "(?:[.):]|\\s+-))";
   private static final Pattern LINE =
-      Pattern.compile(
-          "\\s*(?:(?:" + DASH + "\\s+)?" + LABEL + "|" + DASH + ")\\s+(\\S.*)");
+      Pattern.compile("\\s*(?:(?:" + DASH + "\\s+)?" + LABEL + "|" + DASH + ")\\s+(\\S.*)");
 
   private static final int NONE = -1;
 
@@ -32,13 +34,15 @@ record OptionList(List<String> labels, List<String> texts) {
     boolean spaced = false;
     for (String line : (prompt + "\n.\n").split("\n", -1)) {
       Matcher matcher = LINE.matcher(line);
-      if (matcher.matches()) {
-        String label = matcher.group(1) != null ? matcher.group(1) : matcher.group(2);
-        labels.add(label == null ? "" : label);
-        texts.add(matcher.group(3).strip());
+      boolean isOption = matcher.matches();
+      String label = isOption ? label(matcher) : "";
+      boolean follows = texts.isEmpty() || follows(labels.get(labels.size() - 1), label);
+      if (isOption && follows) {
+        labels.add(label);
+        texts.add(matcher.group(4).strip());
         continue;
       }
-      spaced = line.isBlank() && (texts.size() == 1 || spaced && !texts.isEmpty());
+      spaced = !isOption && line.isBlank() && (texts.size() == 1 || spaced && !texts.isEmpty());
       if (spaced) {
         continue;
       }
@@ -48,8 +52,31 @@ record OptionList(List<String> labels, List<String> texts) {
       }
       labels = new ArrayList<>();
       texts = new ArrayList<>();
+      if (isOption) {
+        labels.add(label);
+        texts.add(matcher.group(4).strip());
+      }
     }
     return new OptionList(lastLabels, lastTexts);
+  }
+
+  private static String label(Matcher matcher) {
+    for (int group = 1; group <= 3; group++) {
+      if (matcher.group(group) != null) {
+        return matcher.group(group);
+      }
+    }
+    return "";
+  }
+
+  /** Whether a label is the one behind another: B behind A, 10 behind 9, none behind none. */
+  private static boolean follows(String before, String label) {
+    if (before.matches("[0-9]+") && label.matches("[0-9]+")) {
+      return Integer.parseInt(label) == Integer.parseInt(before) + 1;
+    }
+    return before.isEmpty()
+        ? label.isEmpty()
+        : before.length() == 1 && label.length() == 1 && label.charAt(0) == before.charAt(0) + 1;
   }
 
   boolean isEmpty() {
@@ -92,7 +119,7 @@ record OptionList(List<String> labels, List<String> texts) {
   private static String plain(String text) {
     return text.strip()
         .toLowerCase(Locale.ROOT)
-        .replaceAll("[()]", "")
+        .replaceAll("[()\\[\\]]", "")
         .replaceAll("^([a-z0-9]{1,2})[.:](\\s|$)", "$1$2")
         .replaceAll("\\.$", "")
         .replaceAll("\\s+", " ")

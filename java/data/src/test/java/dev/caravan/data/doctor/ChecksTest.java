@@ -210,6 +210,14 @@ class ChecksTest {
     OptionList spaced = OptionList.of("Which?\nOptions:\n\n- A: one\n\n- B: two\n\n- C: three\n\n");
     assertEquals(List.of("A", "B", "C"), spaced.labels());
     assertEquals(List.of("one", "two", "three"), spaced.texts());
+    OptionList ten = OptionList.of("8. h\n9. i\n10. j");
+    assertEquals(List.of("h", "i", "j"), ten.texts());
+    assertEquals(1, OptionList.of("[A] one\n[B] two\n").indexOf("[B]"));
+    assertEquals(1, OptionList.of("A - one\nB - two\n").indexOf("B"));
+    // What is asked and answered is no list, nor part of one.
+    assertTrue(OptionList.of("Q: Which?\nA: one\n\nQ: What?\nA:").isEmpty());
+    assertEquals(
+        List.of("one", "two"), OptionList.of("Q: Which?\nA: one\nB: two\nAnswer:").texts());
     // The last list counts: earlier ones are those of examples.
     assertEquals(List.of("c", "d"), OptionList.of("- a\n- b\n\n- c\n- d\n").texts());
   }
@@ -223,10 +231,7 @@ class ChecksTest {
     List<Finding> twice =
         options(
             40,
-            i ->
-                i == 5
-                    ? new String[] {"?\n- a\n- b\n- a", "b"}
-                    : question(i, i % 3, "red " + i));
+            i -> i == 5 ? new String[] {"?\n- a\n- b\n- a", "b"} : question(i, i % 3, "red " + i));
     assertEquals(1, twice.size());
     assertTrue(twice.get(0).what().startsWith("two options are the same in 1 of 40"));
     // A list that is no choice.
@@ -240,7 +245,9 @@ class ChecksTest {
             30,
             i -> {
               String[] asked = question(i, i % 3, "red " + i + " and more");
-              return new String[] {asked[0].replace("red " + i, "red " + i + " and more"), asked[1]};
+              return new String[] {
+                asked[0].replace("red " + i, "red " + i + " and more"), asked[1]
+              };
             });
     assertEquals(1, findings.size());
     assertTrue(findings.get(0).what().contains("longest option in 30 of 30"));
@@ -249,7 +256,8 @@ class ChecksTest {
   @Test
   void aPromptThatEndsWithItsAnswerIsNamed() {
     List<Finding> findings =
-        options(20, i -> new String[] {"Q" + i + "? Answer: it is " + i, i < 4 ? "it is " + i : "no"});
+        options(
+            20, i -> new String[] {"Q" + i + "? Answer: it is " + i, i < 4 ? "it is " + i : "no"});
     assertEquals(1, findings.size());
     assertEquals("a.jsonl:1", findings.get(0).where());
     assertTrue(findings.get(0).what().contains("in 4 of 20 rows"));
