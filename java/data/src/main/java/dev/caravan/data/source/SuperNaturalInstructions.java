@@ -24,6 +24,7 @@ final class SuperNaturalInstructions extends ExampleReader {
   private Map<String, String> shown = Map.of();
   private JsonNode instances;
   private int next;
+  private long read;
 
   SuperNaturalInstructions(Path file) {
     records = Records.open(file);
@@ -39,6 +40,7 @@ final class SuperNaturalInstructions extends ExampleReader {
       open(task);
     }
     JsonNode instance = instances.get(next++);
+    read++;
     String input = Records.scalar(instance.get("input"));
     JsonNode output = instance.path("output");
     String target = Records.scalar(output.isArray() ? output.get(0) : output);
@@ -51,9 +53,10 @@ final class SuperNaturalInstructions extends ExampleReader {
     return new Example.Fields(values, definition + "\n\n" + input, target);
   }
 
+  /** The number of the instance in its file: all may stand in one line. */
   @Override
   public long line() {
-    return records.line();
+    return read;
   }
 
   @Override

@@ -142,6 +142,11 @@ class ExampleReaderTest {
     List<Example> examples = read(file, Format.AUTO, Map.of());
     assertFields("Do it.\n\ni", "o", examples.get(0));
     assertFields("Do it.\n\nj", "q", examples.get(1));
+    try (ExampleReader reader = ExampleReader.open(file, Format.SUPERNI, Map.of())) {
+      reader.next();
+      reader.next();
+      assertEquals(2, reader.line());
+    }
   }
 
   /** As Hugging Face's data sets have answers and choices. */
