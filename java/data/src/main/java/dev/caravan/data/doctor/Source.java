@@ -39,17 +39,16 @@ public record Source(
         continue;
       }
       try (ExampleReader reader = ExampleReader.open(file, known, fields)) {
-        long badLine = -1;
+        UserError bad = null;
         while (rows == 0 || taken < rows) {
           Example example;
           try {
             example = reader.next();
           } catch (UserError e) {
-            // A reader that does not get past an error would report the same line for ever.
-            if (reader.line() == badLine) {
+            if (e == bad) { // the reader does not get past it
               break;
             }
-            badLine = reader.line();
+            bad = e;
             continue;
           }
           if (example == null) {

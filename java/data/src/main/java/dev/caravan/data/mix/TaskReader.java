@@ -84,18 +84,17 @@ final class TaskReader {
 
   private void read(Path file, Format format, List<Template> templates, Sink into) {
     try (ExampleReader reader = ExampleReader.open(file, format, task.fields())) {
-      String badBefore = "";
+      UserError badBefore = null;
       boolean first = true;
       while (!isFull()) {
         Example example;
         try {
           example = reader.next();
         } catch (UserError e) {
-          // A reader that does not get past an error would report the same one for ever.
-          if (badBefore.equals(e.getMessage())) {
+          if (e == badBefore) { // the reader does not get past it
             throw e;
           }
-          badBefore = e.getMessage();
+          badBefore = e;
           bad(e);
           continue;
         }

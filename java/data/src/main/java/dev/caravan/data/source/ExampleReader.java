@@ -62,7 +62,7 @@ public abstract class ExampleReader implements Closeable {
   /**
    * The next example, or null behind the last one.
    *
-   * @throws UserError naming file and line
+   * @throws UserError naming file and line; the same object again if nothing can be read behind it
    */
   public abstract Example next();
 

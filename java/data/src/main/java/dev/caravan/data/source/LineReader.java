@@ -34,6 +34,7 @@ public final class LineReader implements Closeable {
   private long line;
   private int lineBegin;
   private int lineEnd;
+  private UserError failure;
 
   /**
    * Opens {@code file}.
@@ -179,12 +180,19 @@ public final class LineReader implements Closeable {
     }
   }
 
-  /** Moves what is left of the buffer to its start and reads more behind it. */
+  /**
+   * Moves what is left of the buffer to its start and reads more behind it. Nothing more comes from
+   * a file that could not be read: the same error is thrown again.
+   */
   private void fill() {
+    if (failure != null) {
+      throw failure;
+    }
     int pending = end - begin;
     if (pending == buffer.length) {
       if (buffer.length >= LONGEST_LINE_BYTES) {
-        throw UserError.at(file, line + 1, "longer than " + LONGEST_LINE_BYTES + " bytes");
+        failure = UserError.at(file, line + 1, "longer than " + LONGEST_LINE_BYTES + " bytes");
+        throw failure;
       }
       buffer = Arrays.copyOf(buffer, 2 * buffer.length);
     }
@@ -202,7 +210,8 @@ public final class LineReader implements Closeable {
         end += got;
       }
     } catch (IOException e) {
-      throw UserError.at(file, line + 1, "cannot be read: " + e.getMessage());
+      failure = UserError.at(file, line + 1, "cannot be read: " + e.getMessage());
+      throw failure;
     }
   }
 }

@@ -25,7 +25,7 @@ final class ParquetRecords implements Records {
   private final PreparedStatement query;
   private final ResultSet rows;
   private long line;
-  private boolean failed;
+  private UserError failure;
 
   ParquetRecords(Path file) {
     this.file = file;
@@ -56,6 +56,9 @@ final class ParquetRecords implements Records {
 
   @Override
   public ObjectNode next() {
+    if (failure != null) {
+      throw failure;
+    }
     try {
       if (!rows.next()) {
         return null;
@@ -64,9 +67,9 @@ final class ParquetRecords implements Records {
       return (ObjectNode) JSON.readTree(rows.getString(1));
     } catch (SQLException e) {
       // What is behind a row that DuckDB cannot read is lost: it stays the current one.
-      line += failed ? 0 : 1;
-      failed = true;
-      throw error("cannot be read: " + first(e));
+      line++;
+      failure = error("cannot be read: " + first(e));
+      throw failure;
     } catch (JsonProcessingException e) {
       throw error("has a value that JSON does not have: " + JsonErrors.describe(e));
     }

@@ -15,7 +15,7 @@ interface Records extends Closeable {
   /**
    * The next record, or null behind the last one.
    *
-   * @throws UserError naming file and line
+   * @throws UserError naming file and line; the same object again if nothing can be read behind it
    */
   ObjectNode next();
 

@@ -58,7 +58,8 @@ class OverlapTest {
 
   @Test
   void nearCopiesMayStandAnywhereInARow() {
-    Overlap evaluation = of(row(LONG, "72"), row("Something else that is long enough to tell", "a"));
+    Overlap evaluation =
+        of(row(LONG, "72"), row("Something else that is long enough to tell", "a"));
     String other = LONG.replace("altogether", "in all");
     Overlap.Copy copy = evaluation.find(row("Solve this. " + other, "It is 72.")).orElseThrow();
     assertFalse(copy.exact());
@@ -86,8 +87,7 @@ class OverlapTest {
     for (int i = 0; i < 60; i++) {
       evaluation.add(words(random, 5 + random.nextInt(30)));
     }
-    Overlap overlap =
-        of(evaluation.stream().map(text -> row(text, "")).toArray(Example[]::new));
+    Overlap overlap = of(evaluation.stream().map(text -> row(text, "")).toArray(Example[]::new));
     for (int trial = 0; trial < 300; trial++) {
       String base = evaluation.get(random.nextInt(60));
       int changed = random.nextInt(3);
@@ -157,6 +157,19 @@ class OverlapTest {
             .noneMatch(Finding::isSerious));
     Source other = source("other.jsonl", "{\"prompt\": \"c\", \"target\": \"d\"}", "short");
     assertEquals(List.of(), OverlapCheck.of(List.of(other), evaluation, "none"));
+  }
+
+  /** Bad rows of the same line do not hide the ones behind them. */
+  @Test
+  void rowsBehindBadOnesAreLookedAt() throws IOException {
+    Path file = dir.resolve("train.json");
+    Files.writeString(
+        file,
+        "[{\"prompt\": \"a\"}, {\"prompt\": \"a\"}, {\"prompt\": \"a\"}, {\"prompt\": \"c\", \"target\": \"d\"}]");
+    Source training = new Source("t", List.of(file.toString()), Format.PROMPT, Map.of(), 0);
+    Source held = source("eval.jsonl", "{\"prompt\": \"c\", \"target\": \"d\"}", LONG);
+    Overlap evaluation = OverlapCheck.evaluation(List.of(held));
+    assertEquals(1, OverlapCheck.of(List.of(training), evaluation, "none").size());
   }
 
   private Source source(String name, String first, String prompt) throws IOException {

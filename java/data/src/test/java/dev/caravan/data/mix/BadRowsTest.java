@@ -5,11 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.caravan.data.UserError;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -76,6 +81,18 @@ class BadRowsTest {
     check("x.jsonl", String.join("\n", good, bad, good, bad), task, message, 2);
   }
 
+  /** As most programs write lists. */
+  @Test
+  void rowsInOneLineAreToldApart() throws IOException {
+    String good = "{\"prompt\": 1, \"target\": 2}";
+    check(
+        "x.json",
+        "[%s, {\"prompt\": 3}, {\"prompt\": 3}, {\"prompt\": 3}, %s]".formatted(good, good),
+        "format: prompt",
+        "x.json:1: no field 'target'",
+        3);
+  }
+
   /** A malformed first row does not hide the format of the others. */
   @Test
   void theFirstRowMayBeTheBadOne() throws IOException {
@@ -132,7 +149,21 @@ class BadRowsTest {
       })
   void whatCannotBeGotPastStopsEvenThen(String name, String content, String message)
       throws IOException {
-    Path file = Files.writeString(folder.resolve(name), content.replace(';', '\n'));
+    stopsEvenThen(Files.writeString(folder.resolve(name), content.replace(';', '\n')), message);
+  }
+
+  @Test
+  void aPackedFileThatEndsEarlyStopsEvenThen() throws IOException {
+    ByteArrayOutputStream packed = new ByteArrayOutputStream();
+    try (OutputStream out = new GZIPOutputStream(packed)) {
+      out.write("{\"prompt\": 1, \"target\": 2}\n".repeat(5000).getBytes(StandardCharsets.UTF_8));
+    }
+    byte[] half = Arrays.copyOf(packed.toByteArray(), packed.size() / 2);
+    stopsEvenThen(
+        Files.write(folder.resolve("x.jsonl.gz"), half), "cannot be read: Unexpected end of ZLIB");
+  }
+
+  private void stopsEvenThen(Path file, String message) {
     MixtureSpec spec =
         MixtureFile.parse(
             "tasks: {t: {path: '%s', format: prompt}}".formatted(file), "mix.yaml", path -> path);
