@@ -85,6 +85,7 @@ public record Mixture(
       Predicate<Example> without,
       CacheFolder wanted) {
     List<TaskSpec> specs = spec.trained();
+    new MixtureChecks(spec.file(), spec.tasks(), spec.mixes()).splits(specs);
     CacheFolder cache = wanted.isWorthwhile(bytes(specs)) ? wanted : CacheFolder.none();
     TaskRows[] tasks = new TaskRows[specs.size()];
     IntStream.range(0, tasks.length)

@@ -2,7 +2,10 @@ package dev.caravan.data.mix;
 
 import dev.caravan.data.Nearest;
 import dev.caravan.data.UserError;
+import dev.caravan.data.source.DataFiles;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -44,6 +47,30 @@ record MixtureChecks(String from, Map<String, TaskSpec> tasks, Map<String, MixSp
                   + (named ? "leave it out of the mixture" : "say in mixtures what is drawn"));
         }
       }
+    }
+  }
+
+  /**
+   * Looks for files that a task trains on though they are of another of its splits, as where its
+   * path is the folder of both.
+   *
+   * @throws UserError naming the file; or if a split names none
+   */
+  void splits(List<TaskSpec> drawn) {
+    for (TaskSpec task : drawn) {
+      Set<Path> trained = new HashSet<>();
+      DataFiles.resolve(task.paths()).forEach(path -> trained.add(path.toAbsolutePath()));
+      task.splits()
+          .forEach(
+              (split, paths) -> {
+                for (Path path : DataFiles.resolve(paths)) {
+                  if (trained.contains(path.toAbsolutePath())) {
+                    throw new UserError(
+                        "%s.tasks.%s.path: %s is of the split '%s' too; name the training files alone"
+                            .formatted(from, task.name(), path, split));
+                  }
+                }
+              });
     }
   }
 

@@ -285,6 +285,23 @@ class MixtureRowsTest {
   }
 
   @Test
+  void otherSplitsAreNotTrainedOn() throws IOException {
+    Files.createDirectory(folder.resolve("one"));
+    write("one/train.jsonl", 3, i -> "{\"prompt\": \"p\", \"target\": \"t\"}");
+    write("one/test.jsonl", 3, i -> "{\"prompt\": \"p\", \"target\": \"t\"}");
+    String yaml = "tasks: {t: {path: %1$s/one%2$s, test: %1$s/one/test.jsonl}}";
+    String both =
+        assertThrows(UserError.class, () -> load(yaml.formatted(folder, ""), 3)).getMessage();
+    assertEquals(
+        "mix.yaml.tasks.t.path: "
+            + folder
+            + "/one/test.jsonl is of the split 'test' too; name the"
+            + " training files alone",
+        both);
+    load(yaml.formatted(folder, "/train.jsonl"), 3).close();
+  }
+
+  @Test
   void whatATaskLacksIsSaidWithItsFilesAndItsName() throws IOException {
     write("sums.jsonl", 0, i -> "");
     String empty = assertThrows(UserError.class, () -> load(MIX, 3)).getMessage();
