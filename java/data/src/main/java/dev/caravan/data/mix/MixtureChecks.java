@@ -19,7 +19,7 @@ import java.util.TreeSet;
  */
 record MixtureChecks(String from, Map<String, TaskSpec> tasks, Map<String, MixSpec> mixes) {
   /**
-   * Looks at the parts of all mixtures.
+   * Looks at the parts of all mixtures, none of which contains itself.
    *
    * @throws UserError for one that is unknown, held out, or a task without training rows
    */
@@ -38,6 +38,10 @@ record MixtureChecks(String from, Map<String, TaskSpec> tasks, Map<String, MixSp
         if (task != null && task.heldOut() && !isGroup) {
           throw new UserError(where + "task '" + part + "' is held out, so it is never trained on");
         }
+        if (task == null && !isGroup && isHeldOut(part)) {
+          throw new UserError(
+              where + "every task of '" + part + "' is held out, so it is never trained on");
+        }
         if (task != null && task.paths().isEmpty()) {
           throw new UserError(
               where
@@ -48,6 +52,15 @@ record MixtureChecks(String from, Map<String, TaskSpec> tasks, Map<String, MixSp
         }
       }
     }
+  }
+
+  /** Whether all tasks below a part are; one that is unknown is not. */
+  private boolean isHeldOut(String part) {
+    MixSpec mix = mixes.get(part);
+    if (mix != null) {
+      return mix.parts().keySet().stream().allMatch(this::isHeldOut);
+    }
+    return tasks.containsKey(part) && tasks.get(part).heldOut();
   }
 
   /**

@@ -107,8 +107,8 @@ public final class MixtureFile {
     top.each("mixtures", this::mix);
     String root = root(top);
     MixtureChecks checks = checks();
-    checks.parts();
     checks.cycles();
+    checks.parts();
     MixtureSpec spec =
         new MixtureSpec(
             file,

@@ -58,7 +58,8 @@ public record MixtureSpec(
         TaskSpec.of("data", paths.toArray(String[]::new))
             .read(format, fields)
             .worded(template.stream().toList(), TaskSpec.Choice.ROUND_ROBIN, Wording.NONE);
-    return declared("data.path", List.of(task), List.of(MixSpec.equal("all", List.of("data"))), "all");
+    return declared(
+        "data.path", List.of(task), List.of(MixSpec.equal("all", List.of("data"))), "all");
   }
 
   /**
@@ -89,10 +90,9 @@ public record MixtureSpec(
       throw new UserError(name + ": " + Nearest.unknown("mixture", root, mixesByName.keySet()));
     }
     MixtureChecks checks = new MixtureChecks(name, byName, mixesByName);
-    checks.parts();
     checks.cycles();
-    MixtureSpec spec =
-        new MixtureSpec(name, byName, mixesByName, root, BadRows.STOP, Stop.EPOCHS);
+    checks.parts();
+    MixtureSpec spec = new MixtureSpec(name, byName, mixesByName, root, BadRows.STOP, Stop.EPOCHS);
     if (spec.trained().isEmpty()) {
       throw spec.error("mixture '" + root + "' has no task that is not held out");
     }
@@ -140,7 +140,8 @@ public record MixtureSpec(
         });
     MixtureSpec part = new MixtureSpec(file, left, mixes, root, badRows, stop);
     if (part.trained().isEmpty()) {
-      throw new UserError(where + ": mixture '" + root + "' of " + file + " draws from none of them");
+      throw new UserError(
+          where + ": mixture '" + root + "' of " + file + " draws from none of them");
     }
     return part;
   }

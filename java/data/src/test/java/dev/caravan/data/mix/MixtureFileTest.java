@@ -203,8 +203,25 @@ class MixtureFileTest {
     assertEquals(
         "a b c", spec.trained().stream().map(TaskSpec::name).collect(Collectors.joining(" ")));
     refused("held_out: [a]\n" + TASKS + "mixtures: {m: {parts: [a, b]}}", "task 'a' is held out");
+    refused(
+        "held_out: [b]\n"
+            + TASKS
+            + "mixtures: {m: {parts: {a: 1, n: 3}}, n: {strategy: equal, parts: [b]}}",
+        "every task of 'n' is held out");
     refused("held_out: [x1]\n" + TASKS, "held_out", "unknown task");
     refused("held_out: ['[a']\n" + TASKS, "mix.yaml.held_out: '[a' is not a valid glob: ");
+  }
+
+  @Test
+  void aGroupOfWhichNothingIsLeftIsNoPart() throws IOException {
+    Files.writeString(folder.resolve("t1.jsonl"), "");
+    String yaml =
+        "held_out: ['g/*']\ntasks: {g: {path: '%s/t*.jsonl', each_file: true}, a: {path: a}}\n"
+            + "mixtures: {inner: {parts: [g]}, m: {parts: {a: 1, %s: 3}}}\nmixture: m\n";
+    refused(yaml.formatted(folder, "g"), "inner.parts: every task of 'g' is held out, so it is");
+    refused(
+        yaml.formatted(folder, "inner").replace("inner: {parts: [g]}", "inner: {parts: [g, a]}"),
+        "inner.parts: every task of 'g' is held out");
   }
 
   /** As Super-NaturalInstructions publishes its test split. */
