@@ -300,14 +300,16 @@ public record Mixture(
     List<Double> partSizes = new ArrayList<>();
     mix.parts()
         .forEach(
-            (part, weight) ->
-                node(spec, part, mix.caps().getOrDefault(part, cap), numbers, sizes)
-                    .ifPresent(
-                        node -> {
-                          nodes.add(node);
-                          given.add(weight);
-                          partSizes.add(size(node, sizes, cap / mix.scale()));
-                        }));
+            (part, weight) -> {
+              double inner = mix.caps().getOrDefault(part, cap);
+              node(spec, part, inner, numbers, sizes)
+                  .ifPresent(
+                      node -> {
+                        nodes.add(node);
+                        given.add(weight);
+                        partSizes.add(size(node, sizes, inner / mix.scale()));
+                      });
+            });
     if (nodes.isEmpty()) {
       return Optional.empty();
     }

@@ -420,7 +420,10 @@ public final class MixtureFile {
       }
     }
     if (preset.rates().isEmpty()) {
-      return MixSpec.proportional(name, parts(keys), preset.cap(), 1);
+      Map<String, Double> caps = new LinkedHashMap<>();
+      parts(keys).forEach(part -> caps.put(part, preset.cap()));
+      MixSpec plain = MixSpec.proportional(name, List.copyOf(caps.keySet()), NO_CAP, 1);
+      return new MixSpec(name, plain.strategy(), plain.parts(), caps, 1, NO_CAP, 1);
     }
     Map<String, String> meant = keys.textMap("parts");
     for (String part : meant.keySet()) {

@@ -13,7 +13,7 @@ import java.util.Map;
  * @param source of the figures
  * @param rates weight of each part; empty where the parts are weighed by their sizes
  * @param caps largest weight of a task within each part, in mixtures within it too
- * @param cap largest weight of a part where the sizes weigh; infinite for none
+ * @param cap largest weight of a task where the sizes weigh; infinite for none
  */
 public record Preset(
     String name, String source, Map<String, Double> rates, Map<String, Double> caps, double cap) {

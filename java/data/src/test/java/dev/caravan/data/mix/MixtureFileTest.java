@@ -128,6 +128,12 @@ class MixtureFileTest {
         new double[] {5_000 / sum, 1_000 / sum, 2_700 / sum, 2_700 / sum, 2_500 / sum},
         rates(spec, 9_000, 1_000, 7_000, 400, 2_500),
         1e-12);
+    MixtureSpec flan =
+        parse(
+            "tasks: {a: {path: a}, b: {path: b}, c: {path: c}}\n"
+                + "mixtures: {g: {parts: [a, b]}, m: {preset: flan2021, parts: [g, c]}}");
+    assertArrayEquals(
+        new double[] {3 / 7.0, 1 / 7.0, 3 / 7.0}, rates(flan, 9_000, 1_000, 5_000), 1e-12);
   }
 
   /**
