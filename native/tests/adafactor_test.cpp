@@ -1,5 +1,7 @@
 #include "tests/reference/adafactor.h"
 
+#include <memory>
+
 #include "tests/harness.h"
 #include "tests/master.h"
 
@@ -13,6 +15,7 @@ struct Case {
     float beta1, clip_threshold;
     int32_t grad_dtype;
     int64_t skipped = 0;  // elements that ops do not see, so that no tensor is aligned
+    int32_t parts = 1, cut = 0;  // of how many equal parts of a whole it is one, along which axis
 };
 
 int64_t elements(const std::vector<int64_t>& shape) {
@@ -67,6 +70,31 @@ struct Buffers {
         ++state->step;
         workspace.poison();
         const caravan_adafactor_args known = args();
+        CHECK_OK(caravan_adafactor_step(stream, &known));
+    }
+
+    // What a part has of the totals.
+    Tensor sums{CARAVAN_F32, {2 + across()}}, squares{CARAVAN_F32, {1}};
+
+    int64_t across() const {
+        return c.factored && c.shape.size() == 2 ? c.shape[static_cast<size_t>(1 - c.cut)] : 0;
+    }
+
+    caravan_adafactor_args part_args(int32_t phase) {
+        caravan_adafactor_args known = args();
+        known.phase = phase;
+        known.parts = c.parts;
+        known.cut = c.cut;
+        known.sums = sums.view();
+        known.squares = squares.view();
+        return known;
+    }
+
+    // A phase of a part's step, which finds nothing of the one before in the workspace.
+    void run(caravan_stream stream, int32_t phase) {
+        state->step += phase == CARAVAN_ADAFACTOR_SUM ? 1 : 0;
+        workspace.poison();
+        const caravan_adafactor_args known = part_args(phase);
         CHECK_OK(caravan_adafactor_step(stream, &known));
     }
 
@@ -192,6 +220,109 @@ void matches_reference(const Case& c, uint64_t seed) {
     test::context().clear();
 }
 
+// The elements of part `which` of a whole, of a part's shape.
+std::vector<double> part_of(const Case& part, int which, const std::vector<double>& whole) {
+    const size_t inner = part.shape.size() == 2 ? static_cast<size_t>(part.shape[1]) : 1;
+    const size_t run = part.cut == 1 ? inner : static_cast<size_t>(elements(part.shape));
+    const auto parts = static_cast<size_t>(part.parts);
+    std::vector<double> own;
+    for (size_t i = 0; i < whole.size(); ++i) {
+        if (i / run % parts == static_cast<size_t>(which)) own.push_back(whole[i]);
+    }
+    return own;
+}
+
+// What the parts have becomes the total, on every one of them.
+void add_up(std::vector<std::unique_ptr<Buffers>>& parts, Tensor Buffers::*which) {
+    std::vector<double> total((parts[0].get()->*which).values().size());
+    for (auto& part : parts) {
+        const std::vector<double> term = (part.get()->*which).values();
+        for (size_t i = 0; i < total.size(); ++i) total[i] += term[i];
+    }
+    for (auto& part : parts) (part.get()->*which).set(total);
+}
+
+// Parts of a parameter, phase by phase, against the whole one.
+void parts_match_reference(const Case& part, uint64_t seed) {
+    test::context() = std::to_string(part.parts) + " parts along " + std::to_string(part.cut) +
+                      (part.factored ? " factored" : "") + ", each of " +
+                      std::to_string(elements(part.shape));
+    const int steps = 3;
+    test::Random random(seed);
+    Case whole = part;
+    whole.shape[static_cast<size_t>(part.cut)] *= part.parts;
+    const int64_t n = elements(whole.shape);
+    const auto start = test::rounded(random.normals(n), CARAVAN_F32);
+    std::vector<std::vector<double>> grads;
+    for (int t = 0; t < steps; ++t)
+        grads.push_back(test::rounded(random.normals(n, 0.1), part.grad_dtype));
+
+    auto in_double = reference_of<double>(whole);
+    auto in_float = reference_of<float>(whole);
+    std::vector<double> exact = start;
+    std::vector<float> plain = test::floats(start);
+    for (int t = 1; t <= steps; ++t) {
+        const auto& grad = grads[static_cast<size_t>(t - 1)];
+        in_double.step(t, exact, grad);
+        in_float.step(t, plain, test::floats(grad));
+    }
+    test::same_bits_for_threads([&](caravan_stream stream) {
+        std::string bits;
+        std::vector<std::vector<double>> masters;
+        for (int32_t dtype : {CARAVAN_F32, CARAVAN_BF16}) {
+            std::vector<std::unique_ptr<Buffers>> all;
+            for (int i = 0; i < part.parts; ++i) {
+                all.push_back(std::make_unique<Buffers>(part, dtype, part_of(part, i, start)));
+            }
+            for (const auto& grad : grads) {
+                const auto run = [&](int32_t phase) {
+                    for (auto& its : all) its->run(stream, phase);
+                };
+                for (size_t i = 0; i < all.size(); ++i) {
+                    all[i]->grad.set(
+                        all[i]->behind_skipped(part_of(part, static_cast<int>(i), grad)));
+                }
+                run(CARAVAN_ADAFACTOR_SUM);
+                add_up(all, &Buffers::sums);
+                run(CARAVAN_ADAFACTOR_MEASURE);
+                add_up(all, &Buffers::squares);
+                run(CARAVAN_ADAFACTOR_UPDATE);
+            }
+            for (size_t i = 0; i < all.size(); ++i) {
+                Buffers& its = *all[i];
+                const auto of = [&](const std::vector<double>& values) {
+                    return part_of(part, static_cast<int>(i), values);
+                };
+                bits += its.bits();
+                if (dtype == CARAVAN_BF16) {  // a split master is the whole one bit for bit
+                    CHECK(test::masters(its.param, its.remainder) == masters[i]);
+                    continue;
+                }
+                masters.push_back(its.param.values());
+                CHECK_ACCURACY(its.values(its.param), of(test::doubles(plain)), of(exact));
+                if (in_double.factored) {
+                    const auto rows = static_cast<size_t>(part.shape[0]);
+                    const auto columns = static_cast<size_t>(part.shape[1]);
+                    const auto slice = [&](const auto& moments, size_t count, bool cut) {
+                        const size_t from = cut ? i * count : 0;
+                        std::vector<double> own;
+                        for (size_t k = from; k < from + count; ++k)
+                            own.push_back(static_cast<double>(moments[k]));
+                        return own;
+                    };
+                    const bool by_rows = part.cut == 0;
+                    CHECK_ACCURACY(its.values(its.row), slice(in_float.row, rows, by_rows),
+                                   slice(in_double.row, rows, by_rows));
+                    CHECK_ACCURACY(its.values(its.col), slice(in_float.col, columns, !by_rows),
+                                   slice(in_double.col, columns, !by_rows));
+                }
+            }
+        }
+        return bits;
+    });
+    test::context().clear();
+}
+
 void does_nothing_when_not_finite() {
     test::Stream stream;
     const Case c = {{3, 4}, true, true, 0.9f, 1, CARAVAN_F32};
@@ -230,6 +361,17 @@ void refusals() {
     refused("eps2: got inf", [&](auto& args) { args.eps2 = INFINITY; });
     refused("clip_threshold: got 0", [&](auto& args) { args.clip_threshold = 0; });
     refused("weight_decay: got nan", [&](auto& args) { args.weight_decay = NAN; });
+    const auto part_refused = [&](const char* part, auto&& change) {
+        refused(part, [&](auto& args) {
+            args = buffers.part_args(CARAVAN_ADAFACTOR_SUM);
+            change(args);
+        });
+    };
+    refused("phase: got 4, needs 0 to 3", [&](auto& args) { args.phase = 4; });
+    part_refused("parts: got 0, needs at least 1", [&](auto& args) { args.parts = 0; });
+    part_refused("cut: got 2, needs an axis of param", [&](auto& args) { args.cut = 2; });
+    part_refused("sums: got shape [6], needs [11]", [&](auto& args) { args.cut = 1; });
+    part_refused("squares: got null", [&](auto& args) { args.squares.data = nullptr; });
     const caravan_adafactor_args good = buffers.args();
     CHECK_REFUSED(caravan_adafactor_step(nullptr, &good), "adafactor_step: stream");
     if (test::kind() == CARAVAN_CPU) {  // what lies in memory is not looked at elsewhere
@@ -264,6 +406,26 @@ int main() {
         matches_reference({{9, 16}, factored, true, 0.9f, 1, CARAVAN_BF16, 1}, ++seed);
     }
     matches_reference({{0}, true, true, 0, 1, CARAVAN_F32}, ++seed);
+    struct Parts {
+        std::vector<int64_t> shape;
+        int32_t parts, cut;
+    };
+    for (const Parts& parts : std::vector<Parts>{{{17}, 3, 0},
+                                                 {{1, 9}, 3, 0},
+                                                 {{17, 9}, 2, 0},
+                                                 {{17, 9}, 2, 1},
+                                                 {{9, 1}, 4, 1},
+                                                 {{65, 64}, 2, 0},
+                                                 {{9, 300}, 2, 1}}) {
+        for (bool factored : {true, false}) {
+            ++seed;
+            const float beta1 = seed % 3 == 0 ? 0.9f : 0.0f, clip = seed % 5 == 0 ? 1.0f : 0.3f;
+            parts_match_reference({parts.shape, factored, seed % 2 == 0, beta1, clip,
+                                   seed % 4 == 0 ? CARAVAN_BF16 : CARAVAN_F32, 0, parts.parts,
+                                   parts.cut},
+                                  seed);
+        }
+    }
     does_nothing_when_not_finite();
     refusals();
     return test::finish();

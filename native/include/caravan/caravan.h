@@ -902,7 +902,19 @@ CARAVAN_API caravan_status caravan_adamw_step(caravan_stream stream,
  * rms(param)) with scale_parameter: u = a * (g / sqrt(v)) / max(1, rms(g / sqrt(v)) / clip_threshold);
  * beta1 > 0 keeps m = beta1 m + (1 - beta1) u and takes it for u; param -= a * weight_decay * param,
  * then param -= u. g is the gradient times state.clip_factor. Does nothing
- * when state.finite is 0. param, remainder, grad as in adamw. */
+ * when state.finite is 0. param, remainder, grad as in adamw.
+ *
+ * param may be one of `parts` equal parts that lie next to each other along axis `cut` of a whole; then
+ * a step of each part is one call for each phase but ALL, and in between the parts' sums, then their
+ * squares, are added up, so that every part has the total. Means and sizes are those of the whole; of
+ * row and col a part has what belongs to its own rows and columns. */
+typedef enum caravan_adafactor_phase {
+    CARAVAN_ADAFACTOR_ALL = 0,     /* of a whole param: everything */
+    CARAVAN_ADAFACTOR_SUM = 1,     /* moments that need no other part, and sums */
+    CARAVAN_ADAFACTOR_MEASURE = 2, /* from the totals of sums the other moments, and squares */
+    CARAVAN_ADAFACTOR_UPDATE = 3   /* from the totals of both the update */
+} caravan_adafactor_phase;
+
 typedef struct caravan_adafactor_args {
     int64_t size;
     caravan_tensor param;
@@ -922,6 +934,14 @@ typedef struct caravan_adafactor_args {
     float weight_decay;
     int32_t scale_parameter;
     int32_t factored;
+    int32_t phase; /* caravan_adafactor_phase */
+    int32_t parts; /* these and sums and squares in all phases but ALL */
+    int32_t cut;   /* 0, or 1 of a param [R, C] */
+    int32_t reserved;
+    /* f32 [2 + K]: squares of param, with scale_parameter; row, when factored and cut is 0; and when
+     * factored g^2 + eps1 of each of K = C columns (cut 0), or K = R rows (cut 1) */
+    caravan_tensor sums;
+    caravan_tensor squares; /* f32 [1]: squares of g / sqrt(v) */
 } caravan_adafactor_args;
 
 CARAVAN_API caravan_status caravan_adafactor_step(caravan_stream stream,

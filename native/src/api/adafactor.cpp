@@ -28,6 +28,18 @@ void check_numbers(const caravan::Check& check, const caravan_adafactor_args& ar
     needs("weight_decay", args.weight_decay, true, "a finite number");
 }
 
+void check_part(const caravan::Check& check, const caravan_adafactor_args& args, bool factored) {
+    check.that(args.phase >= CARAVAN_ADAFACTOR_ALL && args.phase <= CARAVAN_ADAFACTOR_UPDATE,
+               "phase: got %d, needs 0 to 3", args.phase);
+    if (args.phase == CARAVAN_ADAFACTOR_ALL) return;
+    check.that(args.parts >= 1, "parts: got %d, needs at least 1", args.parts);
+    check.that(args.cut >= 0 && args.cut < args.param.rank,
+               "cut: got %d, needs an axis of param, of rank %d", args.cut, args.param.rank);
+    const int64_t across = factored ? args.param.shape[1 - args.cut] : 0;
+    check.packed("sums", args.sums, {CARAVAN_F32}, {2 + across});
+    check.packed("squares", args.squares, {CARAVAN_F32}, {1});
+}
+
 void check(int32_t kind, const caravan_adafactor_args& args) {
     const caravan::Check check(kOp);
     const int64_t bytes = workspace_bytes(kind, args);
@@ -36,13 +48,15 @@ void check(int32_t kind, const caravan_adafactor_args& args) {
         check.packed_like("remainder", args.remainder, {CARAVAN_U16}, args.param);
     }
     check.packed_like("grad", args.grad, {CARAVAN_F32, CARAVAN_BF16}, args.param);
-    if (args.factored != 0 && args.param.rank == 2) {
+    const bool factored = args.factored != 0 && args.param.rank == 2;
+    if (factored) {
         check.packed("row", args.row, {CARAVAN_F32}, {args.param.shape[0]});
         check.packed("col", args.col, {CARAVAN_F32}, {args.param.shape[1]});
     } else {
         check.packed_like("v", args.v, {CARAVAN_F32}, args.param);
     }
     check_numbers(check, args);
+    check_part(check, args, factored);
     if (args.beta1 > 0) check.packed_like("m", args.m, {CARAVAN_F32}, args.param);
     check.buffer("state", args.state, static_cast<int64_t>(sizeof(caravan_step_state)));
     check.buffer("workspace", args.workspace, bytes);

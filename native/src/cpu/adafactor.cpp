@@ -1,6 +1,7 @@
 // Adafactor for one tensor, in three passes over it, as its clipping by the size of the whole
 // update asks for: second moments; the size of the update; the update. Nothing of the tensor's size
-// is stored between them: the update is made again from the moments.
+// is stored between them: the update is made again from the moments. Of a part of a parameter each
+// pass is a call of its own, with sums over all parts in between.
 //
 // Where the papers leave a choice, as Hugging Face transformers' Adafactor has it: decay uses the
 // same, scaled step size, and m is a mean of updates that the step size has scaled.
@@ -57,22 +58,54 @@ class Adafactor {
           param_squares_(data<double>(args.workspace)),
           update_squares_(param_squares_ + layout_.blocks.count),
           column_sums_(reinterpret_cast<float*>(update_squares_ + layout_.blocks.count)),
-          column_factors_(column_sums_ + layout_.blocks.count * layout_.columns) {}
+          column_factors_(column_sums_ + layout_.blocks.count * layout_.columns),
+          part_(args.phase != CARAVAN_ADAFACTOR_ALL),
+          parts_(part_ ? args.parts : 1),
+          totals_(part_ ? data<float>(args.sums) : nullptr) {}
 
     void run() {
         if (layout_.rows * layout_.columns == 0) return;
+        const int32_t phase = args_.phase;
+        const bool all = phase == CARAVAN_ADAFACTOR_ALL;
+        if (all || phase == CARAVAN_ADAFACTOR_SUM) sum();
+        if (all || phase == CARAVAN_ADAFACTOR_MEASURE) measure();
+        if (all || phase == CARAVAN_ADAFACTOR_UPDATE) update();
+    }
+
+  private:
+    // Algorithm 4, or 5 without factors, as far as this part's own elements suffice.
+    void sum() {
         if (layout_.factored) {
             factored_moments();
-            measure_factored();
         } else {
             moments_and_measure();
         }
-        const auto n = static_cast<double>(layout_.rows * layout_.columns);
-        const double update_rms = std::sqrt(ordered_sum(update_squares_, layout_.blocks.count) / n);
+        if (!part_) return;
+        totals_[0] = static_cast<float>(ordered_sum(param_squares_, layout_.blocks.count));
+        totals_[1] = rows_are_cut() ? static_cast<float>(sum_of_rows()) : 0.0f;
+        if (!layout_.factored) store_update_squares();
+    }
+
+    void measure() {
+        if (!layout_.factored) return;
+        if (part_) moments_across();
+        find_factors();
+        measure_factored();
+        if (part_) store_update_squares();
+    }
+
+    void update() {
+        if (part_ && layout_.factored) find_factors();
+        const double n = static_cast<double>(layout_.rows) * static_cast<double>(layout_.columns) *
+                         static_cast<double>(parts_);
+        const double updates = part_ ? static_cast<double>(*data<float>(args_.squares))
+                                     : ordered_sum(update_squares_, layout_.blocks.count);
+        const double update_rms = std::sqrt(updates / n);
         double rate = static_cast<double>(data<caravan_step_state>(args_.state)->lr);
         if (args_.scale_parameter != 0) {
-            const double rms = std::sqrt(ordered_sum(param_squares_, layout_.blocks.count) / n);
-            rate *= std::max(static_cast<double>(args_.eps2), rms);
+            const double params = part_ ? static_cast<double>(totals_[0])
+                                        : ordered_sum(param_squares_, layout_.blocks.count);
+            rate *= std::max(static_cast<double>(args_.eps2), std::sqrt(params / n));
         }
         const double clip = std::max(1.0, update_rms / static_cast<double>(args_.clip_threshold));
         update_scale_ = static_cast<float>(rate / clip);
@@ -81,7 +114,27 @@ class Adafactor {
             [&](int64_t, int64_t r, int64_t first, int64_t count) { apply(r, first, count); });
     }
 
-  private:
+    bool rows_are_cut() const { return part_ && layout_.factored && args_.cut == 0; }
+    bool columns_are_cut() const { return part_ && layout_.factored && args_.cut == 1; }
+    // Sums across the cut: of whole columns where rows are cut, of whole rows where columns are.
+    float* sums_across() const { return totals_ + 2; }
+
+    void store_update_squares() {
+        *data<float>(args_.squares) =
+            static_cast<float>(ordered_sum(update_squares_, layout_.blocks.count));
+    }
+
+    double sum_of_rows() const {
+        const float* const row = data<float>(args_.row);
+        double sum = 0;
+        for (int64_t r = 0; r < layout_.rows; ++r) sum += static_cast<double>(row[r]);
+        return sum;
+    }
+
+    float moment(float before, float mean) const {
+        return before * step_.beta2 + mean * step_.rest2;
+    }
+
     // body(block, row, first, count) for every run of elements: a row, or a block of one that is
     // not factored; `first` counts from the tensor's start.
     template <typename Body>
@@ -109,7 +162,8 @@ class Adafactor {
         }));
     }
 
-    // Algorithm 4: running means over each row and each column of g^2 + eps1.
+    // Algorithm 4: running means over each row and each column of g^2 + eps1; of rows, or columns,
+    // that are cut only the sums.
     void factored_moments() {
         const int64_t columns = layout_.columns;
         std::fill(param_squares_, param_squares_ + layout_.blocks.count, 0.0);
@@ -123,7 +177,11 @@ class Adafactor {
                 store(sums + i, load(sums + i, part) + square, part);
                 return inside(square, part);
             });
-            row[r] = row[r] * step_.beta2 + total / static_cast<float>(count) * step_.rest2;
+            if (columns_are_cut()) {
+                sums_across()[r] = total;
+            } else {
+                row[r] = moment(row[r], total / static_cast<float>(count));
+            }
             param_squares_[block] += param_squares(first, count);
         });
 
@@ -137,15 +195,31 @@ class Adafactor {
                 for (int64_t block = 0; block < layout_.blocks.count; ++block) {
                     total += load(column_sums_ + block * columns + i, part);
                 }
+                if (rows_are_cut()) return store(sums_across() + i, total, part);
                 const Vec mean = total / static_cast<float>(layout_.rows);
-                const Vec moment = load(col + i, part) * step_.beta2 + mean * step_.rest2;
-                store(col + i, moment, part);
-                store(column_factors_ + i, 1.0f / sqrt(moment), part);
+                store(col + i, load(col + i, part) * step_.beta2 + mean * step_.rest2, part);
             });
         });
-        double sum = 0;
-        for (int64_t r = 0; r < layout_.rows; ++r) sum += static_cast<double>(row[r]);
-        row_mean_ = static_cast<float>(sum / static_cast<double>(layout_.rows));
+    }
+
+    // The means that sums over all parts were needed for.
+    void moments_across() {
+        float* const to = data<float>(rows_are_cut() ? args_.col : args_.row);
+        const int64_t count = rows_are_cut() ? layout_.columns : layout_.rows;
+        const auto whole =
+            static_cast<float>(parts_ * (rows_are_cut() ? layout_.rows : layout_.columns));
+        for (int64_t i = 0; i < count; ++i) to[i] = moment(to[i], sums_across()[i] / whole);
+    }
+
+    // From the moments what an update of any element takes.
+    void find_factors() {
+        for_vectors(layout_.columns, [&](int64_t i, auto part) {
+            store(column_factors_ + i, 1.0f / sqrt(load(data<float>(args_.col) + i, part)), part);
+        });
+        const auto rows = static_cast<double>(layout_.rows);
+        row_mean_ = static_cast<float>(
+            rows_are_cut() ? static_cast<double>(totals_[1]) / (rows * static_cast<double>(parts_))
+                           : sum_of_rows() / rows);
     }
 
     // g / sqrt(v) with v = row col^T / mean(row), or the v that is kept.
@@ -211,6 +285,9 @@ class Adafactor {
     double* const update_squares_;
     float* const column_sums_;
     float* const column_factors_;
+    const bool part_;
+    const int64_t parts_;
+    float* const totals_;
     float row_mean_ = 0;
     float update_scale_ = 0;
     float decay_ = 0;

@@ -8,6 +8,8 @@
 //   factored      moments g (+ 4 with scale_parameter), measure g, apply g + 8 (+ 8 with m)
 //   not factored  moments g + 8 (+ 4 with scale_parameter), apply g + 4 + 8 (+ 8 with m)
 // Besides, column sums, factors and row means: below 4 % of that for tensors of 256 rows and more.
+// A part of a parameter takes the same steps in three calls, with nothing in the workspace from one
+// to the next: what a call needs of the one before is in the moments and the totals.
 #include "core/adafactor_layout.h"
 #include "cuda/kernels.h"
 #include "cuda/master.cuh"
@@ -42,6 +44,15 @@ struct Numbers {
     bool scale_parameter;
 };
 
+// Of a part of a parameter: what is added up over all parts. Null and 1 of a whole one.
+struct Totals {
+    float *sums, *squares;
+    int64_t parts;
+    bool rows_cut, columns_cut;  // where factored
+
+    __device__ __forceinline__ float* across() const { return sums + 2; }
+};
+
 // One tensor and the step on it, as all kernels take it. G is the gradient's storage.
 template <typename P, typename G>
 struct Problem {
@@ -54,6 +65,7 @@ struct Problem {
     Scalars* scalars;
     float *column_sums, *column_factors, *row_partials;
     Numbers numbers;
+    Totals totals;
 };
 
 // 1 - b2(t) = t^-decay_rate in double, once a block. `shared` is written before a barrier.
@@ -203,7 +215,8 @@ __global__ void __launch_bounds__(kThreads, 2) adafactor_moments_kernel(Problem<
     if (threadIdx.x % tile::kWarp == 0) p.param_squares[at.task] = param_squares;
 }
 
-// Algorithm 4, second half: running means. The first blocks take rows, the others columns.
+// Algorithm 4, second half: running means. The first blocks take rows, the others columns. Of those
+// that are cut only the sums.
 template <typename P, typename G>
 __global__ void __launch_bounds__(kThreads) adafactor_finish_kernel(Problem<P, G> p) {
     tile::Shared shared;
@@ -221,9 +234,13 @@ __global__ void __launch_bounds__(kThreads) adafactor_finish_kernel(Problem<P, G
             for (int64_t k = 0; k < layout.chunks.count; ++k) {
                 total += p.row_partials[k * layout.rows + r];
             }
-            const float now = total / static_cast<float>(layout.columns);
-            p.row[r] = fmaf(p.row[r], beta.beta2, now * beta.rest2);
-            mean = static_cast<double>(p.row[r]);
+            if (p.totals.columns_cut) {
+                p.totals.across()[r] = total;
+            } else {
+                const float now = total / static_cast<float>(layout.columns);
+                p.row[r] = fmaf(p.row[r], beta.beta2, now * beta.rest2);
+                mean = static_cast<double>(p.row[r]);
+            }
         }
         mean = tile::block_sum(mean, scratch);
         if (threadIdx.x == 0) p.row_sums[block] = mean;
@@ -235,10 +252,86 @@ __global__ void __launch_bounds__(kThreads) adafactor_finish_kernel(Problem<P, G
     for (int64_t k = 0; k < layout.blocks.count; ++k) {
         total += p.column_sums[k * layout.columns + c];
     }
+    if (p.totals.rows_cut) {
+        p.totals.across()[c] = total;
+        return;
+    }
     const float now = total / static_cast<float>(layout.rows);
     const float moment = fmaf(p.col[c], beta.beta2, now * beta.rest2);
     p.col[c] = moment;
     p.column_factors[c] = 1.0f / sqrtf(moment);
+}
+
+// Of a part, what that left: the means of what is cut, where the totals are new, and what updates
+// take of all moments. Blocks as above.
+template <typename P, typename G>
+__global__ void __launch_bounds__(kThreads)
+    adafactor_across_kernel(Problem<P, G> p, bool totals_are_new) {
+    tile::Shared shared;
+    auto* const scratch = shared.take<double>(tile::kReduceScratch);
+    auto* const step = shared.take<Betas>(1);
+    if (p.state->finite == 0) return;
+    const Betas beta = betas(p.state, p.numbers.decay_rate, step);
+    const AdafactorLayout& layout = p.layout;
+    const int64_t block = blockIdx.x;
+    if (block < layout.finishers.count) {
+        const int64_t r = block * kAdafactorRows + threadIdx.x;
+        double mean = 0;
+        if (r < layout.rows) {
+            if (totals_are_new && p.totals.columns_cut) {
+                const auto width = static_cast<float>(p.totals.parts * layout.columns);
+                p.row[r] =
+                    fmaf(p.row[r], beta.beta2, p.totals.across()[r] / width * beta.rest2);
+            }
+            mean = static_cast<double>(p.row[r]);
+        }
+        mean = tile::block_sum(mean, scratch);
+        if (threadIdx.x == 0) p.row_sums[block] = mean;
+        return;
+    }
+    const int64_t c = (block - layout.finishers.count) * kThreads + threadIdx.x;
+    if (c >= layout.columns) return;
+    if (totals_are_new && p.totals.rows_cut) {
+        const auto height = static_cast<float>(p.totals.parts * layout.rows);
+        p.col[c] = fmaf(p.col[c], beta.beta2, p.totals.across()[c] / height * beta.rest2);
+    }
+    p.column_factors[c] = 1.0f / sqrtf(p.col[c]);
+}
+
+// The mean of the rows' moments over all parts. The block calls it together.
+template <typename P, typename G>
+__device__ __forceinline__ float mean_of_rows(const Problem<P, G>& p, double* scratch) {
+    const auto rows = static_cast<double>(p.layout.rows);
+    if (p.totals.rows_cut) {
+        return static_cast<float>(static_cast<double>(p.totals.sums[1]) /
+                                  (rows * static_cast<double>(p.totals.parts)));
+    }
+    return static_cast<float>(block_total(p.row_sums, p.layout.finishers.count, scratch) / rows);
+}
+
+// Of a part, what goes into the totals besides the sums across the cut. One block.
+template <typename P, typename G>
+__global__ void __launch_bounds__(kThreads)
+    adafactor_totals_kernel(Problem<P, G> p, bool of_sums, bool of_squares) {
+    tile::Shared shared;
+    auto* const scratch = shared.take<double>(tile::kReduceScratch);
+    if (p.state->finite == 0) return;
+    const int64_t count = p.layout.partials();
+    if (of_sums) {
+        const double params =
+            p.numbers.scale_parameter ? block_total(p.param_squares, count, scratch) : 0.0;
+        const double rows = p.totals.rows_cut
+                                ? block_total(p.row_sums, p.layout.finishers.count, scratch)
+                                : 0.0;
+        if (threadIdx.x == 0) {
+            p.totals.sums[0] = static_cast<float>(params);
+            p.totals.sums[1] = static_cast<float>(rows);
+        }
+    }
+    if (of_squares) {
+        const double updates = block_total(p.update_squares, count, scratch);
+        if (threadIdx.x == 0) *p.totals.squares = static_cast<float>(updates);
+    }
 }
 
 template <int kVector>
@@ -269,8 +362,7 @@ __global__ void __launch_bounds__(kThreads, 2) adafactor_measure_kernel(Problem<
     tile::Shared shared;
     auto* const scratch = shared.take<double>(tile::kReduceScratch);
     if (p.state->finite == 0) return;
-    const double rows = block_total(p.row_sums, p.layout.finishers.count, scratch);
-    const auto row_mean = static_cast<float>(rows / static_cast<double>(p.layout.rows));
+    const float row_mean = mean_of_rows(p, scratch);
     const Tile<kVector> at(p.layout);
     if (!at.any) return;
     if (at.task == 0 && threadIdx.x == 0) p.scalars->row_mean = row_mean;
@@ -305,11 +397,19 @@ __global__ void __launch_bounds__(kThreads) adafactor_scale_kernel(Problem<P, G>
     auto* const scratch = shared.take<double>(tile::kReduceScratch);
     if (p.state->finite == 0) return;
     const int64_t count = p.layout.partials();
-    const double updates = block_total(p.update_squares, count, scratch);
-    const double params =
-        p.numbers.scale_parameter ? block_total(p.param_squares, count, scratch) : 0.0;
+    double updates, params = 0;
+    if (p.totals.sums != nullptr) {
+        updates = static_cast<double>(*p.totals.squares);
+        params = static_cast<double>(p.totals.sums[0]);
+        const float row_mean = p.layout.factored ? mean_of_rows(p, scratch) : 0.0f;
+        if (threadIdx.x == 0) p.scalars->row_mean = row_mean;
+    } else {
+        updates = block_total(p.update_squares, count, scratch);
+        if (p.numbers.scale_parameter) params = block_total(p.param_squares, count, scratch);
+    }
     if (threadIdx.x != 0) return;
-    const double n = static_cast<double>(p.layout.rows) * static_cast<double>(p.layout.columns);
+    const double n = static_cast<double>(p.layout.rows) * static_cast<double>(p.layout.columns) *
+                     static_cast<double>(p.totals.parts);
     auto rate = static_cast<double>(p.state->lr);
     if (p.numbers.scale_parameter) {
         const double rms = sqrt(params / n);
@@ -444,6 +544,12 @@ __global__ void __launch_bounds__(kThreads) adafactor_apply_whole_kernel(Problem
     });
 }
 
+Totals totals_of(const caravan_adafactor_args& args, bool factored) {
+    if (args.phase == CARAVAN_ADAFACTOR_ALL) return {nullptr, nullptr, 1, false, false};
+    return {data<float>(args.sums), data<float>(args.squares), args.parts,
+            factored && args.cut == 0, factored && args.cut == 1};
+}
+
 template <typename P, typename G>
 Problem<P, G> problem_of(const caravan_adafactor_args& args) {
     const auto layout = adafactor_layout(CARAVAN_CUDA, args.param, args.factored != 0);
@@ -468,7 +574,8 @@ Problem<P, G> problem_of(const caravan_adafactor_args& args) {
             column_factors,
             column_factors + layout.columns,
             {args.beta1, args.decay_rate, args.eps1, args.eps2, args.clip_threshold,
-             args.weight_decay, args.scale_parameter != 0}};
+             args.weight_decay, args.scale_parameter != 0},
+            totals_of(args, layout.factored)};
 }
 
 // A whole number of vectors from aligned starts; of each row when factored.
@@ -480,32 +587,52 @@ bool wide_enough(const caravan_adafactor_args& args, const AdafactorLayout& layo
            aligned(args.remainder) && aligned(args.grad) && aligned(args.v) && aligned(args.m);
 }
 
+// All of a step, or of a part's step one phase.
 template <int kVector, typename P, typename G>
-void step(tile::Launcher& launcher, const Problem<P, G>& problem) {
+void step(tile::Launcher& launcher, const Problem<P, G>& problem, int32_t phase) {
     const AdafactorLayout& layout = problem.layout;
+    const bool all = phase == CARAVAN_ADAFACTOR_ALL;
+    const bool sums = all || phase == CARAVAN_ADAFACTOR_SUM;
+    const bool measures = all || phase == CARAVAN_ADAFACTOR_MEASURE;
+    const bool updates = all || phase == CARAVAN_ADAFACTOR_UPDATE;
     const int64_t sum_bytes = tile::SharedLayout().take<double>(tile::kReduceScratch).bytes();
     const int64_t step_bytes =
         tile::SharedLayout().take<double>(tile::kReduceScratch).template take<Betas>(1).bytes();
     const tile::Config one = tile::config(1, kThreads, sum_bytes);
     if (!layout.factored) {
-        const int64_t blocks = layout.blocks.count;
-        launcher.run(adafactor_whole_moments_kernel<P, G, kVector>,
-                     tile::config(blocks, kThreads, step_bytes), problem);
-        launcher.run(adafactor_scale_kernel<P, G>, one, problem);
-        launcher.run(adafactor_apply_whole_kernel<P, G, kVector>, tile::config(blocks, kThreads),
-                     problem);
+        const tile::Config blocks = tile::config(layout.blocks.count, kThreads, step_bytes);
+        if (sums) {
+            launcher.run(adafactor_whole_moments_kernel<P, G, kVector>, blocks, problem);
+            if (!all) launcher.run(adafactor_totals_kernel<P, G>, one, problem, true, true);
+        }
+        if (updates) {
+            launcher.run(adafactor_scale_kernel<P, G>, one, problem);
+            launcher.run(adafactor_apply_whole_kernel<P, G, kVector>,
+                         tile::config(layout.blocks.count, kThreads), problem);
+        }
         return;
     }
     const int64_t blocks = (layout.partials() + kWarps - 1) / kWarps;
     const int64_t finishers = layout.finishers.count + (layout.columns + kThreads - 1) / kThreads;
-    launcher.run(adafactor_moments_kernel<P, G, kVector>, tile::config(blocks, kThreads), problem);
-    launcher.run(adafactor_finish_kernel<P, G>, tile::config(finishers, kThreads, step_bytes),
-                 problem);
-    launcher.run(adafactor_measure_kernel<P, G, kVector>, tile::config(blocks, kThreads, sum_bytes),
-                 problem);
-    launcher.run(adafactor_scale_kernel<P, G>, one, problem);
-    launcher.run(adafactor_apply_factored_kernel<P, G, kVector>, tile::config(blocks, kThreads),
-                 problem);
+    const tile::Config finish = tile::config(finishers, kThreads, step_bytes);
+    if (sums) {
+        launcher.run(adafactor_moments_kernel<P, G, kVector>, tile::config(blocks, kThreads),
+                     problem);
+        launcher.run(adafactor_finish_kernel<P, G>, finish, problem);
+        if (!all) launcher.run(adafactor_totals_kernel<P, G>, one, problem, true, false);
+    }
+    if (measures) {
+        if (!all) launcher.run(adafactor_across_kernel<P, G>, finish, problem, true);
+        launcher.run(adafactor_measure_kernel<P, G, kVector>,
+                     tile::config(blocks, kThreads, sum_bytes), problem);
+        if (!all) launcher.run(adafactor_totals_kernel<P, G>, one, problem, false, true);
+    }
+    if (updates) {
+        if (!all) launcher.run(adafactor_across_kernel<P, G>, finish, problem, false);
+        launcher.run(adafactor_scale_kernel<P, G>, one, problem);
+        launcher.run(adafactor_apply_factored_kernel<P, G, kVector>, tile::config(blocks, kThreads),
+                     problem);
+    }
 }
 
 }  // namespace
@@ -519,9 +646,9 @@ void adafactor_step(tile::Launcher& launcher, const caravan_adafactor_args& args
             const Problem<P, G> problem = problem_of<P, G>(args);
             constexpr int kWide = 4;
             if (wide_enough(args, problem.layout, kWide)) {
-                step<kWide, P, G>(launcher, problem);
+                step<kWide, P, G>(launcher, problem, args.phase);
             } else {
-                step<1, P, G>(launcher, problem);
+                step<1, P, G>(launcher, problem, args.phase);
             }
         });
     });

@@ -31,6 +31,31 @@ public final class Adafactor {
       float weightDecay,
       boolean scaleParameter) {}
 
+  /** A call of a part's step. Between two of them the parts' sums, then squares, are added up. */
+  public enum Phase {
+    /** Moments that need no other part, and sums. */
+    SUM,
+    /** From the totals of sums the other moments, and squares. */
+    MEASURE,
+    /** From the totals of both the update. */
+    UPDATE
+  }
+
+  /**
+   * A param that is one of several equal parts of a whole.
+   *
+   * @param count how many there are
+   * @param axis along which they lie next to each other
+   * @param sums f32, of {@link #sums} elements
+   * @param squares f32 [1]
+   */
+  public record Part(int count, int axis, TensorRef sums, TensorRef squares) {
+    /** Elements of the sums of a part of a shape. */
+    public static long sums(int axis, boolean factored, long... shape) {
+      return 2 + (factored && shape.length == 2 ? shape[1 - axis] : 0);
+    }
+  }
+
   /**
    * One step; nothing happens when the state's finite is 0. The second moment is factored when
    * {@code row} and {@code col} are given, else whole in {@code v}.
@@ -45,6 +70,50 @@ public final class Adafactor {
    * @param state of the step, see {@link StepState#ref}
    */
   public static KernelCall step(
+      TensorRef param,
+      TensorRef remainder,
+      TensorRef grad,
+      TensorRef row,
+      TensorRef col,
+      TensorRef v,
+      TensorRef m,
+      TensorRef state,
+      Options options) {
+    return call(args(param, remainder, grad, row, col, v, m, state, options));
+  }
+
+  /**
+   * A phase of the step of a part of a param; of row and col it has what belongs to its rows and columns.
+   *
+   * @param part which part it is
+   */
+  public static KernelCall step(
+      TensorRef param,
+      TensorRef remainder,
+      TensorRef grad,
+      TensorRef row,
+      TensorRef col,
+      TensorRef v,
+      TensorRef m,
+      TensorRef state,
+      Options options,
+      Part part,
+      Phase phase) {
+    caravan_adafactor_args args = args(param, remainder, grad, row, col, v, m, state, options);
+    args.phase(
+            switch (phase) {
+              case SUM -> Caravan.CARAVAN_ADAFACTOR_SUM;
+              case MEASURE -> Caravan.CARAVAN_ADAFACTOR_MEASURE;
+              case UPDATE -> Caravan.CARAVAN_ADAFACTOR_UPDATE;
+            })
+        .parts(part.count)
+        .cut(part.axis);
+    set(args.sums(), part.sums);
+    set(args.squares(), part.squares);
+    return call(args);
+  }
+
+  private static caravan_adafactor_args args(
       TensorRef param,
       TensorRef remainder,
       TensorRef grad,
@@ -71,6 +140,10 @@ public final class Adafactor {
         .weight_decay(options.weightDecay)
         .scale_parameter(options.scaleParameter ? 1 : 0)
         .factored(row != null ? 1 : 0);
+    return args;
+  }
+
+  private static KernelCall call(caravan_adafactor_args args) {
     return KernelCall.of(
         "adafactor_step",
         args,

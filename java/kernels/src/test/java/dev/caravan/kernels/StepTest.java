@@ -12,6 +12,8 @@ import org.bytedeco.javacpp.Pointer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The ops that share a step's state: loss, norm, optimizers. */
 class StepTest {
@@ -175,6 +177,83 @@ class StepTest {
       u[i] = 1 - 0.1 * u[i] / scale;
     }
     assertNear(u, param);
+  }
+
+  /** A parameter in two parts, of its rows or of its columns, takes the step of the whole one. */
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1})
+  void partsOfAParameterAddUpWhatIsCut(int axis) {
+    TensorRef whole = arena.floats(new long[] {2, 2}, 1, 2, 3, 4);
+    TensorRef wholeGrad = arena.floats(new long[] {2, 2}, 1, 2, 3, 5);
+    Adafactor.Options options = new Adafactor.Options(0, 0.8f, 1e-30f, 1e-3f, 0.5f, 0.1f, true);
+    state.begin(arena.stream, 1, 0, 0.1f, 1, 0);
+    arena.run(
+        Adafactor.step(
+            whole,
+            null,
+            wholeGrad,
+            arena.zeros(DType.F32, 2),
+            arena.zeros(DType.F32, 2),
+            null,
+            null,
+            state.ref(),
+            options));
+    long[] shape = axis == 0 ? new long[] {1, 2} : new long[] {2, 1};
+    TensorRef[] params = {
+      arena.floats(shape, 1, axis == 0 ? 2 : 3), arena.floats(shape, axis == 0 ? 3 : 2, 4)
+    };
+    TensorRef[] grads = {
+      arena.floats(shape, 1, axis == 0 ? 2 : 3), arena.floats(shape, axis == 0 ? 3 : 2, 5)
+    };
+    TensorRef[] rows = new TensorRef[2];
+    TensorRef[] cols = new TensorRef[2];
+    Adafactor.Part[] parts = new Adafactor.Part[2];
+    long count = Adafactor.Part.sums(axis, true, shape);
+    assertEquals(4, count);
+    for (int i = 0; i < 2; i++) {
+      rows[i] = arena.zeros(DType.F32, shape[0]);
+      cols[i] = arena.zeros(DType.F32, shape[1]);
+      TensorRef sums = arena.zeros(DType.F32, count);
+      parts[i] = new Adafactor.Part(2, axis, sums, arena.zeros(DType.F32, 1));
+    }
+    for (Adafactor.Phase phase : Adafactor.Phase.values()) {
+      for (int i = 0; i < 2; i++) {
+        arena.run(
+            Adafactor.step(
+                params[i],
+                null,
+                grads[i],
+                rows[i],
+                cols[i],
+                null,
+                null,
+                state.ref(),
+                options,
+                parts[i],
+                phase));
+      }
+      if (phase == Adafactor.Phase.SUM) {
+        addUp(parts[0].sums(), parts[1].sums());
+      } else if (phase == Adafactor.Phase.MEASURE) {
+        addUp(parts[0].squares(), parts[1].squares());
+      }
+    }
+    double[] expected = values(whole);
+    for (int i = 0; i < 2; i++) {
+      int other = axis == 0 ? 2 * i + 1 : i + 2;
+      int first = axis == 0 ? 2 * i : i;
+      assertNear(new double[] {expected[first], expected[other]}, params[i]);
+    }
+  }
+
+  /** Both get the sum. */
+  private static void addUp(TensorRef one, TensorRef other) {
+    double[] a = values(one);
+    double[] b = values(other);
+    for (int i = 0; i < a.length; i++) {
+      bytes(one).putFloat(Float.BYTES * i, (float) (a[i] + b[i]));
+      bytes(other).putFloat(Float.BYTES * i, (float) (a[i] + b[i]));
+    }
   }
 
   @Test
