@@ -169,6 +169,33 @@ class PlanAtScaleTest {
     close(rows + experts + rest, plan.get("wire_bytes_per_step").asDouble(), 0.02);
   }
 
+  /** Some of the width of every expert, dense layer and head on each of eight ranks. */
+  @Test
+  void glamFitsWhereRanksShareEachExpertsWidth() throws IOException {
+    JsonNode plan =
+        planned(
+            1024,
+            "model={family: glam, size: 64b-64e}",
+            "sequence.length=1024",
+            "train={steps: 1, tokens_per_step: 1048576, micro_batch_tokens: 1024}",
+            "parallel={shard: parameters, tensor: 8}");
+    double parameters = plan.get("params_total").asDouble();
+    JsonNode bytes = plan.get("bytes");
+    close(4 * parameters / 1024, bytes.get("weights").asDouble(), 1e-3);
+    close(4 * parameters / 1024, bytes.get("gradients").asDouble(), 1e-3);
+    close(8 * parameters / 1024, bytes.get("optimizer").asDouble(), 1e-3);
+    // In each of eight rounds four sums of a buffer's activations in a block, one of the embedding and one
+    // of what the loss reads, in bfloat16; three numbers of a target row; in 32 sparse layers a number of
+    // two choices of each token.
+    double activations = (4.0 * 64 + 2) * 2 * 1024 * 8192 * 2;
+    double statistics = 12.0 * 1024 * 8;
+    double choices = 32 * 2.0 * 1024 * 2 * 4;
+    close(
+        8 * (activations + statistics + choices) * 7 / 8,
+        plan.get("wire").get("tensor").get("bytes").asDouble(),
+        1e-6);
+  }
+
   /** Published: 540.35 billion. Source: arXiv 2204.02311, table 1. */
   @Test
   void palmHasItsPublishedCountAndSaysWhetherItFits() throws IOException {
