@@ -99,6 +99,11 @@ public record Division(Axis axis, int ranks, Function<String, Split> split) {
     return new TensorType(part.dtype(), shape);
   }
 
+  /** Which axis of a weight is cut. */
+  public int axis(String name, TensorType type) {
+    return split.apply(name).axis(type);
+  }
+
   /**
    * Elements of a rank's part that lie behind one another in the whole weight. Those of the other ranks
    * follow, in their order, and then the next run of the first one.

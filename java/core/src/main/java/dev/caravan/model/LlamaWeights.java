@@ -63,7 +63,8 @@ public final class LlamaWeights {
     divides("query heads", c.heads(), ranks);
     divides("key and value heads", c.kvHeads(), ranks);
     if (ranks > 1 && c.wideQkNorm()) {
-      throw new IllegalArgumentException("norms of q and k over all heads are not built yet");
+      throw new IllegalArgumentException(
+          "norms of q and k over all heads are not built yet in parts; parallel.expert divides experts");
     }
     return division(c, c.ffn(), ranks);
   }

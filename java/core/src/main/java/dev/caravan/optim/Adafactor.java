@@ -3,6 +3,7 @@ package dev.caravan.optim;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.graph.Shards;
+import dev.caravan.kernels.Adafactor.Phase;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.KernelCall;
@@ -12,6 +13,7 @@ import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -21,7 +23,8 @@ import java.util.Map;
  * moment of a matrix is kept as its row and column means, so the state of a factored model is next
  * to nothing. Source: Shazeer and Stern 2018, arXiv 1804.04235, algorithms 4 and 5.
  *
- * <p>Ranks that keep parts each update whole weights: the means of a matrix need all of it.
+ * <p>Ranks that keep parts each update whole weights: the means of a matrix need all of it. Where
+ * tensor-parallel ranks have a part of it each, they add up what is across the cut.
  */
 public final class Adafactor implements Optimizer {
   /**
@@ -55,7 +58,12 @@ public final class Adafactor implements Optimizer {
   private static final long NOWHERE = 256;
 
   /** Axes of the weights of all experts of a layer. */
-  private static final int EXPERTS = 3;
+  static final int EXPERTS = 3;
+
+  /** The kinds of state that are means over the last axis of a weight, and over the one before. */
+  public static final String ROW = "row";
+
+  public static final String COL = "col";
 
   /** In place of an expert: the tensor is one weight. */
   private static final int WHOLE = -1;
@@ -64,10 +72,18 @@ public final class Adafactor implements Optimizer {
   private final Memory workspace;
   private final Map<String, Map<String, TensorRef>> state;
   private final Shards shards;
-  private final List<Part> parts = new ArrayList<>();
+  private final AdafactorTotals totals;
+  private final List<Group> groups = new ArrayList<>();
 
-  /** The calls for the weights of one piece. */
-  private record Part(Shards.Piece piece, List<KernelCall> calls) {}
+  /** The calls for the weights of one piece; of those in parts a list for each phase. */
+  private record Group(
+      Shards.Piece piece, List<KernelCall> whole, Map<Phase, List<KernelCall>> parts) {
+    List<KernelCall> calls() {
+      List<KernelCall> all = new ArrayList<>(whole);
+      parts.values().forEach(all::addAll);
+      return all;
+    }
+  }
 
   /** State of zero for the weights that the executor's rank updates. */
   public Adafactor(Executor executor, TensorRef stepState, Settings settings) {
@@ -83,27 +99,43 @@ public final class Adafactor implements Optimizer {
       layout.spans(piece.first(), piece.count()).forEach(span -> own.add(whole(span)));
     }
     lay(own, settings, memory.address(), state);
+    totals = new AdafactorTotals(executor, settings.factored);
     for (Shards.Piece piece : shards.pieces()) {
-      List<KernelCall> calls = new ArrayList<>();
+      Group group = new Group(piece, new ArrayList<>(), new EnumMap<>(Phase.class));
       for (FlatLayout.Span span : layout.spans(piece.first(), piece.count())) {
-        calls.addAll(
-            calls(
+        boolean cut = AdafactorTotals.cut(layout, span.slot());
+        List<Matrix> matrices =
+            matrices(
                 span.slot(),
                 in(piece.weights(), span),
                 piece.remainders() == null ? null : in(piece.remainders(), span),
                 in(piece.gradients(), span),
                 state,
                 stepState,
-                settings));
+                settings);
+        for (Matrix matrix : matrices) {
+          if (cut) {
+            inPhases(group, matrix, totals.next(span.slot(), settings.factored, matrix.shape()));
+          } else {
+            group.whole.add(matrix.step());
+          }
+        }
       }
-      parts.add(new Part(piece, calls));
+      groups.add(group);
     }
-    List<KernelCall> all = parts.stream().flatMap(part -> part.calls.stream()).toList();
+    List<KernelCall> all = groups.stream().flatMap(group -> group.calls().stream()).toList();
     // As much on every rank as the one with the largest weight needs.
     long largest = workspaceBytes(layout, settings, stream.device().kind());
     workspace = executor.allocate("the optimizer's workspace", largest);
     if (workspace != null) {
       all.forEach(call -> call.workspace(workspace.address(), workspace.bytes()));
+    }
+  }
+
+  private static void inPhases(
+      Group group, Matrix matrix, dev.caravan.kernels.Adafactor.Part part) {
+    for (Phase phase : Phase.values()) {
+      group.parts.computeIfAbsent(phase, p -> new ArrayList<>()).add(matrix.step(part, phase));
     }
   }
 
@@ -120,8 +152,8 @@ public final class Adafactor implements Optimizer {
         row.address() + span.at() * row.dtype().bytes(), row.dtype(), span.shape());
   }
 
-  /** Bytes of state that the rank with most of it keeps. */
-  private static long mostState(FlatLayout layout, Settings settings) {
+  /** The weights that each data-parallel rank updates. */
+  static List<List<FlatLayout.Slot>> slotsOfRanks(FlatLayout layout) {
     List<List<FlatLayout.Slot>> ranks = new ArrayList<>();
     for (int rank = 0; rank < layout.parts(); rank++) {
       ranks.add(new ArrayList<>());
@@ -135,13 +167,49 @@ public final class Adafactor implements Optimizer {
         }
       }
     }
-    return ranks.stream()
+    return ranks;
+  }
+
+  /** Bytes of state that the rank with most of it keeps. */
+  private static long mostState(FlatLayout layout, Settings settings) {
+    return slotsOfRanks(layout).stream()
         .mapToLong(slots -> lay(slots, settings, NOWHERE, new LinkedHashMap<>()))
         .max()
         .orElseThrow();
   }
 
-  private static List<KernelCall> calls(
+  /** The shape of a weight, or of one expert's matrix. */
+  static long[] matrix(long... shape) {
+    return shape.length == EXPERTS ? Arrays.copyOfRange(shape, 1, EXPERTS) : shape;
+  }
+
+  /** A weight, or one expert's, with its state; what it has not is null. */
+  private record Matrix(
+      TensorRef weight,
+      TensorRef remainder,
+      TensorRef gradient,
+      TensorRef row,
+      TensorRef col,
+      TensorRef v,
+      TensorRef m,
+      TensorRef stepState,
+      dev.caravan.kernels.Adafactor.Options options) {
+    long[] shape() {
+      return weight.shape();
+    }
+
+    KernelCall step() {
+      return dev.caravan.kernels.Adafactor.step(
+          weight, remainder, gradient, row, col, v, m, stepState, options);
+    }
+
+    KernelCall step(dev.caravan.kernels.Adafactor.Part part, Phase phase) {
+      return dev.caravan.kernels.Adafactor.step(
+          weight, remainder, gradient, row, col, v, m, stepState, options, part, phase);
+    }
+  }
+
+  private static List<Matrix> matrices(
       FlatLayout.Slot slot,
       TensorRef weight,
       TensorRef remainder,
@@ -159,16 +227,16 @@ public final class Adafactor implements Optimizer {
             (float) settings.clipThreshold,
             slot.decays() ? (float) settings.weightDecay : 0,
             settings.scaleParameter);
-    TensorRef row = state.getOrDefault("row", Map.of()).get(name);
-    TensorRef col = state.getOrDefault("col", Map.of()).get(name);
+    TensorRef row = state.getOrDefault(ROW, Map.of()).get(name);
+    TensorRef col = state.getOrDefault(COL, Map.of()).get(name);
     TensorRef v = state.getOrDefault("v", Map.of()).get(name);
     TensorRef m = state.getOrDefault("m", Map.of()).get(name);
     boolean experts = weight.shape().length == EXPERTS;
-    List<KernelCall> calls = new ArrayList<>();
+    List<Matrix> matrices = new ArrayList<>();
     for (int e = 0; e < (experts ? weight.shape()[0] : 1); e++) {
       int expert = experts ? e : WHOLE;
-      calls.add(
-          dev.caravan.kernels.Adafactor.step(
+      matrices.add(
+          new Matrix(
               part(weight, expert),
               part(remainder, expert),
               part(gradient, expert),
@@ -179,7 +247,7 @@ public final class Adafactor implements Optimizer {
               stepState,
               options));
     }
-    return calls;
+    return matrices;
   }
 
   /** The part of a tensor that is one expert's; null where there is none. */
@@ -194,7 +262,14 @@ public final class Adafactor implements Optimizer {
 
   /** Bytes that Adafactor will allocate for a layout: its state and the largest workspace. */
   public static long stateBytes(FlatLayout layout, Settings settings, Device.Kind kind) {
-    return mostState(layout, settings) + workspaceBytes(layout, settings, kind);
+    return mostState(layout, settings)
+        + workspaceBytes(layout, settings, kind)
+        + AdafactorTotals.bytes(layout, settings.factored);
+  }
+
+  /** Bytes that a rank of a layout sends in a step to those that have other parts of its weights. */
+  public static long wireBytes(FlatLayout layout, Settings settings) {
+    return AdafactorTotals.wireBytes(layout, settings.factored);
   }
 
   private static long workspaceBytes(FlatLayout layout, Settings settings, Device.Kind kind) {
@@ -208,7 +283,8 @@ public final class Adafactor implements Optimizer {
       boolean split = slot.type().dtype() == DType.BF16;
       TensorRef remainder = split ? TensorRef.of(NOWHERE, DType.U16, shape) : null;
       TensorRef gradient = TensorRef.of(NOWHERE, DType.F32, shape);
-      calls.addAll(calls(slot, weight, remainder, gradient, nowhere, stepState, settings));
+      matrices(slot, weight, remainder, gradient, nowhere, stepState, settings)
+          .forEach(matrix -> calls.add(matrix.step()));
     }
     long bytes = calls.stream().mapToLong(call -> call.workspaceBytes(kind)).max().orElse(0);
     calls.forEach(KernelCall::close);
@@ -229,11 +305,11 @@ public final class Adafactor implements Optimizer {
     for (FlatLayout.Slot slot : slots) {
       long[] shape = slot.type().shape();
       if (settings.factored && shape.length == 2) {
-        next = put(state, "row", slot.name(), address, next, shape[0]);
-        next = put(state, "col", slot.name(), address, next, shape[1]);
+        next = put(state, ROW, slot.name(), address, next, shape[0]);
+        next = put(state, COL, slot.name(), address, next, shape[1]);
       } else if (settings.factored && shape.length == EXPERTS) {
-        next = put(state, "row", slot.name(), address, next, shape[0], shape[1]);
-        next = put(state, "col", slot.name(), address, next, shape[0], shape[2]);
+        next = put(state, ROW, slot.name(), address, next, shape[0], shape[1]);
+        next = put(state, COL, slot.name(), address, next, shape[0], shape[2]);
       } else {
         next = put(state, "v", slot.name(), address, next, shape);
       }
@@ -264,13 +340,22 @@ public final class Adafactor implements Optimizer {
 
   @Override
   public void step(Stream stream) {
-    for (Part part : parts) {
-      for (KernelCall call : part.calls) {
-        call.run(stream);
-      }
-      shards.publish(stream, part.piece);
+    run(stream, Phase.SUM);
+    totals.addSums(stream);
+    run(stream, Phase.MEASURE);
+    totals.addSquares(stream);
+    for (Group group : groups) {
+      group.whole.forEach(call -> call.run(stream));
+      group.parts.getOrDefault(Phase.UPDATE, List.of()).forEach(call -> call.run(stream));
+      shards.publish(stream, group.piece);
     }
     shards.join(stream);
+  }
+
+  private void run(Stream stream, Phase phase) {
+    for (Group group : groups) {
+      group.parts.getOrDefault(phase, List.of()).forEach(call -> call.run(stream));
+    }
   }
 
   @Override
@@ -280,10 +365,11 @@ public final class Adafactor implements Optimizer {
 
   @Override
   public void close() {
-    parts.forEach(part -> part.calls.forEach(KernelCall::close));
+    groups.forEach(group -> group.calls().forEach(KernelCall::close));
     if (workspace != null) {
       workspace.close();
     }
+    totals.close();
     memory.close();
   }
 }

@@ -10,8 +10,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A range of the gradients that a rank keeps, for their norm. Of tensor-parallel ranks every bucket has two:
- * of the weights that all have alike, which lie first, and of those of which each has a part.
+ * A range of the gradients that a rank keeps, for their norm. Of tensor-parallel ranks every bucket, or what
+ * a rank keeps of it, has two: of the weights that all have alike, which lie first, and of those of which each
+ * has a part.
  *
  * @param gradients f32, one row; gaps between weights are zero
  * @param counts whether this rank counts it; false where it is empty, or another rank has the same
@@ -28,36 +29,31 @@ record NormRange(TensorRef gradients, boolean counts) {
     List<NormRange> ranges = new ArrayList<>();
     if (layout.parts() > 1) {
       for (Shards.Piece piece : executor.shards().pieces()) {
-        add(ranges, executor, piece.bucket(), piece.gradients(), piece.first());
+        add(ranges, executor, piece.gradients(), piece.first());
       }
       return ranges;
     }
     TensorRef all = executor.gradients();
     for (FlatLayout.Bucket bucket : layout.buckets()) {
       TensorRef whole = part(all, bucket.offset(), bucket.elements());
-      add(ranges, executor, bucket, whole, bucket.offset());
+      add(ranges, executor, whole, bucket.offset());
     }
     return ranges;
   }
 
   private static void add(
-      List<NormRange> ranges,
-      Executor executor,
-      FlatLayout.Bucket bucket,
-      TensorRef row,
-      long first) {
+      List<NormRange> ranges, Executor executor, TensorRef row, long first) {
     FlatLayout layout = executor.plan().weights();
     if (layout.division().ranks() == 1) {
       ranges.add(new NormRange(row, true));
       return;
     }
-    long cut = bucket.offset() + bucket.elements();
-    for (FlatLayout.Slot slot : bucket.slots()) {
-      if (layout.division().split().apply(slot.name()).cuts()) {
-        cut = Math.min(cut, slot.offset());
+    long alike = row.elements();
+    for (FlatLayout.Span span : layout.spans(first, row.elements())) {
+      if (layout.division().split().apply(span.slot().name()).cuts()) {
+        alike = Math.min(alike, span.at());
       }
     }
-    long alike = Math.max(0, Math.min(row.elements(), cut - first));
     // Of ranks that share experts, what is kept in parts is on none but this.
     Axis axis = layout.division().axis();
     boolean teller =

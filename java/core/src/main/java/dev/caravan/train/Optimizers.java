@@ -34,6 +34,14 @@ final class Optimizers {
     };
   }
 
+  /** Bytes that a rank sends in a step for the update itself. */
+  static long wireBytes(RunConfig.Optimizer config, FlatLayout layout) {
+    return switch (config.name()) {
+      case ADAMW -> 0;
+      case ADAFACTOR -> Adafactor.wireBytes(layout, adafactor(config));
+    };
+  }
+
   private static AdamW.Settings adamw(RunConfig.Optimizer o) {
     DType moments = o.moments() == RunConfig.Storage.BF16 ? DType.BF16 : DType.F32;
     return new AdamW.Settings(o.beta1(), o.beta2(), o.eps(), o.weightDecay(), moments);

@@ -5,6 +5,9 @@ import dev.caravan.graph.Division;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.kernels.Collective.Axis;
+import dev.caravan.kernels.DType;
+import dev.caravan.optim.Adafactor;
+import dev.caravan.tensor.TensorType;
 
 /**
  * What a rank has of each weight, as files name it: all, or of tensor-parallel ranks a part.
@@ -28,23 +31,38 @@ record OwnPart(Division division, int rank, boolean apart) {
     return division.split().apply(slot.name()).cuts();
   }
 
-  /** Whether this rank saves what belongs to a weight: the first does what all have alike. */
-  boolean saves(FlatLayout.Slot slot) {
-    return apart || rank == 0 || cut(slot);
+  /** Whether the rank has a part only of what an optimizer keeps for the weight. */
+  boolean cut(FlatLayout.Slot slot, String kind) {
+    return cut(slot) && division.axis(slot.name(), slot.type()) != mean(slot, kind);
+  }
+
+  /** Whether this rank saves it: the first does what all have alike. */
+  boolean saves(FlatLayout.Slot slot, String kind) {
+    return apart || rank == 0 || cut(slot, kind);
+  }
+
+  /** The axis over which a kind of state has means; none of the weight's where it has all elements. */
+  private static int mean(FlatLayout.Slot slot, String kind) {
+    return switch (kind) {
+      case Adafactor.ROW -> slot.type().rank() - 1;
+      case Adafactor.COL -> slot.type().rank() - 2;
+      default -> slot.type().rank();
+    };
   }
 
   /**
-   * The name of a tensor of an optimizer's state, whole or a part, that belongs to a part of a weight.
+   * The name of a tensor of an optimizer's state that belongs to a part of a weight.
    *
-   * @param name that it has on this rank
-   * @param elements that it has
+   * @param kind of state
+   * @param from its first element, in what belongs to the part
    */
-  String name(FlatLayout.Slot slot, String name, long elements) {
-    PieceName known = PieceName.parse(name);
-    boolean whole = known.tensor().equals(name); // of this rank
-    return division.axis() == Axis.EXPERT && whole
-        ? new PieceName(slot.name(), rank * elements).toString()
-        : name(slot, known.from()).toString();
+  PieceName name(FlatLayout.Slot slot, String kind, long from) {
+    long[] shape = slot.type().shape();
+    int mean = mean(slot, kind);
+    if (mean < shape.length) {
+      shape[mean] = 1;
+    }
+    return name(slot.name(), new TensorType(DType.F32, shape), from);
   }
 
   /**
@@ -53,12 +71,15 @@ record OwnPart(Division division, int rank, boolean apart) {
    * @param from the first of them, in the part
    */
   PieceName name(FlatLayout.Slot slot, long from) {
-    if (!cut(slot)) {
-      return new PieceName(slot.name(), from);
-    }
-    long run = division.run(slot.name(), slot.type());
-    return run == slot.count()
-        ? new PieceName(slot.name(), rank * run + from)
-        : new PieceName(slot.name(), from, rank * run, run, division.ranks() * run);
+    return cut(slot)
+        ? name(slot.name(), slot.type(), from)
+        : new PieceName(slot.name(), from);
+  }
+
+  private PieceName name(String weight, TensorType part, long from) {
+    long run = division.run(weight, part);
+    return run == part.elements()
+        ? new PieceName(weight, rank * run + from)
+        : new PieceName(weight, from, rank * run, run, division.ranks() * run);
   }
 }

@@ -37,6 +37,7 @@ import java.util.Optional;
  * @param inputs what the host writes for each buffer
  * @param plan the memory plan of training and evaluation together
  * @param ranks that see different examples
+ * @param updateWire bytes that one rank sends in a step for the optimizer's own sums
  * @param bytes by category, of one rank
  */
 public record RunPlan(
@@ -46,6 +47,7 @@ public record RunPlan(
     Inputs inputs,
     Plan plan,
     int ranks,
+    long updateWire,
     Bytes bytes) {
   /** Name of the evaluation unit. */
   public static final String EVAL = "eval";
@@ -118,7 +120,14 @@ public record RunPlan(
             division);
     Inputs inputs = Inputs.packed(new Graph(), tokens, buffers.maxDocuments());
     return new RunPlan(
-        graphs, buffers, recompute, inputs, plan, ranks, bytes(plan, config, kind, threads));
+        graphs,
+        buffers,
+        recompute,
+        inputs,
+        plan,
+        ranks,
+        Optimizers.wireBytes(config.optimizer(), plan.weights()),
+        bytes(plan, config, kind, threads));
   }
 
   private static Division division(
@@ -127,13 +136,6 @@ public record RunPlan(
       ExpertSettings.checkRanks(mesh, graphs.config());
       ExpertSettings.checkGroups(config, tokens);
       return graphs.experts(mesh.expert());
-    }
-    if (mesh.tensor() > 1 && Optimizers.needsWholeWeights(config.optimizer())) {
-      throw new UserError(
-          "parallel.tensor: got "
-              + mesh.tensor()
-              + ", adafactor's means over rows and columns of divided weights are not built yet;"
-              + " optimizer.name: adamw has none");
     }
     try {
       return graphs.division(mesh.tensor());
@@ -203,7 +205,7 @@ public record RunPlan(
     micro.wire().forEach((axis, bytes) -> wire.merge(axis, (rounds - 1) * bytes, Long::sum));
     last.wire().forEach((axis, bytes) -> wire.merge(axis, bytes, Long::sum));
     FlatLayout layout = plan.weights();
-    wire.merge(Axis.TENSOR, SharedGradients.wireBytes(layout), Long::sum);
+    wire.merge(Axis.TENSOR, SharedGradients.wireBytes(layout) + updateWire, Long::sum);
     ClipNorm.countWire(layout, wire);
     if (plan.sharding().updates() && !plan.sharding().weights()) {
       for (FlatLayout.Bucket bucket : layout.buckets()) {

@@ -62,7 +62,7 @@ final class TrainingState {
         .forEach(
             (name, tensors) -> {
               Map<String, TensorRef> saved = new LinkedHashMap<>(tensors);
-              saved.keySet().removeIf(of -> !own.saves(slot(of)));
+              saved.keySet().removeIf(of -> !own.saves(slot(of), name));
               files.put(file(name), named(saved, access));
             });
     return files;
@@ -94,10 +94,11 @@ final class TrainingState {
               tensors.forEach(
                   (name, tensor) -> {
                     FlatLayout.Slot slot = slot(name);
-                    if (own.cut(slot)) {
+                    if (own.cut(slot, kind)) {
                       TensorRef row =
                           TensorRef.of(tensor.address(), tensor.dtype(), tensor.elements());
-                      renamed.put(own.name(slot, name, tensor.elements()), row);
+                      long from = PieceName.parse(name).from();
+                      renamed.put(own.name(slot, kind, from).toString(), row);
                     } else {
                       renamed.put(name, tensor);
                     }

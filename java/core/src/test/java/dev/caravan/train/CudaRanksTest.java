@@ -130,18 +130,23 @@ class CudaRanksTest {
   }
 
   /** Some of the width of each expert on each rank. */
-  @Test
-  void ranksOnGpusShareEachExpert() throws IOException {
-    String type = "model.config.model_type=mixtral";
-    String experts = "model.config.num_local_experts=4";
-    String choices = "model.config.num_experts_per_tok=2";
-    double[] one = train("one", HEADS, type, experts, choices).curve();
-    Outcome two = train("two", HEADS, type, experts, choices, TENSOR);
+  @ParameterizedTest
+  @ValueSource(strings = {"adamw", "adafactor"})
+  void ranksOnGpusShareEachExpert(String optimizer) throws IOException {
+    List<String> common =
+        List.of(
+            HEADS,
+            "model.config.model_type=mixtral",
+            "model.config.num_local_experts=4",
+            "model.config.num_experts_per_tok=2",
+            "optimizer.name=" + optimizer);
+    List<String> all = new ArrayList<>(common);
+    all.add(TENSOR);
+    String[] shared = all.toArray(String[]::new);
+    double[] one = train("one", common.toArray(String[]::new)).curve();
+    Outcome two = train("two", shared);
     TinyRun.assertClose(one, two.curve(), 1e-5);
-    assertArrayEquals(
-        two.weights(),
-        train("again", HEADS, type, experts, choices, TENSOR).weights(),
-        "from run to run");
+    assertArrayEquals(two.weights(), train("again", shared).weights(), "from run to run");
   }
 
   @Test

@@ -344,36 +344,61 @@ class RanksTest {
         one, train("llama3", "parts", rows, "eval.every_steps=10", "parallel={data: 1, tensor: 2}"));
   }
 
-  /** In parts, too: each rank has whole weights, so rows and columns have the means of one rank. */
+  /**
+   * In parts, too: each rank has whole weights, so rows and columns have the means of one rank; those that
+   * share each matrix add up what is across the cut.
+   */
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
       value = {
-        "{data: 2}|true",
-        "{data: 2, shard: optimizer}|true",
-        "{data: 3, shard: gradients}|false",
-        "{data: 4, shard: parameters}|true"
+        "{data: 2}|true|llama3",
+        "{data: 2, shard: optimizer}|true|llama3",
+        "{data: 3, shard: gradients}|false|llama3",
+        "{data: 4, shard: parameters}|true|llama3",
+        "{data: 1, tensor: 2}|true|llama3",
+        "{data: 1, tensor: 2}|false|qwen3",
+        "{data: 2, tensor: 2, shard: optimizer}|true|qwen2",
+        "{data: 2, tensor: 2, shard: parameters}|true|llama3",
+        "{data: 2, tensor: 2, shard: gradients}|false|llama2-gqa",
+        "{data: 1, tensor: 2}|true|mixtral",
+        "{data: 2, tensor: 2, shard: parameters}|true|glam-shared"
       })
-  void adafactorDoesNotSeeTheRanks(String layout, boolean factored) throws IOException {
+  void adafactorDoesNotSeeTheRanks(String layout, boolean factored, String golden)
+      throws IOException {
     String[] common = {
       "optimizer.name=adafactor",
+      "experts.aux_loss=none",
       "optimizer.adafactor={beta1: 0.9, factored: " + factored + ", scale_parameter: true}"
     };
-    Run one = train("llama3", "one", common);
-    Run many = train("llama3", "many", common[0], common[1], "parallel=" + layout);
-    Run again = train("llama3", "again", common[0], common[1], "parallel=" + layout);
+    Run one = train(golden, "one", common);
+    Run many = train(golden, "many", common[0], common[1], common[2], "parallel=" + layout);
+    Run again = train(golden, "again", common[0], common[1], common[2], "parallel=" + layout);
     assertSame(one, many);
     assertArrayEquals(many.weights(), again.weights(), "from run to run");
   }
 
-  @Test
-  void aRunOfAdafactorGoesOnInAnotherLayout() throws IOException {
-    String[] common = {"optimizer.name=adafactor", "optimizer.schedule=constant"};
-    Run whole = train("llama3", "whole", common);
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{data: 3, shard: parameters}|{data: 2, shard: optimizer}|llama3",
+        "{data: 1, tensor: 2}|{data: 1}|llama3",
+        "{data: 1}|{data: 1, tensor: 2}|qwen2",
+        "{data: 2, tensor: 2, shard: parameters}|{data: 3, shard: gradients}|llama3",
+        "{data: 1, tensor: 2}|{data: 2, expert: 2}|mixtral",
+        "{data: 2, expert: 2}|{data: 2, tensor: 2, shard: optimizer}|mixtral",
+        "{data: 1, tensor: 4}|{data: 1, tensor: 2}|glam"
+      })
+  void aRunOfAdafactorGoesOnInAnotherLayout(String first, String then, String golden)
+      throws IOException {
+    String[] common = {
+      "optimizer.name=adafactor", "optimizer.schedule=constant", "experts.aux_loss=none"
+    };
+    Run whole = train(golden, "whole", common);
     train(
-        "llama3", "parts", common[0], common[1], "train.steps=10",
-        "parallel={data: 3, shard: parameters}");
-    Run parts = train("llama3", "parts", common[0], common[1], "parallel={data: 2, shard: optimizer}");
+        golden, "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
+    Run parts = train(golden, "parts", common[0], common[1], common[2], "parallel=" + then);
     assertSame(whole, parts);
   }
 
@@ -432,9 +457,8 @@ class RanksTest {
       delimiter = '|',
       value = {
         "llama3|parallel={data: 1, tensor: 3}|parallel.tensor: got 3, the model has .+ a multiple of 3",
-        "olmoe|parallel={data: 1, tensor: 2}|parallel.tensor: got 2, .+ not built yet",
-        "llama3|optimizer.name=adafactor,parallel={data: 1; tensor: 2}"
-            + "|parallel.tensor: got 2, adafactor's means .+ not built yet.*",
+        "olmoe|parallel={data: 1, tensor: 2}|parallel.tensor: got 2, .+ not built yet in parts;"
+            + " parallel.expert divides experts",
         "mixtral|experts={capacity_factor: 1; group_size: 40},parallel={data: 2; expert: 2}"
             + "|experts.group_size: got 40, needs a divisor of the micro-batch's 96 tokens .+"
       })
@@ -462,6 +486,11 @@ class RanksTest {
         EVEN + "|parallel={data: 2, tensor: 2, shard: gradients}",
         EVEN + "|parallel={data: 2, tensor: 2, shard: parameters}",
         "parallel={data: 3, shard: gradients}|optimizer.name=adafactor",
+        "parallel={data: 1, tensor: 2}|optimizer.name=adafactor",
+        EVEN + "|parallel={data: 2, tensor: 2, shard: optimizer}|optimizer.name=adafactor",
+        EXPERTS + "|parallel={data: 2, tensor: 2, shard: parameters}|optimizer.name=adafactor",
+        EXPERTS
+            + "|parallel={data: 1, tensor: 2}|optimizer={name: adafactor, adafactor: {factored: false}}",
         EXPERTS + "|parallel={data: 2, expert: 2}",
         EXPERTS + "|parallel={data: 1, tensor: 2}",
         EXPERTS + "|parallel={data: 2, tensor: 2, shard: optimizer}",

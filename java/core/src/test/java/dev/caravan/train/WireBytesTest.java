@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What ranks send in a step is what the plan says. */
 class WireBytesTest {
@@ -45,6 +46,24 @@ class WireBytesTest {
       })
   void aStepSendsWhatThePlanSays(
       String layout, int vocabulary, String recompute, boolean sparse) {
+    assertPlanned(layout, vocabulary, recompute, sparse, "adamw");
+  }
+
+  /** Sums of columns and rows that are cut travel too, as many from each rank. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "{data: 1, tensor: 2}",
+        "{data: 2, tensor: 2, shard: optimizer}",
+        "{data: 2, tensor: 2, shard: parameters}"
+      })
+  void adafactorsSumsArePlanned(String layout) {
+    assertPlanned(layout, 62, "none", false, "adafactor");
+    assertPlanned(layout, 62, "none", true, "adafactor");
+  }
+
+  private void assertPlanned(
+      String layout, int vocabulary, String recompute, boolean sparse, String optimizer) {
     Blas.install();
     TinyRun runs = new TinyRun(folder, Device.CPU);
     RunConfig config =
@@ -52,7 +71,8 @@ class WireBytesTest {
             "parallel=" + layout,
             sparse ? RanksTest.EXPERTS : "model.config.model_type=llama",
             "model.config.vocab_size=" + vocabulary,
-            "recompute=" + recompute);
+            "recompute=" + recompute,
+            "optimizer.name=" + optimizer);
     RowStore rows = TinyRun.rows(40);
     Mesh mesh = ExpertSettings.mesh(config.parallel());
     RunPlan plan = runs.plan(config, rows);
