@@ -234,6 +234,8 @@ class SuitesTest {
         "bbh | bbh/tasks/counting.json | {\"examples\": []} | counting.json:1: 'examples' is empty",
         "superni | superni/tasks/task1_names.json | {\"Definition\": \"d\", \"Instances\": []}"
             + " | task1_names.json:1: 'Instances' is empty",
+        "mmlu | mmlu/test/colours_test.csv | `Grass?,red,blue,green,C` | colours_test.csv:1: 5 fields,"
+            + " needs 6: question, choice0",
         "mmlu | mmlu/test/colours_test.csv | `question,choice0,choice1,choice2,choice3,answer`"
             + " | colours_test.csv: no row behind the header",
       })

@@ -14,6 +14,7 @@ import java.util.List;
 final class CsvRecords implements Records {
   private final LineReader lines;
   private final List<String> header;
+  private final String expected;
   private long line;
   private UserError unclosed;
 
@@ -21,12 +22,14 @@ final class CsvRecords implements Records {
     lines = new LineReader(file);
     List<String> first = record();
     header = first == null ? List.of() : Records.header(first, lines);
+    expected = " fields, but the header has " + header.size();
   }
 
   /** A file without a header line. */
   CsvRecords(Path file, List<String> names) {
     lines = new LineReader(file);
     header = names;
+    expected = " fields, needs %d: %s".formatted(names.size(), String.join(", ", names));
   }
 
   @Override
@@ -36,7 +39,7 @@ final class CsvRecords implements Records {
       return null;
     }
     if (values.size() != header.size()) {
-      throw error(values.size() + " fields, but the header has " + header.size());
+      throw error(values.size() + expected);
     }
     ObjectNode node = JsonNodeFactory.instance.objectNode();
     for (int i = 0; i < values.size(); i++) {
