@@ -215,6 +215,7 @@ final class EvalCommand implements Callable<Integer> {
     if (!mean.missing().isEmpty()) {
       System.out.println("  not FLAN's: without " + String.join(", ", mean.missing()));
     }
+    mean.deviations().forEach(other -> System.out.println("  not as FLAN asks: " + other));
     return Main.DONE;
   }
 

@@ -9,6 +9,7 @@ import dev.caravan.eval.metric.Averages;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,23 +21,33 @@ import java.util.Map;
  * @param value percent; negative where it is worse than guessing
  * @param parts what it is the mean of
  * @param missing parts of the paper's average that no report has
+ * @param deviations where the paper's parts were asked otherwise than in the paper
  */
-public record NormalizedAverage(double value, List<Part> parts, List<String> missing) {
-  /** The paper's six, by how their metrics' names begin. */
+public record NormalizedAverage(
+    double value, List<Part> parts, List<String> missing, List<String> deviations) {
+  /** The paper's six, by how their metrics' names begin, and their exemplars. */
   private static final Map<String, String> FLAN = new LinkedHashMap<>();
 
+  private static final Map<String, Integer> SHOTS = new HashMap<>();
+
   static {
-    FLAN.put("mmlu_cot_", "MMLU with reasoning");
-    FLAN.put("mmlu_", "MMLU direct");
-    FLAN.put("bbh_direct_", "BBH direct");
-    FLAN.put("bbh_cot_", "BBH with reasoning");
-    FLAN.put("tydiqa", "TyDiQA");
-    FLAN.put("mgsm", "MGSM");
+    put("mmlu_cot_", "MMLU with reasoning", 5);
+    put("mmlu_", "MMLU direct", 5);
+    put("bbh_direct_", "BBH direct", 3);
+    put("bbh_cot_", "BBH with reasoning", 3);
+    put("tydiqa", "TyDiQA", 1);
+    put("mgsm", "MGSM", 8);
+  }
+
+  private static void put(String prefix, String name, int shots) {
+    FLAN.put(prefix, name);
+    SHOTS.put(name, shots);
   }
 
   public NormalizedAverage {
     parts = List.copyOf(parts);
     missing = List.copyOf(missing);
+    deviations = List.copyOf(deviations);
   }
 
   /**
@@ -49,9 +60,9 @@ public record NormalizedAverage(double value, List<Part> parts, List<String> mis
    */
   public record Part(String metric, double percent, double chance, double normalized) {}
 
-  /** Whether it is the paper's average: of its six and nothing else. */
+  /** Whether it is the paper's average: of its six, asked as there, and nothing else. */
   public boolean isFlan() {
-    return missing.isEmpty() && parts.size() == FLAN.size();
+    return missing.isEmpty() && deviations.isEmpty() && parts.size() == FLAN.size();
   }
 
   /**
@@ -61,6 +72,7 @@ public record NormalizedAverage(double value, List<Part> parts, List<String> mis
    */
   public static NormalizedAverage of(List<Path> reports) {
     Map<String, Part> parts = new LinkedHashMap<>();
+    List<String> deviations = new ArrayList<>();
     for (Path file : reports) {
       JsonNode report;
       try {
@@ -75,8 +87,10 @@ public record NormalizedAverage(double value, List<Part> parts, List<String> mis
           double percent = result.get("value").asDouble();
           double chance = result.path("chance").asDouble();
           String key = benchmark(metric, report.path("suite").asText());
-          own.putIfAbsent(
-              key, new Part(metric, percent, chance, Averages.overChance(percent, chance)));
+          Part part = new Part(metric, percent, chance, Averages.overChance(percent, chance));
+          if (own.putIfAbsent(key, part) == null) {
+            deviations.addAll(deviations(key, result));
+          }
         }
       }
       if (own.isEmpty()) {
@@ -89,10 +103,29 @@ public record NormalizedAverage(double value, List<Part> parts, List<String> mis
             }
           });
     }
-    List<String> missing =
-        FLAN.values().stream().filter(part -> !parts.containsKey(part)).toList();
+    List<String> missing = FLAN.values().stream().filter(part -> !parts.containsKey(part)).toList();
     double mean = parts.values().stream().mapToDouble(Part::normalized).average().orElseThrow();
-    return new NormalizedAverage(mean, new ArrayList<>(parts.values()), missing);
+    return new NormalizedAverage(mean, new ArrayList<>(parts.values()), missing, deviations);
+  }
+
+  /** What a result says of itself that is not as the paper asks. */
+  private static List<String> deviations(String benchmark, JsonNode result) {
+    List<String> found = new ArrayList<>();
+    Integer shots = SHOTS.get(benchmark);
+    if (shots == null) {
+      return found;
+    }
+    String metric = result.path("metric").asText() + ": ";
+    if (result.path("shots").asInt(shots) != shots) {
+      found.add(metric + result.get("shots").asInt() + " shots in place of " + shots);
+    }
+    if (result.path("fewer_shots").asInt() > 0) {
+      found.add(metric + result.get("fewer_shots").asInt() + " questions with fewer shots");
+    }
+    if (result.path("skipped").asInt() > 0) {
+      found.add(metric + result.get("skipped").asInt() + " questions left out");
+    }
+    return found;
   }
 
   /** The paper's name of a benchmark, else the suite's. */
@@ -119,6 +152,7 @@ public record NormalizedAverage(double value, List<Part> parts, List<String> mis
           .put("normalized", part.normalized());
     }
     missing.forEach(json.putArray("missing_of_flan")::add);
+    deviations.forEach(json.putArray("other_than_flan")::add);
     return json;
   }
 }

@@ -56,8 +56,7 @@ class NormalizedAverageTest {
             List.of(
                 report("mmlu", "mmlu_validation_accuracy", mmlu, 25),
                 report("cot", "mmlu_cot_validation_exact_match", cot, 25),
-                report(
-                    "bbh", "bbh_direct_exact_match", bbh, 26, "bbh_cot_exact_match", bbhCot, 26),
+                report("bbh", "bbh_direct_exact_match", bbh, 26, "bbh_cot_exact_match", bbhCot, 26),
                 report("tydiqa", "tydiqa_goldp_exact_match", tydi, 0, "tydiqa_goldp_f1", 99, 0),
                 report("mgsm", "mgsm_exact_match", mgsm, 0, "mgsm_exact_match/de", 99, 0)));
     assertEquals(average, mean.value(), 0.5);
@@ -82,6 +81,38 @@ class NormalizedAverageTest {
   }
 
   @Test
+  void whatWasAskedOtherwiseIsSaid() throws IOException {
+    Path file = dir.resolve("mgsm.json");
+    Files.writeString(
+        file,
+        "{\"suite\": \"mgsm\", \"results\": [{\"metric\": \"mgsm_test_exact_match\", \"value\": 5,"
+            + " \"chance\": 0, \"shots\": 0, \"skipped\": 2, \"fewer_shots\": 3}]}");
+    Path tydi = dir.resolve("tydi.json");
+    Files.writeString(
+        tydi,
+        "{\"suite\": \"tydiqa\", \"results\": [{\"metric\": \"tydiqa_goldp_exact_match\", \"value\": 5,"
+            + " \"chance\": 0, \"shots\": 1, \"skipped\": 0, \"fewer_shots\": 0}]}");
+    NormalizedAverage mean =
+        NormalizedAverage.of(
+            List.of(
+                file,
+                tydi,
+                report("mmlu", "mmlu_test_accuracy", 50, 25),
+                report("cot", "mmlu_cot_test_exact_match", 50, 25),
+                report("bbh", "bbh_direct_exact_match", 50, 26, "bbh_cot_exact_match", 50, 26)));
+    assertEquals(List.of(), mean.missing());
+    assertFalse(mean.isFlan());
+    assertEquals(
+        List.of(
+            "mgsm_test_exact_match: 0 shots in place of 8",
+            "mgsm_test_exact_match: 3 questions with fewer shots",
+            "mgsm_test_exact_match: 2 questions left out"),
+        mean.deviations());
+    assertEquals("normalized_average", mean.json().get("metric").asText());
+    assertEquals(3, mean.json().get("other_than_flan").size());
+  }
+
+  @Test
   void whatIsNoReportIsNamed() throws IOException {
     Path good = report("mmlu", "mmlu_test_accuracy", 10, 25);
     Path again = report("again", "mmlu_test_accuracy", 10, 25);
@@ -91,8 +122,7 @@ class NormalizedAverageTest {
   }
 
   private static void refused(String part, Path... reports) {
-    UserError e =
-        assertThrows(UserError.class, () -> NormalizedAverage.of(List.of(reports)));
+    UserError e = assertThrows(UserError.class, () -> NormalizedAverage.of(List.of(reports)));
     assertTrue(e.getMessage().contains(part), e.getMessage());
   }
 
