@@ -296,6 +296,57 @@ class PartitionTest {
     }
   }
 
+  /**
+   * The same of the width of experts, of heads and of feed-forward layers, by the size of a weight's
+   * errors, averaged over some weights and rows: a single largest one is luck, and so is a choice of other
+   * experts.
+   */
+  @ParameterizedTest
+  @MethodSource("sparse")
+  void partsOfExpertsInBfloat16(TinyLlama choosing) {
+    TinyLlama model = choosing.choosingAll();
+    Division division = model.config().division(2);
+    Mesh mesh = new Mesh(1, 2);
+    Graph wide = graph(model, DType.F32, Recompute.Policy.NONE, Mesh.ONE, Division.NONE);
+    Graph whole = graph(model, DType.BF16, Recompute.Policy.NONE, Mesh.ONE, Division.NONE);
+    Graph graph = graph(model, DType.BF16, Recompute.Policy.NONE, mesh, division);
+    Map<String, Double> bounds = new HashMap<>(); // by weight
+    Map<String, Double> errors = new HashMap<>();
+    for (int seed = 71; seed < 87; seed++) {
+      Values values = model.values(DType.BF16, seed);
+      Map<String, double[]> exact = one(wide, values).gradients();
+      Map<String, double[]> one = one(whole, values).gradients();
+      Map<Integer, Outcome> many = ranks(values, whole, graph, division, mesh);
+      for (Tensor weight : whole.leaves(Role.PARAMETER)) {
+        String name = weight.name();
+        double[] expected = exact.get(name);
+        bounds.merge(name, 2 * Math.sqrt(squares(expected, one.get(name))), Double::sum);
+        Split split = division.split().apply(name);
+        double squares = 0;
+        for (int rank = 0; rank < (split.cuts() ? 2 : 1); rank++) {
+          double[] its =
+              split == Split.SHARED ? sum(many, name, mesh) : many.get(rank).gradients().get(name);
+          squares += squares(part(division, weight, expected, rank), its);
+        }
+        errors.merge(name, Math.sqrt(squares), Double::sum);
+      }
+    }
+    bounds.forEach(
+        (name, bound) -> {
+          double error = errors.get(name);
+          assertTrue(error <= bound, name + ": " + error + ", needs at most " + bound);
+        });
+  }
+
+  /** The sum of the squares of all differences. */
+  private static double squares(double[] expected, double[] actual) {
+    double sum = 0;
+    for (int i = 0; i < expected.length; i++) {
+      sum += (expected[i] - actual[i]) * (expected[i] - actual[i]);
+    }
+    return sum;
+  }
+
   /** The largest difference. */
   private static double error(double[] expected, double[] actual) {
     double largest = 0;

@@ -227,18 +227,36 @@ record TinyLlama(String name, DecoderConfig config, int[] lengths, int padding, 
 
   /** The same model with so many tokens to know. */
   TinyLlama withVocabulary(int size) {
+    return with(size, config.experts());
+  }
+
+  /** The same model with these experts. */
+  TinyLlama withExperts(ExpertsConfig experts) {
+    return with(config.vocab(), Optional.of(experts));
+  }
+
+  private TinyLlama with(int vocabulary, Optional<ExpertsConfig> experts) {
     DecoderConfig other =
         config instanceof LlamaConfig c
-            ? other(c, size, c.wideQkNorm(), c.experts())
-            : glam(size, ((GlamConfig) config).activation(), config.experts());
+            ? other(c, vocabulary, c.wideQkNorm(), experts)
+            : glam(vocabulary, ((GlamConfig) config).activation(), experts);
     return new TinyLlama(name, other, lengths, padding, chunk);
   }
 
-  /** The same model of the LLaMA family with these experts. */
-  TinyLlama withExperts(ExpertsConfig experts) {
-    LlamaConfig c = (LlamaConfig) config;
-    LlamaConfig other = other(c, c.vocab(), c.wideQkNorm(), Optional.of(experts));
-    return new TinyLlama(name, other, lengths, padding, chunk);
+  /** The same model, whose tokens choose all experts: no rounding changes a choice. */
+  TinyLlama choosingAll() {
+    ExpertsConfig c = config.experts().orElseThrow();
+    return withExperts(
+        new ExpertsConfig(
+            c.experts(),
+            c.experts(),
+            c.ffn(),
+            c.activation(),
+            c.renormalise(),
+            c.sparse(),
+            c.auxWeight(),
+            c.part(),
+            c.shared()));
   }
 
   /** The same model on a buffer of the same size with other documents. */
