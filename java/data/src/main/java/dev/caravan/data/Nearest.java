@@ -1,12 +1,16 @@
 package dev.caravan.data;
 
 import java.util.Collection;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.TreeSet;
 
 /** Finds the known name that a mistyped one most likely means, for error messages. */
 public final class Nearest {
+  /** So many known names are listed; a mixture may have thousands of tasks. */
+  private static final int LISTED = 40;
+
   private Nearest() {}
 
   /**
@@ -31,8 +35,8 @@ public final class Nearest {
 
   /**
    * One sentence for an unknown name: {@code unknown key 'lenght', did you mean 'length'?}, or the
-   * known names where none is near: {@code unknown format 'xml'; known: alpaca, text}. Where none is
-   * known it says so.
+   * known names where none is near: {@code unknown format 'xml'; known: alpaca, text}, the first of
+   * many. Where none is known it says so.
    *
    * @param kind what the name names: key, format, template
    */
@@ -44,7 +48,14 @@ public final class Nearest {
     return unknown
         + find(name, known)
             .map(near -> ", did you mean '" + near + "'?")
-            .orElseGet(() -> "; known: " + String.join(", ", new TreeSet<>(known)));
+            .orElseGet(() -> "; known: " + list(known));
+  }
+
+  private static String list(Collection<String> known) {
+    List<String> all = List.copyOf(new TreeSet<>(known));
+    return all.size() <= LISTED
+        ? String.join(", ", all)
+        : String.join(", ", all.subList(0, LISTED)) + " and " + (all.size() - LISTED) + " more";
   }
 
   private static String fold(String name) {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 class NearestTest {
@@ -32,8 +33,11 @@ class NearestTest {
         "unknown key 'xyzzy'; known: length, lr, packing, target_length",
         Nearest.unknown("key", "xyzzy", KEYS));
     assertEquals(
-        "unknown category 'QA'; there is none here",
-        Nearest.unknown("category", "QA", List.of()));
+        "unknown category 'QA'; there is none here", Nearest.unknown("category", "QA", List.of()));
+    List<String> many = IntStream.range(1000, 2840).mapToObj(i -> "n" + i).toList();
+    String message = Nearest.unknown("task", "other", many);
+    assertTrue(message.startsWith("unknown task 'other'; known: n1000, n1001, "), message);
+    assertTrue(message.endsWith(", n1039 and 1800 more"), message);
   }
 
   @Test
