@@ -71,6 +71,9 @@ record MixtureChecks(String from, Map<String, TaskSpec> tasks, Map<String, MixSp
    */
   void splits(List<TaskSpec> drawn) {
     for (TaskSpec task : drawn) {
+      if (task.splits().isEmpty()) {
+        continue;
+      }
       Set<Path> trained = new HashSet<>();
       DataFiles.resolve(task.paths()).forEach(path -> trained.add(path.toAbsolutePath()));
       task.splits()

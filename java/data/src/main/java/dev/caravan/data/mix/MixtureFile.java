@@ -305,8 +305,9 @@ public final class MixtureFile {
     for (String glob : globs) {
       PathMatcher matcher = Glob.of(glob, file + ".held_out");
       int held = 0;
+      Set<String> group = mixes.containsKey(glob) ? mixes.get(glob).parts().keySet() : Set.of();
       for (TaskSpec task : List.copyOf(tasks.values())) {
-        if (matcher.matches(Path.of(task.name()))) {
+        if (matcher.matches(Path.of(task.name())) || group.contains(task.name())) {
           tasks.put(task.name(), task.asHeldOut());
           held++;
         }

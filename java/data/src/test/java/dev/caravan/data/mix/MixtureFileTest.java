@@ -225,6 +225,7 @@ class MixtureFileTest {
         "held_out: ['g/*']\ntasks: {g: {path: '%s/t*.jsonl', each_file: true}, a: {path: a}}\n"
             + "mixtures: {inner: {parts: [g]}, m: {parts: {a: 1, %s: 3}}}\nmixture: m\n";
     refused(yaml.formatted(folder, "g"), "inner.parts: every task of 'g' is held out, so it is");
+    refused(yaml.formatted(folder, "g").replace("'g/*'", "g"), "inner.parts: every task of 'g' is");
     refused(
         yaml.formatted(folder, "inner").replace("inner: {parts: [g]}", "inner: {parts: [g, a]}"),
         "inner.parts: every task of 'g' is held out");
