@@ -30,6 +30,19 @@ class LlamaCostTest {
     assertEquals(6 * weights + attention, cost("7b").trainingFlopsPerToken(2048), 1);
   }
 
+  /** By hand for GLaM 64B/64E: 32 of its 64 blocks choose among 64 experts, width 8192. */
+  @Test
+  void countsWhatChoosesExpertsApart() {
+    LlamaCost glam = new LlamaCost(ModelSizes.config("glam", "64b-64e").config());
+    assertEquals(6 * 32.0 * 64 * 8192, glam.routingFlopsPerToken());
+    assertEquals(0, cost("7b").routingFlopsPerToken());
+    double routers = 0;
+    for (WeightSpec spec : glam.config().specs()) {
+      routers += spec.name().endsWith("mlp.gate.weight") ? 6.0 * spec.elements() : 0;
+    }
+    assertEquals(routers, glam.routingFlopsPerToken());
+  }
+
   @Test
   void averagesTheKeysThatATokenSees() {
     for (int sequence : new int[] {1, 2, 7, 20}) {

@@ -280,6 +280,19 @@ class RanksTest {
     assertSame(whole, parts);
   }
 
+  /** All experts of a layer as one tensor, as transformers 5 has them in memory. */
+  @ParameterizedTest
+  @ValueSource(strings = {"{data: 1}", "{data: 1, tensor: 2}", "{data: 2, expert: 2}"})
+  void stackedExpertsAreReadInParts(String layout) throws IOException {
+    Path stacked = folder.resolve("stacked");
+    StackedExperts.write(Golden.named("mixtral").folder(), stacked);
+    String[] common = {"experts.aux_loss=none", "train.steps=2", "parallel=" + layout};
+    Run apart = train("mixtral", "apart", common);
+    Run together =
+        train("mixtral", "together", common[0], common[1], common[2], "model={path: " + stacked + "}");
+    assertArrayEquals(apart.weights(), together.weights());
+  }
+
   @Test
   void expertsOfTensorParallelRanksAreRefused() throws IOException {
     ModelSource model = ModelSource.folder(Golden.named("mixtral").folder());
