@@ -18,6 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Ranks that are processes, as launchers start them. */
@@ -158,15 +159,25 @@ class ProcessesTest {
     assertArrayEquals(weights(threads), weights(output));
   }
 
-  @Test
-  void processesShareEachMatrixAsThreadsDo() throws Exception {
+  static List<List<String>> models() {
+    return List.of(List.of(), List.of(ExpertErrorsTest.MODEL, "optimizer.name=adafactor"));
+  }
+
+  /** Of experts too, and with what Adafactor adds up. */
+  @ParameterizedTest
+  @MethodSource("models")
+  void processesShareEachMatrixAsThreadsDo(List<String> model) throws Exception {
     String parallel = "parallel={data: 1, tensor: 2}";
     Path threads = dir.resolve("threads");
-    Captured run = Captured.run(TrainTest.arguments("sft", threads, STEPS, parallel));
+    List<String> settings = new ArrayList<>(model);
+    settings.add(parallel);
+    Captured run =
+        Captured.run(
+            TrainTest.arguments("sft", threads, STEPS, settings.toArray(String[]::new)));
     assertEquals(0, run.code(), run.err());
 
     Path output = dir.resolve("processes");
-    List<Process> processes = start(output, parallel, List.of(List.of(), List.of()));
+    List<Process> processes = start(output, parallel, List.of(model, model));
     assertEquals(List.of(0, 0), finish(processes), () -> words(0) + words(1));
     assertArrayEquals(weights(threads), weights(output));
   }
