@@ -69,6 +69,13 @@ class ExpertErrorsTest {
     assertEquals(
         "caravan: parallel.expert: got 3, needs a divisor of the model's 4 experts",
         errorBeforeAnythingIsWritten("parallel={data: 3, expert: 3}"));
+    assertEquals(
+        "caravan: parallel.expert: got 2, together with parallel.tensor is not built yet: alone, that"
+            + " divides the width of each expert, and this their number",
+        errorBeforeAnythingIsWritten("parallel={data: 2, tensor: 2, expert: 2}"));
+    assertEquals(
+        "caravan: parallel.tensor: got 3, the model has 2 query heads, needs a multiple of 3",
+        errorBeforeAnythingIsWritten("parallel={data: 1, tensor: 3}"));
   }
 
   @Test
@@ -109,6 +116,7 @@ class ExpertErrorsTest {
             + ": tensor model.layers.0.block_sparse_moe.experts.0.w1.weight: got shape [48, 32],"
             + " config.json needs [64, 32]",
         errorBeforeAnythingIsWritten());
+    assertEquals(error(), error("parallel={data: 1, tensor: 2}"), "of a rank that reads a part");
   }
 
   @Test
