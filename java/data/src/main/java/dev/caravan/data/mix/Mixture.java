@@ -27,6 +27,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.Predicate;
 import java.util.stream.IntStream;
 
@@ -54,6 +55,10 @@ public record Mixture(
     String identity,
     Tokenizer tokenizer)
     implements AutoCloseable {
+  /**
+   * In so many draws a phrasing of ten that are chosen at random is missing once in 10^45 times.
+   */
+  private static final int DRAWS_LOOKED_AT = 1000;
 
   /**
    * Reads the data of a mixture.
@@ -243,8 +248,8 @@ public record Mixture(
   public record Phrased(String task, String template, String where, Row row) {}
 
   /**
-   * A row in each phrasing of a task, as training would see it; several with the same one may come
-   * where these are chosen at random.
+   * A row in each phrasing of a task, as training would see it: the first that has it, and
+   * something to teach.
    *
    * @param task its number
    * @param most phrasings
@@ -252,20 +257,25 @@ public record Mixture(
   public List<Phrased> phrasings(int task, int most) {
     List<Template> templates = spec.trained().get(task).templates();
     TaskRows source = rows.tasks().get(task);
-    boolean inTurn = spec.trained().get(task).choose() == TaskSpec.Choice.ROUND_ROBIN;
-    List<Phrased> all = new ArrayList<>();
-    for (int i = 0; i < Math.min(most, Math.max(1, templates.size())); i++) {
-      long row = i % source.size();
-      Block.Encoded encoded = source.encode(row, i - row);
+    int wanted = Math.min(most, Math.max(1, templates.size()));
+    Map<Integer, Phrased> found = new TreeMap<>();
+    for (long n = 0; n < DRAWS_LOOKED_AT && found.size() < wanted; n++) {
+      long row = n % source.size();
+      long visit = n / source.size();
+      int phrasing = source.phrasing(row, visit);
+      if (phrasing >= wanted || found.containsKey(phrasing)) {
+        continue;
+      }
+      Block.Encoded encoded = source.encode(row, visit);
       if (encoded.length() > 0) {
-        String name =
-            templates.isEmpty() ? "its format's own" : inTurn ? templates.get(i).name() : "any";
+        String name = templates.isEmpty() ? "its format's own" : templates.get(phrasing).name();
         int[] ids = Arrays.copyOf(encoded.ids(), encoded.length());
         int[] labels = Arrays.copyOf(encoded.labels(), encoded.length());
-        all.add(new Phrased(names.get(task), name, source.where(row), new Row(ids, labels, row)));
+        Row shown = new Row(ids, labels, row);
+        found.put(phrasing, new Phrased(names.get(task), name, source.where(row), shown));
       }
     }
-    return all;
+    return List.copyOf(found.values());
   }
 
   /**

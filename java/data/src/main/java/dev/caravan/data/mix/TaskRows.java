@@ -19,6 +19,11 @@ interface TaskRows {
    */
   Block.Encoded encode(long row, long visit);
 
+  /** The number of the phrasing that a row has on a visit; 0 where there is but one. */
+  default int phrasing(long row, long visit) {
+    return 0;
+  }
+
   /** Where a row is from: {@code FILE:LINE}. */
   String where(long row);
 

@@ -79,7 +79,7 @@ final class WordedRows implements TaskRows {
 
   @Override
   public Block.Encoded encode(long row, long visit) {
-    Template template = template(row, visit);
+    Template template = templates.get(phrasing(row, visit));
     long key = Choices.word(seed, row, visit);
     EncodedRow encoded;
     try {
@@ -123,15 +123,13 @@ final class WordedRows implements TaskRows {
         encoded.promptTokens());
   }
 
-  /** The phrasing of a row on a visit. */
-  private Template template(long row, long visit) {
+  @Override
+  public int phrasing(long row, long visit) {
     int count = templates.size();
-    int chosen =
-        switch (task.choose()) {
-          case ROUND_ROBIN -> (int) ((row + visit) % count);
-          case RANDOM -> Choices.below(count, seed, row, visit);
-        };
-    return templates.get(chosen);
+    return switch (task.choose()) {
+      case ROUND_ROBIN -> (int) ((row + visit) % count);
+      case RANDOM -> Choices.below(count, seed, row, visit);
+    };
   }
 
   /** An end token alone teaches nothing. */

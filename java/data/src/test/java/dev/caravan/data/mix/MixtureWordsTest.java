@@ -359,6 +359,21 @@ class MixtureWordsTest {
     assertTrue(texts(own).stream().anyMatch(text -> text.endsWith("q1 please<<a1>>")));
   }
 
+  /** However phrasings are chosen, and however few rows there are. */
+  @Test
+  void everyPhrasingIsShownOnce() throws IOException {
+    Files.writeString(folder.resolve("few.tsv"), "q1\ta1\tr1\nq2\ta2\tr2\nq3\t\t\n");
+    for (String choose : List.of("random", "round_robin")) {
+      String yaml = "tasks: {t: {path: few.tsv, format: flan, templates: flan-cot-10, choose: %s}}";
+      try (Mixture mixture = load(yaml.formatted(choose), 3)) {
+        assertEquals(
+            IntStream.rangeClosed(1, 10).mapToObj(i -> "flan-cot-" + i).toList(),
+            mixture.phrasings(0, 20).stream().map(Mixture.Phrased::template).toList());
+        assertEquals(4, mixture.phrasings(0, 4).size());
+      }
+    }
+  }
+
   @Test
   void refusesWhatCannotBe() throws IOException {
     refused(shots("0"), "tasks.t.shots: got 0");
