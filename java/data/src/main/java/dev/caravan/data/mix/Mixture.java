@@ -124,8 +124,9 @@ public record Mixture(
   }
 
   /**
-   * The first rows of every task that is held out, in its first phrasing, by the task's name; rows
-   * that do not fit whole are left out.
+   * The first rows of every task that is held out, by the task's name, in its first phrasing or,
+   * where these are chosen at random, each in one that the seed chooses; rows that do not fit whole
+   * are left out.
    *
    * @param tokenizer null is enough where all rows are tokens already
    * @param most rows of a task
