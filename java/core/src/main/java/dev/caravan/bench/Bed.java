@@ -24,6 +24,12 @@ final class Bed implements AutoCloseable {
   /** Every byte so, a float32 and a bfloat16 are not numbers. */
   private static final int POISON = 0xff;
 
+  /** The same of integers, of which -1 says that there is none. */
+  private static final int INTEGER_POISON = 0x80;
+
+  /** An integer of that poison. */
+  private static final int NEVER_WRITTEN = 0x8080_8080;
+
   private static final int WINDOW_BYTES = 1 << 24;
 
   private final Stream stream;
@@ -124,7 +130,8 @@ final class Bed implements AutoCloseable {
   /** What a call writes whole. */
   TensorRef output(DType dtype, long... shape) {
     TensorRef tensor = allocate(dtype, shape);
-    stream.fill(tensor.address(), POISON, tensor.bytes());
+    int poison = dtype == DType.I32 ? INTEGER_POISON : POISON;
+    stream.fill(tensor.address(), poison, tensor.bytes());
     outputs.add(tensor);
     return tensor;
   }
@@ -148,12 +155,12 @@ final class Bed implements AutoCloseable {
     return tensor;
   }
 
-  /** A step's state, begun: nothing clipped, one target in all. */
+  /** A step's state, begun: nothing clipped, a thousand targets and tokens in all. */
   TensorRef state() {
     if (state == null) {
       state = new StepState(allocate(DType.U8, StepState.bytes()), stream.device());
       owned.add(state);
-      state.begin(stream, 1, 1, 1e-4f, 1e-3f, 1);
+      state.begin(stream, 1, 1, 1e-4f, 1e-3f, 1e-3f, 1);
     }
     return state.ref();
   }
@@ -192,12 +199,13 @@ final class Bed implements AutoCloseable {
     for (TensorRef tensor : outputs) {
       float[] values = new float[Math.toIntExact(tensor.elements())];
       boolean wide = tensor.dtype() == DType.F32;
+      boolean whole = tensor.dtype() == DType.I32;
       download(
           tensor,
           (bytes, first, count) -> {
             for (int i = 0; i < count; i++) {
-              int bits = wide ? bytes.getInt(i * 4) : bytes.getShort(i * 2) << 16;
-              values[(int) first + i] = Float.intBitsToFloat(bits);
+              int bits = wide || whole ? bytes.getInt(i * 4) : bytes.getShort(i * 2) << 16;
+              values[(int) first + i] = whole ? bits : Float.intBitsToFloat(bits);
             }
           });
       all.add(values);
@@ -237,18 +245,22 @@ final class Bed implements AutoCloseable {
     }
   }
 
-  /** Whether every element of every output is a finite number. */
+  /** Whether every element of every output was written, and is a finite number. */
   boolean outputsAreFinite() {
     return outputs.stream().allMatch(this::isFinite);
   }
 
   private boolean isFinite(TensorRef tensor) {
     boolean wide = tensor.dtype() == DType.F32;
+    boolean whole = tensor.dtype() == DType.I32;
     boolean[] finite = {true};
     download(
         tensor,
         (bytes, first, count) -> {
-          for (int i = 0; i < count; i++) {
+          for (int i = 0; whole && i < count; i++) {
+            finite[0] &= bytes.getInt(i * 4) != NEVER_WRITTEN;
+          }
+          for (int i = 0; !whole && i < count; i++) {
             int exponent = wide ? bytes.getInt(i * 4) >>> 23 : bytes.getShort(i * 2) >>> 7;
             finite[0] &= (exponent & 0xff) != 0xff;
           }

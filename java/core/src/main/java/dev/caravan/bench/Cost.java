@@ -31,6 +31,24 @@ public record Cost(double bytes, double flops, boolean products) {
   }
 
   /**
+   * Products of so many rows with the matrices [n, k] of their experts, each of which is read once, or with
+   * {@code accumulate} read and written as float32.
+   *
+   * @param elements of rows that are read and written
+   */
+  static Cost grouped(
+      double rows,
+      double n,
+      double k,
+      double experts,
+      double elements,
+      DType dtype,
+      boolean accumulate) {
+    double weight = accumulate ? 2 * Float.BYTES : dtype.bytes();
+    return new Cost(elements * dtype.bytes() + experts * n * k * weight, 2 * rows * n * k, true);
+  }
+
+  /**
    * Causal attention of one document of {@code t} tokens, {@code h} heads of {@code n} elements over
    * {@code k} key/value heads. Each of the t (t + 1) / 2 pairs that are seen costs two products of n in the
    * forward (scores, output) and five in the backward (scores again, dP, dV, dQ, dK). Source: Dao 2023,

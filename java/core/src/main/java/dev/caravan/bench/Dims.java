@@ -19,6 +19,8 @@ import java.util.Map;
  * @param vocab logits of a row
  * @param logitRows rows of logits at once
  * @param parameters of an optimizer call
+ * @param experts of a sparse layer
+ * @param choices experts of a token; each has the feed-forward layer's width divided by them
  */
 public record Dims(
     int tokens,
@@ -29,18 +31,20 @@ public record Dims(
     int headDim,
     int vocab,
     int logitRows,
-    int parameters) {
+    int parameters,
+    int experts,
+    int choices) {
   private static final Map<String, Dims> NAMED = new LinkedHashMap<>();
 
   static {
     // Every path in a fraction of a second.
-    NAMED.put("tiny", new Dims(70, 48, 80, 4, 2, 16, 130, 9, 5000));
+    NAMED.put("tiny", new Dims(70, 48, 80, 4, 2, 16, 130, 9, 5000, 4, 2));
     // The 15M model of bench/train, a buffer of 2,048 tokens: much of it stays in the caches.
-    NAMED.put("15m", new Dims(2048, 288, 768, 6, 6, 48, 32000, 256, 1 << 24));
+    NAMED.put("15m", new Dims(2048, 288, 768, 6, 6, 48, 32000, 256, 1 << 24, 8, 2));
     // Working sets beyond the caches of most processors.
-    NAMED.put("1b", new Dims(2048, 2048, 5632, 32, 4, 64, 32000, 256, 1 << 25));
+    NAMED.put("1b", new Dims(2048, 2048, 5632, 32, 4, 64, 32000, 256, 1 << 25, 8, 2));
     // Llama 3 8B, a buffer of 8,192 tokens.
-    NAMED.put("8b", new Dims(8192, 4096, 14336, 32, 8, 128, 128256, 1024, 1 << 28));
+    NAMED.put("8b", new Dims(8192, 4096, 14336, 32, 8, 128, 128256, 1024, 1 << 28, 8, 2));
   }
 
   /**
@@ -60,8 +64,8 @@ public record Dims(
    * The same with some extents changed.
    *
    * @param assignments for example tokens=512; the names are tokens, width, ffn, heads, kv_heads,
-   *     head_dim, vocab, logit_rows and parameters
-   * @throws UserError if one is not of that form, or the heads do not share out
+   *     head_dim, vocab, logit_rows, parameters, experts and choices
+   * @throws UserError if one is not of that form, or the heads or a token's experts do not share out
    */
   public Dims with(List<String> assignments) {
     Map<String, Integer> extents = extents();
@@ -80,7 +84,21 @@ public record Dims(
       throw new UserError(
           "--shape: heads must be a multiple of kv_heads, got " + e[3] + " and " + e[4]);
     }
-    return new Dims(e[0], e[1], e[2], e[3], e[4], e[5], e[6], e[7], e[8]);
+    if (e[10] > e[9]) {
+      throw new UserError(
+          "--shape: choices must be at most experts, got " + e[10] + " and " + e[9]);
+    }
+    return new Dims(e[0], e[1], e[2], e[3], e[4], e[5], e[6], e[7], e[8], e[9], e[10]);
+  }
+
+  /** Rows of all experts together. */
+  int expertRows() {
+    return tokens * choices;
+  }
+
+  /** Width of one expert: those of a token are together as wide as the dense layer. */
+  int expertFfn() {
+    return Math.max(ffn / choices, 1);
   }
 
   /** By name, in the order of the record. */
@@ -95,6 +113,8 @@ public record Dims(
     extents.put("vocab", vocab);
     extents.put("logit_rows", logitRows);
     extents.put("parameters", parameters);
+    extents.put("experts", experts);
+    extents.put("choices", choices);
     return extents;
   }
 

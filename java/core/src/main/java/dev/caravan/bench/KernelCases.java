@@ -43,6 +43,7 @@ final class KernelCases {
     made.norms();
     made.attention();
     made.gates();
+    made.experts();
     made.loss();
     made.optimizers();
     return made.cases;
@@ -336,6 +337,64 @@ final class KernelCases {
                 bed.output(t, rows, ffn),
                 bed.output(t, rows, ffn),
                 true));
+  }
+
+  /** A sparse layer as wide as the dense one for each token. Shape is tokens, choices/experts, columns. */
+  private void experts() {
+    double tokens = d.tokens();
+    double rows = d.expertRows();
+    double width = d.width();
+    double ffn = d.expertFfn();
+    double e = d.experts();
+    double word = Integer.BYTES;
+    String routed = d.tokens() + " " + d.choices() + "/" + d.experts();
+    add(
+        "router",
+        routed,
+        Cost.bytes(word * (tokens * e + 2 * rows), 5 * tokens * e),
+        bed -> new Routed(bed, d, t).router());
+    add(
+        "router bwd",
+        routed,
+        Cost.bytes(word * (2 * tokens * e + 4 * rows), 6 * tokens * e),
+        bed -> new Routed(bed, d, t).routerBackward());
+    add(
+        "balance",
+        by(1, d.experts()),
+        Cost.bytes(word * 5 * e + 2 * Double.BYTES * e, 4 * e),
+        bed -> new Routed(bed, d, t).balance());
+    add(
+        "expert_sort",
+        routed,
+        Cost.bytes(word * (3 * rows + e), 0),
+        bed -> new Routed(bed, d, t).sort());
+    double places = (double) Routed.DEVICES * Routed.places(d);
+    add(
+        "expert_places",
+        routed,
+        Cost.bytes(word * (4 * rows + 3 * places + e), 0),
+        bed -> new Routed(bed, d, t).places());
+    String wide = routed + "x" + 2 * d.expertFfn();
+    add(
+        "grouped_matmul",
+        wide,
+        Cost.grouped(rows, 2 * ffn, width, e, tokens * width + rows * 3 * ffn, t, false),
+        bed -> new Routed(bed, d, t).product());
+    add(
+        "grouped_matmul dH",
+        routed + "x" + d.expertFfn(),
+        Cost.grouped(rows, width, ffn, e, tokens * width + rows * 5 * ffn, t, false),
+        bed -> new Routed(bed, d, t).productBackward());
+    add(
+        "grouped_outer",
+        wide,
+        Cost.grouped(rows, 2 * ffn, width, e, tokens * width + rows * 2 * ffn, t, true),
+        bed -> new Routed(bed, d, t).outer());
+    add(
+        "combine",
+        routed + "x" + d.width(),
+        elements((rows + tokens) * width, 0, 2 * rows * width),
+        bed -> new Routed(bed, d, t).combine());
   }
 
   private void loss() {

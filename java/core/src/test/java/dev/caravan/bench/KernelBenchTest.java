@@ -14,12 +14,19 @@ import dev.caravan.kernels.KernelCall;
 import dev.caravan.kernels.Memory;
 import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
+import dev.caravan.kernels.abi.Caravan;
 import java.io.ByteArrayInputStream;
+import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -53,6 +60,24 @@ class KernelBenchTest {
     assertEquals(before, Memory.stats().liveBytes());
   }
 
+  /** Cases are named by the op, with what tells them apart behind it; a gradient is another case. */
+  @Test
+  void everyOpOfTheAbiHasACase() {
+    Map<String, Integer> cases = new TreeMap<>();
+    KernelBench.ops().forEach(op -> cases.merge(op.split(" ")[0], 1, Integer::sum));
+    Set<String> known = new TreeSet<>();
+    Pattern call = Pattern.compile("caravan_(\\w+)_(forward|backward|step)");
+    for (Method method : Caravan.class.getMethods()) {
+      Matcher name = call.matcher(method.getName());
+      if (name.matches()) {
+        known.add(name.group(1));
+        int least = name.group(2).equals("backward") ? 2 : 1;
+        assertTrue(cases.getOrDefault(name.group(1), 0) >= least, method.getName());
+      }
+    }
+    assertEquals(known, cases.keySet());
+  }
+
   @Test
   void onlyWantedOpsRun() {
     try (Stream stream = Stream.open(Device.CPU, 1)) {
@@ -73,6 +98,14 @@ class KernelBenchTest {
         Bed bed = new Bed(stream)) {
       bed.output(DType.BF16, 7);
       assertFalse(bed.outputsAreFinite());
+    }
+    try (Stream stream = Stream.open(Device.CPU, 1);
+        Bed bed = new Bed(stream)) {
+      TensorRef none = bed.output(DType.I32, 7);
+      assertFalse(bed.outputsAreFinite());
+      stream.fill(none.address(), 0xff, none.bytes());
+      assertTrue(bed.outputsAreFinite(), "-1 says that there is none");
+      assertEquals(-1, bed.read().get(0)[6]);
     }
   }
 
@@ -113,6 +146,11 @@ class KernelBenchTest {
     Cost forward = Cost.attention(4, 2, 1, 8, DType.F32, false);
     assertEquals(2 * (4 + 3 + 2 + 1) * 8 * 2 * 2, forward.flops());
     assertEquals(2.5 * forward.flops(), Cost.attention(4, 2, 1, 8, DType.F32, true).flops());
+    Cost grouped = Cost.grouped(3, 5, 7, 2, 11, DType.BF16, false);
+    assertEquals(2 * 3 * 5 * 7, grouped.flops());
+    assertEquals((11 + 2 * 5 * 7) * 2, grouped.bytes());
+    assertEquals(
+        11 * 2 + 2 * 5 * 7 * 8, Cost.grouped(3, 5, 7, 2, 11, DType.BF16, true).bytes());
     // 100 bytes at 10 a second against 40 FLOPs at 2 a second.
     assertEquals(20, new Cost(100, 40, true).bound(10, 2));
     assertEquals(10, new Cost(100, 40, false).bound(10, 2));
@@ -126,7 +164,7 @@ class KernelBenchTest {
     for (String size : List.of("tiny", "15m", "1b", "8b")) {
       List<KernelBench.Result> results =
           KernelCases.of(Dims.of(size), DType.BF16).stream()
-              .map(c -> result(c, Optional.of(123.4e-6), 12.34))
+              .map(c -> result(c, Optional.of(456.7e-6), 12.34))
               .toList();
       List<String> lines = KernelTable.lines(results, ROOF);
       assertEquals(results.size() + 2, lines.size());
@@ -216,9 +254,12 @@ class KernelBenchTest {
   @Test
   void extentsCanBeChanged() {
     Dims dims = Dims.of("15m").with(List.of("heads=8", "head_dim=64", "kv_heads=4"));
-    assertEquals(new Dims(2048, 288, 768, 8, 4, 64, 32000, 256, 1 << 24), dims);
+    assertEquals(new Dims(2048, 288, 768, 8, 4, 64, 32000, 256, 1 << 24, 8, 2), dims);
     assertThrows(UserError.class, () -> dims.with(List.of("tokens")));
     assertThrows(UserError.class, () -> dims.with(List.of("kv_heads=3")));
+    UserError four =
+        assertThrows(UserError.class, () -> dims.with(List.of("choices=4", "experts=3")));
+    assertEquals("--shape: choices must be at most experts, got 4 and 3", four.getMessage());
   }
 
   @Test
