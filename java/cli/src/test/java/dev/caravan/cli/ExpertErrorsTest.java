@@ -97,6 +97,15 @@ class ExpertErrorsTest {
   }
 
   @Test
+  void secondChoicesThatRanksCannotAgreeOn() {
+    assertEquals(
+        "caravan: experts.second_expert: got random, needs parallel.expert_exchange of padded or exact"
+            + " where ranks share the experts",
+        errorBeforeAnythingIsWritten(
+            "parallel={data: 2, expert: 2}", "experts.second_expert=random"));
+  }
+
+  @Test
   void moreExpertsThanTheFilesHold() throws IOException {
     edit("\"num_local_experts\" : 4", "\"num_local_experts\" : 5");
     assertEquals(

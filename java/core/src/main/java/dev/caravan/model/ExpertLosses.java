@@ -1,5 +1,6 @@
 package dev.caravan.model;
 
+import dev.caravan.kernels.Experts;
 import dev.caravan.kernels.Experts.Balance;
 
 /**
@@ -11,11 +12,23 @@ import dev.caravan.kernels.Experts.Balance;
  * @param capacityFactor an expert takes at most this times its even share of a group's choices,
  *     those of lower rank and later tokens dropped first; 0 where none is dropped
  * @param groupSize tokens of a group, one behind the other in a buffer; 0 for all of a buffer
+ * @param second which of a token's choices after the first are kept, before others compete for room
  */
 public record ExpertLosses(
-    Balance definition, double weight, double zWeight, double capacityFactor, int groupSize) {
+    Balance definition,
+    double weight,
+    double zWeight,
+    double capacityFactor,
+    int groupSize,
+    Experts.Second second) {
   /** No losses, nothing dropped. */
   public static final ExpertLosses NONE = new ExpertLosses(Balance.NONE, 0, 0, 0, 0);
+
+  /** Keeps every choice that finds room. */
+  public ExpertLosses(
+      Balance definition, double weight, double zWeight, double capacityFactor, int groupSize) {
+    this(definition, weight, zWeight, capacityFactor, groupSize, Experts.Second.ALL);
+  }
 
   /** Tokens of a buffer's groups; 0 where the buffer is one. */
   long group(long tokens) {

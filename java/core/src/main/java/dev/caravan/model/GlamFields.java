@@ -15,7 +15,9 @@ import java.util.OptionalInt;
  * sparse_layers} (a list; absent: every other layer, the first one sparse), {@code
  * shared_expert_intermediate_size} (0 or absent: none; else the width of an expert that every token of a
  * sparse layer goes through besides, behind a sigmoid gate), {@code hidden_act}, {@code
- * relative_attention_num_buckets} and {@code relative_attention_max_distance}.
+ * relative_attention_num_buckets} and {@code relative_attention_max_distance}; {@code norm_topk_prob}, by
+ * default true but with one expert a token, whose weight divided by itself would teach the router nothing:
+ * Switch keeps it as it is (Fedus et al. 2021, arXiv 2101.03961, eq. 2).
  */
 record GlamFields(JsonFields f) {
   private static final String SPARSE = "sparse_layers";
@@ -87,7 +89,7 @@ record GlamFields(JsonFields f) {
             activation == Glu.Activation.GELU
                 ? Experts.Activation.GELU
                 : Experts.Activation.GELU_TANH,
-            f.bool("norm_topk_prob", true),
+            f.bool("norm_topk_prob", choices > 1),
             sparse(layers),
             0,
             "mlp",

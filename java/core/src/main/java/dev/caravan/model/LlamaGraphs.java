@@ -9,6 +9,7 @@ import dev.caravan.graph.Partition;
 import dev.caravan.graph.Recompute;
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Experts;
 import dev.caravan.nn.Attend;
 import dev.caravan.nn.CachedAttention;
 import dev.caravan.nn.Inputs;
@@ -209,7 +210,8 @@ public record LlamaGraphs(
                     e.activation(),
                     training,
                     training ? losses.capacity(tokens, e) : 0,
-                    losses.group(tokens)))
+                    losses.group(tokens),
+                    training ? losses.second() : Experts.Second.ALL))
         .orElse(null);
   }
 

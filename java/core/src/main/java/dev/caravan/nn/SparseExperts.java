@@ -11,6 +11,7 @@ import dev.caravan.ops.Router;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -27,6 +28,7 @@ import java.util.List;
  * @param training whether losses are made
  * @param capacity rows that an expert takes of a group of tokens; 0 for all that come
  * @param group tokens of one; 0 for all tokens
+ * @param second which of a token's choices after the first are kept
  */
 public record SparseExperts(
     Graph graph,
@@ -38,7 +40,8 @@ public record SparseExperts(
     Activation activation,
     boolean training,
     long capacity,
-    long group) {
+    long group,
+    Experts.Second second) {
   /** Name of the leaf with each layer's balance and z losses, drops and loads, summed over a step. */
   public static final String TOTALS = "experts.totals";
 
@@ -52,12 +55,17 @@ public record SparseExperts(
    */
   public Tensor layer(int layer, Tensor x, Tensor router, Tensor w1, Tensor w2) {
     Tensor logits = graph.one(MatMul.linear(true, DType.F32), x, router, rows);
-    Router op = new Router(choices, Experts.Scoring.SOFTMAX, renormalise, layer, capacity, group);
-    List<Tensor> routed =
-        training
-            ? graph.emit(op, logits, rows, stats(), factors(), offsets())
-            : graph.emit(op, logits, rows);
-    return experts(x, w1, w2, routed);
+    Router op =
+        new Router(
+            choices, Experts.Scoring.SOFTMAX, renormalise, layer, capacity, group, second);
+    List<Tensor> inputs = new ArrayList<>(List.of(logits, rows));
+    if (training) {
+      inputs.addAll(List.of(stats(), factors(), offsets()));
+    }
+    if (second.draws()) {
+      inputs.add(graph.leaf(Inputs.STATE, TensorType.bytes(Inputs.STATE_BYTES), Role.STATE));
+    }
+    return experts(x, w1, w2, graph.emit(op, inputs.toArray(Tensor[]::new)));
   }
 
   /**

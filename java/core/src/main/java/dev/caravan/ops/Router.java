@@ -11,7 +11,8 @@ import java.util.List;
 /**
  * Chooses the experts of every token and sorts the choices by expert. Inputs: logits f32 [T, E], rows
  * i32 [1], and in training the layers' statistics f32 [L, 3 E + 2], whose row it writes, the factors f32
- * [L, E + 1] that {@link Balance} makes of them, and the layers' offsets i32 [L, E + 1], likewise.
+ * [L, E + 1] that {@link Balance} makes of them, and the layers' offsets i32 [L, E + 1], likewise; behind
+ * them the step state, where second choices are drawn.
  * Outputs: weights f32 [T, C], experts i32 [T, C], offsets i32 [E + 1], assignments i32 [T C], slots i32
  * [T, C]. What reaches the weights as a gradient is f32 [T C], by row as {@link ExpertLayer} gives it.
  *
@@ -21,6 +22,7 @@ import java.util.List;
  * @param layer which row of the statistics is its own
  * @param capacity rows that an expert takes of a group of tokens; 0 for all that come
  * @param group tokens that compete for them, one group behind the other; 0 for all tokens
+ * @param second which choices after a token's first are kept; the others count as dropped
  */
 public record Router(
     int choices,
@@ -28,11 +30,24 @@ public record Router(
     boolean renormalise,
     int layer,
     long capacity,
-    long group)
+    long group,
+    Experts.Second second)
     implements Op {
   private static final int STATS = 2;
   private static final int FACTORS = 3;
   private static final int OFFSETS = 4;
+  private static final int STATE = 5;
+
+  /** Keeps every choice that finds room. */
+  public Router(
+      int choices,
+      Experts.Scoring scoring,
+      boolean renormalise,
+      int layer,
+      long capacity,
+      long group) {
+    this(choices, scoring, renormalise, layer, capacity, group, Experts.Second.ALL);
+  }
 
   @Override
   public String name() {
@@ -53,6 +68,8 @@ public record Router(
       Shapes.need("factors", in.get(FACTORS), in.get(STATS).dim(0), experts + 1);
       Shapes.need("offsets", in.get(OFFSETS), in.get(STATS).dim(0), experts + 1);
     }
+    Shapes.that(
+        !second.draws() || in.size() > STATE, "needs the step state to draw second choices by");
     return List.of(
         TensorType.f32(tokens, choices),
         TensorType.i32(tokens, choices),
@@ -107,7 +124,11 @@ public record Router(
                 memory.ref(node.out(3)),
                 memory.ref(node.out(4)),
                 capacity,
-                group)));
+                group,
+                second,
+                second.chooses() ? memory.ref(node.out(0)) : null,
+                layer,
+                second.draws() ? memory.ref(node.in(STATE)) : null)));
     if (training) {
       TensorRef kept = row(memory.ref(node.in(OFFSETS)), layer);
       launches.add(stream -> stream.copy(kept.address(), offsets.address(), offsets.bytes()));

@@ -2,6 +2,7 @@ package dev.caravan.train;
 
 import dev.caravan.data.UserError;
 import dev.caravan.graph.ExpertExchange;
+import dev.caravan.kernels.Experts;
 import dev.caravan.kernels.Experts.Balance;
 import dev.caravan.model.DecoderConfig;
 import dev.caravan.model.ExpertLosses;
@@ -24,9 +25,11 @@ final class ExpertSettings {
   static ExpertLosses losses(RunConfig config, DecoderConfig model) {
     RunConfig.Experts keys = config.experts();
     if (model.experts().isEmpty()) {
-      boolean asked =
+      boolean loss =
           keys.auxLoss() != RunConfig.AuxLoss.AUTO && keys.auxLoss() != RunConfig.AuxLoss.NONE;
-      if (asked || keys.capacityFactor().isPresent() || keys.zWeight() != 0) {
+      boolean drops =
+          keys.capacityFactor().isPresent() || keys.secondExpert() != RunConfig.SecondExpert.ALL;
+      if (loss || drops || keys.zWeight() != 0) {
         throw new UserError("experts: the model has no sparse experts (" + model.modelType() + ")");
       }
       return ExpertLosses.NONE;
@@ -46,7 +49,9 @@ final class ExpertSettings {
         keys.auxWeight().orElse(own),
         keys.zWeight(),
         keys.capacityFactor().orElse(0),
-        keys.groupSize());
+        keys.groupSize(),
+        new Experts.Second(
+            Experts.Second.Policy.valueOf(keys.secondExpert().name()), keys.secondThreshold()));
   }
 
   /**
@@ -76,6 +81,7 @@ final class ExpertSettings {
   static void checkExchange(RunConfig config) {
     RunConfig.ExpertExchange asked = config.parallel().expertExchange();
     if (asked == RunConfig.ExpertExchange.GATHER) {
+      checkGather(config);
       return;
     }
     String got = "parallel.expert_exchange: got " + Fields.name(asked) + ", needs ";
@@ -86,6 +92,17 @@ final class ExpertSettings {
     if (fixed && config.experts().capacityFactor().isEmpty()) {
       throw new UserError(
           got + "experts.capacity_factor beside it, which says how many rows go to each rank");
+    }
+  }
+
+  /** Who gathers sorts the choices of all ranks, whose weights come later and whose draws are their own. */
+  private static void checkGather(RunConfig config) {
+    RunConfig.SecondExpert second = config.experts().secondExpert();
+    if (config.parallel().expert() > 1 && second != RunConfig.SecondExpert.ALL) {
+      throw new UserError(
+          "experts.second_expert: got "
+              + Fields.name(second)
+              + ", needs parallel.expert_exchange of padded or exact where ranks share the experts");
     }
   }
 

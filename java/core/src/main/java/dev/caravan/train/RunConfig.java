@@ -311,13 +311,29 @@ public record RunConfig(
    * @param capacityFactor {@code experts.capacity_factor}: none, dropless, by default
    * @param groupSize {@code experts.group_size}: tokens that compete for an expert's places; 0, by
    *     default, for all of a micro-batch
+   * @param secondExpert {@code experts.second_expert}: which of a token's choices after the first are kept;
+   *     all by default
+   * @param secondThreshold {@code experts.second_threshold}: of that; 0.5, by default, is GShard's, which
+   *     keeps a choice with twice its weight as probability
    */
   public record Experts(
       AuxLoss auxLoss,
       OptionalDouble auxWeight,
       double zWeight,
       OptionalDouble capacityFactor,
-      int groupSize) {}
+      int groupSize,
+      SecondExpert secondExpert,
+      double secondThreshold) {}
+
+  /** Policies for choices after the first. Source: arXiv 2006.16668, algorithm 1. */
+  public enum SecondExpert {
+    /** Every one is kept. */
+    ALL,
+    /** Those whose weight is above the threshold. */
+    THRESHOLD,
+    /** Each with its weight over the threshold as probability. */
+    RANDOM
+  }
 
   /** Formulas of the load-balancing loss. */
   public enum AuxLoss {

@@ -219,7 +219,9 @@ final class RunConfigReader {
 
   private static RunConfig.Experts experts(Fields top) {
     Fields f =
-        top.map("experts", "aux_loss", "aux_weight", "z_weight", "capacity_factor", "group_size");
+        top.map(
+            "experts", "aux_loss", "aux_weight", "z_weight", "capacity_factor", "group_size",
+            "second_expert", "second_threshold");
     JsonNode capacity = f.raw("capacity_factor");
     boolean dropless = capacity == null || capacity.asText().equals("none");
     RunConfig.Experts experts =
@@ -230,9 +232,14 @@ final class RunConfigReader {
             dropless
                 ? OptionalDouble.empty()
                 : OptionalDouble.of(f.positive("capacity_factor", 1)),
-            f.integer("group_size", 0, 0));
+            f.integer("group_size", 0, 0),
+            f.oneOf("second_expert", RunConfig.SecondExpert.ALL),
+            f.number("second_threshold", 0, MAX, 0.5));
     if (experts.groupSize() > 0 && dropless) {
       throw f.wrong("group_size", "a capacity_factor beside it");
+    }
+    if (f.has("second_threshold") && experts.secondExpert() == RunConfig.SecondExpert.ALL) {
+      throw f.wrong("second_threshold", "second_expert of threshold or random beside it");
     }
     return experts;
   }

@@ -137,6 +137,10 @@ public final class RunConfigWriter {
     experts.put("z_weight", c.experts().zWeight());
     put(experts, "capacity_factor", c.experts().capacityFactor());
     experts.put("group_size", c.experts().groupSize());
+    experts.put("second_expert", Fields.name(c.experts().secondExpert()));
+    if (c.experts().secondExpert() != RunConfig.SecondExpert.ALL) {
+      experts.put("second_threshold", c.experts().secondThreshold());
+    }
     root.put("precision", Fields.name(c.precision()));
     root.put("recompute", Fields.name(c.recompute()));
     root.putObject("parallel")

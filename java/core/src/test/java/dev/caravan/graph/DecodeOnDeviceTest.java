@@ -3,6 +3,7 @@ package dev.caravan.graph;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
 import dev.caravan.kernels.DType;
+import dev.caravan.kernels.Experts;
 import dev.caravan.model.Decoder;
 import dev.caravan.model.LlamaGraphs;
 import dev.caravan.nn.Inputs;
@@ -63,7 +64,8 @@ class DecodeOnDeviceTest {
                         e.activation(),
                         false,
                         0,
-                        0))
+                        0,
+                        Experts.Second.ALL))
             .orElse(null);
     Decoder decoder =
         model

@@ -5,6 +5,7 @@ import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Experts.Activation;
 import dev.caravan.kernels.Experts.Balance;
 import dev.caravan.kernels.Experts.Scoring;
+import dev.caravan.kernels.Experts.Second;
 import dev.caravan.nn.Inputs;
 import dev.caravan.nn.SparseExperts;
 import dev.caravan.ops.ExpertLayer;
@@ -58,11 +59,13 @@ final class ExpertCases {
     return cases;
   }
 
-  /** Experts that take so many rows of each group of tokens. */
+  /** Experts that take so many rows of each group of tokens, or no second choices of small weight. */
   static List<Function<Builder, OpCase>> groups() {
     return List.of(
         b -> groups(b, "groups of four tokens with room for two", 3, 2, 4),
-        b -> groups(b, "groups that do not divide the tokens", 5, 1, 5));
+        b -> groups(b, "groups that do not divide the tokens", 5, 1, 5),
+        b -> second(b, "second choices above a weight", 0),
+        b -> second(b, "second choices above a weight, room for two", 2));
   }
 
   /** What balance adds is float32 whatever the storage, so these cases are of float32 only. */
@@ -94,6 +97,13 @@ final class ExpertCases {
   private static OpCase groups(Builder b, String name, int experts, long capacity, long group) {
     Router router = new Router(2, Scoring.SOFTMAX, true, 0, capacity, group);
     return layer(b, name, experts, router, Activation.SWIGLU, USED);
+  }
+
+  /** Choices after the first need a third of the weight, and leave their room to others. */
+  private static OpCase second(Builder b, String name, long capacity) {
+    Second third = new Second(Second.Policy.THRESHOLD, 1.0 / 3);
+    Router router = new Router(2, Scoring.SOFTMAX, true, 0, capacity, 0, third);
+    return layer(b, name, 3, router, Activation.SWIGLU, USED);
   }
 
   private static OpCase layer(

@@ -298,6 +298,17 @@ class HfConfigTest {
     }
   }
 
+  /** The weight of a single choice is its probability, else its router had no gradient. */
+  @Test
+  void glamDividesWeightsByTheirSumWhereThereAreSeveral() throws IOException {
+    String two = ", \"num_experts\": 4";
+    String one = two + ", \"num_experts_per_tok\": 1";
+    assertTrue(glam(two).config().experts().orElseThrow().renormalise());
+    assertFalse(glam(one).config().experts().orElseThrow().renormalise());
+    assertTrue(
+        glam(one + ", \"norm_topk_prob\": true").config().experts().orElseThrow().renormalise());
+  }
+
   @Test
   void glamRefusesWhatDoesNotFit() {
     assertEquals(

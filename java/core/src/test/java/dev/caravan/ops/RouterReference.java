@@ -66,7 +66,7 @@ final class RouterReference {
     double[] offsets = new double[experts + 1];
     double[] assignments = new double[tokens * choices];
     double[] slots = new double[tokens * choices];
-    sort(chosen, choices, op.capacity(), op.group(), offsets, assignments, slots);
+    sort(op, wanted(op, chosen, weights), offsets, assignments, slots);
     if (in.length > 2) {
       System.arraycopy(stats, 0, in[2], op.layer() * stats.length, stats.length);
       System.arraycopy(offsets, 0, in[4], op.layer() * offsets.length, offsets.length);
@@ -74,27 +74,36 @@ final class RouterReference {
     return new double[][] {weights, chosen, offsets, assignments, slots};
   }
 
+  /** The choices, -1 for those that the policy leaves out; draws have no reference. */
+  private static double[] wanted(Router op, double[] chosen, double[] weights) {
+    if (op.second().draws()) {
+      throw new UnsupportedOperationException("random second choices");
+    }
+    double[] wanted = chosen.clone();
+    for (int a = 0; a < wanted.length && op.second().chooses(); a++) {
+      if (a % op.choices() > 0 && weights[a] <= op.second().threshold()) {
+        wanted[a] = -1;
+      }
+    }
+    return wanted;
+  }
+
   /**
    * In each group first choices take room in the order of tokens, then second ones; rows lie by
    * expert and token.
    */
   private static void sort(
-      double[] chosen,
-      int choices,
-      long capacity,
-      long group,
-      double[] offsets,
-      double[] assignments,
-      double[] slots) {
+      Router op, double[] chosen, double[] offsets, double[] assignments, double[] slots) {
     int experts = offsets.length - 1;
+    int choices = op.choices();
     boolean[] kept = new boolean[chosen.length];
-    int wide = group == 0 ? chosen.length : (int) group * choices;
+    int wide = op.group() == 0 ? chosen.length : (int) op.group() * choices;
     for (int from = 0; from < chosen.length; from += wide) {
       int[] taken = new int[experts];
       for (int c = 0; c < choices; c++) {
         for (int a = from + c; a < Math.min(from + wide, chosen.length); a += choices) {
           int e = (int) chosen[a];
-          if (e >= 0 && (capacity == 0 || taken[e] < capacity)) {
+          if (e >= 0 && (op.capacity() == 0 || taken[e] < op.capacity())) {
             taken[e]++;
             kept[a] = true;
           }

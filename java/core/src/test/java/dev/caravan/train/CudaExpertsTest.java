@@ -23,6 +23,7 @@ import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -164,6 +165,21 @@ class CudaExpertsTest {
     assertEquals(family.drops(), experts(cuda, 0).dropShare() > 0);
     String last = "run/checkpoints/step-" + TinyRun.STEPS;
     Weights.assertClose(host.folder().resolve(last), device.folder().resolve(last), 1e-4);
+  }
+
+  /** Draws are a function of seed, step, layer and choice, whatever computes them. */
+  @Test
+  void secondChoicesAreDrawnAsOnTheCpu() throws IOException {
+    String draws = "experts.second_expert=random";
+    Outcome cpu =
+        new TinyRun(folder.resolve("cpu"), Device.CPU).train(1, Family.OLMOE.keys(EXACT, draws));
+    Outcome cuda =
+        new TinyRun(folder.resolve("cuda"), CUDA).train(1, Family.OLMOE.keys(EXACT, draws));
+    for (int i = 0; i < cpu.steps().size(); i++) {
+      assertSameExperts(experts(cpu, i), experts(cuda, i));
+    }
+    assertTrue(experts(cpu, 0).dropShare() > 0);
+    TinyRun.assertClose(cpu.losses(), cuda.losses(), 1e-4);
   }
 
   private static ExpertMetrics experts(Outcome run, int step) {

@@ -328,6 +328,37 @@ class RanksTest {
     assertSame(one, many);
   }
 
+  /** Second choices of small weight are left out, or drawn, before rows travel, whichever way they do. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "threshold|{data: 2}|full",
+        "threshold|{data: 2, expert: 2, expert_exchange: padded}|none",
+        "random|{data: 4, shard: parameters}|none",
+        "random|{data: 4, expert: 2, expert_exchange: padded}|full",
+        "random|{data: 2, expert: 2, expert_exchange: exact}|selective"
+      })
+  void secondChoicesAreThoseOfOneRank(String policy, String layout, String recompute)
+      throws IOException {
+    String experts =
+        "experts={aux_loss: none, capacity_factor: 4, second_expert: " + policy + "}";
+    String few = "train.steps=4";
+    Run all = train("mixtral", "all", "experts={aux_loss: none, capacity_factor: 4}", few);
+    assertEquals(0, all.metrics().get(0).get("drop_share").asDouble());
+    Run one = train("mixtral", "one", experts, "experts.second_threshold=0.45", few);
+    double dropped = one.metrics().get(0).get("drop_share").asDouble();
+    assertTrue(dropped > 0 && dropped < 0.5, "second choices of first ones: " + dropped);
+    String[] many = {
+      experts,
+      "experts.second_threshold=0.45",
+      few,
+      "parallel=" + layout,
+      "recompute=" + recompute
+    };
+    assertSame(one, train("mixtral", "many", many));
+  }
+
   private static void assertSame(Run one, Run many) {
     assertEquals(one.metrics().size(), many.metrics().size());
     for (int i = 0; i < one.metrics().size(); i++) {

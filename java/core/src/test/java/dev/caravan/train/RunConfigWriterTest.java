@@ -71,6 +71,7 @@ class RunConfigWriterTest {
         "train.micro_batch_tokens=2048|train.micro_batch_tokens: 2048, was not set",
         "train.examples_per_step=4|train.examples_per_step: 4, was not set",
         "precision=bf16|precision: bf16, was auto",
+        "experts.second_expert=random|experts.second_expert: random, was all",
         "model.config.hidden_size=64|model.config.hidden_size: 64, was 32",
         "checkpoint.every_steps=3|checkpoint.every_steps: 3, was 500",
         "sequence.packing=false|sequence.packing: false, was true",

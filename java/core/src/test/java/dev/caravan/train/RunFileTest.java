@@ -117,7 +117,8 @@ class RunFileTest {
               grads: fp32
               adafactor: {beta1: 0.5, decay_rate: 0.7, clip_threshold: 2, scale_parameter: true,
                           factored: false}
-            experts: {aux_loss: none, z_weight: 0, capacity_factor: none, group_size: 0}
+            experts: {aux_loss: none, z_weight: 0, capacity_factor: none, group_size: 0,
+                      second_expert: threshold, second_threshold: 0.2}
             precision: bf16
             recompute: full
             parallel: {data: 1, shard: none, tensor: 1, expert: 1, expert_exchange: gather}
@@ -136,6 +137,8 @@ class RunFileTest {
     assertEquals("alpaca", c.data().template().orElseThrow());
     assertEquals(new RunConfig.Sequence(64, 32, false), c.sequence());
     assertEquals(100, c.train().steps().orElseThrow());
+    assertEquals(RunConfig.SecondExpert.THRESHOLD, c.experts().secondExpert());
+    assertEquals(0.2, c.experts().secondThreshold());
     assertTrue(c.train().epochs().isEmpty());
     assertTrue(c.train().tokensPerStep().isEmpty());
     assertEquals(8, c.train().examplesPerStep().orElseThrow());
@@ -185,6 +188,11 @@ class RunFileTest {
         "checkpoint: {keep: 0}|checkpoint.keep: got 0, needs a whole number of at least 1",
         "experts: {aux_loss: gram}|experts.aux_loss: got 'gram'",
         "experts: {capacity_factor: 0}|experts.capacity_factor: got 0",
+        "experts: {second_expert: some}|experts.second_expert: got 'some', needs one of all, threshold,"
+            + " random",
+        "experts: {second_threshold: 0.2}|experts.second_threshold: got 0.2, needs second_expert of"
+            + " threshold or random beside it",
+        "experts: {second_expert: random, second_threshold: -1}|experts.second_threshold: got -1",
         "output: ''|output: got '', needs a text",
       })
   void badValuesAreRefusedWithTheirKey(String line, String expected) {

@@ -61,6 +61,37 @@ public final class Experts {
   }
 
   /**
+   * Which of a token's choices after the first are kept, before places are given out.
+   *
+   * @param policy of them
+   * @param threshold of the policy
+   */
+  public record Second(Policy policy, double threshold) {
+    /** All of them. */
+    public static final Second ALL = new Second(Policy.ALL, 0);
+
+    /** As {@code caravan_second_expert} numbers them. */
+    public enum Policy {
+      /** Every one. */
+      ALL,
+      /** Those of weight above the threshold. */
+      THRESHOLD,
+      /** Those with u < weight / threshold, u drawn from [0, 1) by seed, step, layer and assignment. */
+      RANDOM
+    }
+
+    /** Whether some may be left out. */
+    public boolean chooses() {
+      return policy != Policy.ALL;
+    }
+
+    /** Whether the step's state is needed. */
+    public boolean draws() {
+      return policy == Policy.RANDOM;
+    }
+  }
+
+  /**
    * Chooses experts.
    *
    * @param logits f32 [T, E]
@@ -176,6 +207,33 @@ public final class Experts {
   }
 
   /**
+   * The same of choices that a policy keeps.
+   *
+   * @param second the policy
+   * @param weights f32 [T, C] of the choices
+   * @param salt tells layers apart
+   * @param state step state where the policy draws, else null
+   */
+  public static KernelCall sort(
+      TensorRef experts,
+      TensorRef offsets,
+      TensorRef assignments,
+      TensorRef slots,
+      long capacity,
+      long group,
+      Second second,
+      TensorRef weights,
+      int salt,
+      TensorRef state) {
+    caravan_expert_sort_args args =
+        sortArgs(experts, offsets, assignments, slots, capacity, group);
+    set(args.weights(), weights);
+    set(args.state(), state);
+    args.policy(second.policy().ordinal()).threshold((float) second.threshold()).salt(salt);
+    return sort(args);
+  }
+
+  /**
    * The same of some experts alone; choices of others count as padding.
    *
    * @param first number of the first of them
@@ -190,13 +248,29 @@ public final class Experts {
       long group,
       long first,
       long inAll) {
+    caravan_expert_sort_args args =
+        sortArgs(experts, offsets, assignments, slots, capacity, group);
+    args.first(Math.toIntExact(first)).in_all(Math.toIntExact(inAll));
+    return sort(args);
+  }
+
+  private static caravan_expert_sort_args sortArgs(
+      TensorRef experts,
+      TensorRef offsets,
+      TensorRef assignments,
+      TensorRef slots,
+      long capacity,
+      long group) {
     caravan_expert_sort_args args = zeroed(new caravan_expert_sort_args());
     set(args.experts(), experts);
     set(args.offsets(), offsets);
     set(args.assignments(), assignments);
     set(args.slots(), slots);
     args.expert_capacity(capacity).group(group);
-    args.first(Math.toIntExact(first)).in_all(Math.toIntExact(inAll));
+    return args;
+  }
+
+  private static KernelCall sort(caravan_expert_sort_args args) {
     return KernelCall.of(
         "expert_sort_forward",
         args,

@@ -10,7 +10,7 @@ import java.util.List;
  * @param zLoss z loss before its weight, summed over layers
  * @param loadMax the busiest expert's choices over an expert's even share, the largest of all layers
  * @param entropy entropy of the choices over the experts, nats, the mean over layers
- * @param dropShare share of the choices that found no room
+ * @param dropShare share of the choices that found no room or were left out
  * @param layers the same of each sparse layer
  */
 public record ExpertMetrics(
