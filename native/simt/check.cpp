@@ -301,9 +301,10 @@ void check_other(const Attempt& attempt) {
            text_of("at address %p, which is in no memory of the device", attempt.address).c_str());
 }
 
-// What threads wrote is visible to the asynchronous proxy only behind their own fence.
+// What threads wrote is visible to the asynchronous proxy only behind their own fence: without one
+// it is not read, or lands on top of what the proxy writes later.
 void check_proxy(Thread& thread, const Shadow& shadow, const Range& range, size_t offset,
-                 const char* what, const void* caller) {
+                 bool writes, const char* what, const void* caller) {
     for (size_t i = offset / 2; i <= (offset + range.bytes - 1) / 2; ++i) {
         const Access write = shadow.writes[i];
         if (write.none() || write.thread() == kAsyncThread) continue;
@@ -312,10 +313,10 @@ void check_proxy(Thread& thread, const Shadow& shadow, const Range& range, size_
             cluster_block(write.thread() / per_block).threads[write.thread() % per_block];
         if (write.clock() < writer.proxy_fence) continue;
         raise_fault(&thread, caller,
-                    "no fence.proxy.async: %s reads byte %zu of shared memory, which %s wrote at "
+                    "no fence.proxy.async: %s %s byte %zu of shared memory, which %s wrote at "
                     "%s without "
                     "one after it",
-                    what, i * 2, thread_name(writer).c_str(),
+                    what, writes ? "writes" : "reads", i * 2, thread_name(writer).c_str(),
                     place_of_number(write.place()).c_str());
     }
 }
@@ -363,7 +364,7 @@ void begin_flight(Thread& thread, const Range& range, bool writes, bool async_pr
     const bool shared = in_shared(range.address, rank, offset);
     if (shared && offset + range.bytes <= cluster.shared_bytes) {
         Shadow& shadow = cluster_block(rank).shadow;
-        if (async_proxy && !writes) check_proxy(thread, shadow, range, offset, what, caller);
+        if (async_proxy) check_proxy(thread, shadow, range, offset, writes, what, caller);
     }
     check_access(thread, range.address, range.bytes, range.alignment,
                  writes ? Kind::kWrite : Kind::kRead, what, caller);

@@ -104,6 +104,29 @@ __global__ void tensor_kernel(const __grid_constant__ tile::TensorMap map, float
     if (wait == 0) tile::mbarrier_wait(full, 0);
 }
 
+enum Reuse { kGoodReuse, kNoReuseFence, kReuseFenceByOne };
+
+// A tile that all threads wrote by plain stores becomes the target of a tensor copy.
+__global__ void reuse_kernel(const __grid_constant__ tile::TensorMap map, float* out, int fault) {
+    tile::Shared shared;
+    auto* floats = shared.take<float>(256, 1024);
+    auto* full = shared.take<Mbarrier>(1);
+    const int t = threadIdx.x;
+    for (int i = t; i < 256; i += blockDim.x) floats[i] = 0;
+    if (fault == kGoodReuse || (fault == kReuseFenceByOne && t == 0)) tile::fence_async_shared();
+    if (t == 0) {
+        tile::mbarrier_init(full, 1);
+        tile::mbarrier_init_fence();
+    }
+    __syncthreads();
+    if (t == 0) {
+        tile::mbarrier_arrive_expect(full, 1024);
+        tile::tma_load(floats, map, 0, 0, full);
+    }
+    tile::mbarrier_wait(full, 0);
+    out[t] = floats[t];
+}
+
 __global__ void wrong_rank_kernel(const __grid_constant__ tile::TensorMap map) {
     tile::Shared shared;
     auto* bytes = shared.take<unsigned char>(1024, 1024);
@@ -232,6 +255,14 @@ void test_tile_bulk() {
     caught("tensor copy from within 16 bytes", {"x = 2 is byte 8 of a row, needs a multiple of 16"},
            tensor_kernel, box, map, out, 0, 1, 2);
     clean("tensor copy from a negative coordinate", tensor_kernel, box, map, out, 0, 1, -4);
+    const Shape reused = {1, 64, 1024 + 8};
+    clean("tensor copy over plain stores", reuse_kernel, reused, map, out, kGoodReuse);
+    caught_by_hooks("tensor copy over plain stores without a fence",
+                    {"no fence.proxy.async: cp.async.bulk", " writes byte "}, reuse_kernel, reused,
+                    map, out, kNoReuseFence);
+    caught_by_hooks("tensor copy over plain stores, fenced by one thread",
+                    {"no fence.proxy.async: cp.async.bulk", " writes byte "}, reuse_kernel, reused,
+                    map, out, kReuseFenceByOne);
     caught("a copy of fewer dimensions", {"a copy of 1 dimensions by a tensor map of 2"},
            wrong_rank_kernel, {1, 1, 1024 + 8}, map);
 
