@@ -33,6 +33,19 @@ __device__ __forceinline__ void load_biases(const Backward& a, const Memory<S>& 
     }
 }
 
+// Makes 0 of a warpgroup's owned rows from `valid` on, which are another document's or nobody's: no
+// row of d_q has part in them, but the sums of the bias's gradient have.
+template <int kWidth>
+__device__ __forceinline__ void clear_owned(unsigned char* owned, int valid) {
+    const tile::Vector<uint32_t, 4> zeros = {};
+    const int chunks = (64 - valid) * (kLine / 16);
+    for (int i = threadIdx.x % kGroup; i < chunks * (kWidth / kPanel); i += kGroup) {
+        tile::store(reinterpret_cast<uint32_t*>(owned + (i / chunks * 64 + valid) * kLine +
+                                                i % chunks * 16),
+                    zeros);
+    }
+}
+
 // A warpgroup: number `group` of the consumers.
 template <typename S>
 __device__ __forceinline__ void consume_keys(const Backward& a, const Memory<S>& memory, int slot,
@@ -42,7 +55,7 @@ __device__ __forceinline__ void consume_keys(const Backward& a, const Memory<S>&
     const int left = static_cast<int>(a.rules.left), right = static_cast<int>(a.rules.right);
     const int warp_row = group * 64 + warp() % 4 * 16;
     unsigned char* const queries = memory.owned + group * (S::kOwnedBytes / S::kGroups);
-    const unsigned char* const d_outs =
+    unsigned char* const d_outs =
         memory.owned_values + group * (S::kOwnedValueBytes / S::kGroups);
 
     float lse[2], delta[2];
@@ -79,6 +92,13 @@ __device__ __forceinline__ void consume_keys(const Backward& a, const Memory<S>&
         float scores[1][S::kPassed / 8][4], gradients[1][S::kPassed / 8][4];
         uint32_t operand[S::kPassed / 16][1][4];
         tile::mbarrier_wait(&control->owned, 0);
+        const int own_rows = max(owner.rows - group * 64, 0);
+        if (biased && own_rows < 64) {
+            clear_owned<S::kWidth>(queries, own_rows);
+            clear_owned<S::kValueWidth>(d_outs, own_rows);
+            tile::fence_async_shared();
+            tile::barrier_sync(2 + group, kGroup);
+        }
         int i = 0;
         for (int key = owner.from; key < owner.to; key += S::kPassed, ++i) {
             const Turn<S::kStages> now(i), before(i - 1);
