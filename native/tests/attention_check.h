@@ -83,7 +83,7 @@ inline void check(const reference::Attention& how, int32_t dtype, int64_t gap, u
                                                         wide(plain.lse, CARAVAN_F32), d_out, keep);
     const double before = 0.5;
     p.backward(stream, before);
-    const double size = scores * how.scale * subtracted(how, exact.out, d_out);
+    const double size = scores * std::fabs(how.scale) * subtracted(how, exact.out, d_out);
     check_sums(p.d_q.values(), wide(h.d_q, dtype), g.d_q, size * largest(k));
     check_sums(p.d_k.values(), wide(h.d_k, dtype), g.d_k, size * largest(q));
     check_sums(p.d_v.values(), wide(h.d_v, dtype), g.d_v, scores * largest(g.d_v));

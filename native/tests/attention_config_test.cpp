@@ -69,6 +69,27 @@ void routes() {
     CHECK(changed([](Args args) { args.d_out.stride[1] = 60; }));
     CHECK(changed([](Args args) { args.scale = -1; }));
     CHECK(changed([](Args args) { args.q.shape[0] = int64_t{1} << 29; }));
+    // Heads that share their memory have no tensor map.
+    const auto ninety = [&](auto change) {
+        AttentionProblem p = problem(BF16, 64, 64);
+        auto args = p.backward_args();
+        change(args);
+        return attention_config(args, 90).route;
+    };
+    CHECK(ninety([](Args) {}) == AttentionRoute::kSm90);
+    CHECK(ninety([](Args args) { args.k.stride[1] = 0; }) == AttentionRoute::kMma);
+    CHECK(ninety([](Args args) { args.q.stride[0] = 0; }) == AttentionRoute::kMma);
+    CHECK(ninety([](Args args) { args.d_out.stride[0] = 0; }) == AttentionRoute::kMma);
+    CHECK(ninety([](Args args) { args.v.stride[1] = int64_t{1} << 39; }) == AttentionRoute::kMma);
+    CHECK(ninety([](Args args) { args.q.shape[1] = 1 << 26, args.q.shape[0] = 1 << 28; }) ==
+          AttentionRoute::kMma);  // more tiles than are counted
+    // One head's stride may be anything.
+    AttentionProblem single(test::documents({{20, 20}}, 1, 1, 64, 64), BF16, 0, 1);
+    auto args = single.forward_args();
+    args.k.stride[1] = 0;
+    CHECK(attention_config(args, 90).route == AttentionRoute::kSm90);
+    // Later GPUs run what sm_80 does.
+    CHECK(attention_config(args, 100).route == AttentionRoute::kMma);
 }
 
 // Few queries for each document, and pages, go to the kernel that reads keys once.
@@ -94,6 +115,13 @@ void decoding() {
           AttentionRoute::kDecode);
     CHECK(route({{400, 900}}, BF16, true) == AttentionRoute::kDecode);
     CHECK(route({{400, 900}}, F32, true) == AttentionRoute::kPlain);
+    // More keys than are counted in 32 bits.
+    AttentionProblem p(test::documents({{1, 64}}, 4, 2, 64, 64), BF16, 0, 1);
+    auto args = p.forward_args();
+    args.pages = args.cu_k;
+    args.pages.shape[1] = 1 << 25;
+    args.page_rows = 16;
+    CHECK(attention_config(args, 90).route == AttentionRoute::kPlain);
 }
 
 // Splits follow from shapes: enough to fill a device, none below 256 keys.

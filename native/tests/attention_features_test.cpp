@@ -120,6 +120,60 @@ void matrix_biases(Stream& stream) {
     for (int repeat = 0; repeat < (test::emulated() ? 1 : 20); ++repeat) CHECK(bits() == first);
 }
 
+// Heads of keys that share their memory, and rows of queries, by a stride of 0.
+void shared_memory(Stream& stream) {
+    reference::Attention how = shape({{70, 70}, {20, 33}}, 4, 2, 64);
+    how.causal = true;
+    how.scale = 0.125;
+    AttentionProblem apart(how, BF16, 0, 1250), together(how, BF16, 0, 1250);
+    const auto repeat = [](Tensor& tensor, int64_t width) {
+        for (int64_t i = 0; i < tensor.count(); ++i) {
+            if (i / width % 2 == 1) tensor.set(i, tensor.get(i - width));
+        }
+    };
+    for (AttentionProblem* p : {&apart, &together}) {
+        repeat(p->k, 64);
+        repeat(p->v, 64);
+        for (int64_t i = 256; i < p->d_out.count(); ++i) p->d_out.set(i, p->d_out.get(i - 256));
+    }
+    apart.forward(stream);
+    apart.backward(stream, 0);
+    auto forward = together.forward_args();
+    forward.k.stride[1] = forward.v.stride[1] = 0;
+    CHECK_OK(caravan_attention_forward(stream, &forward));
+    auto backward = together.backward_args();
+    backward.k = forward.k;
+    backward.v = forward.v;
+    backward.d_out.stride[0] = 0;
+    CHECK_OK(caravan_attention_backward(stream, &backward));
+    const auto near = [](const Tensor& got, const Tensor& expected) {
+        const auto values = expected.values();
+        const double unit = 0x1p-7 * test::largest(values);
+        for (int64_t i = 0; i < got.count(); ++i) {
+            CHECK_NEAR(got.get(i), values[static_cast<size_t>(i)], unit);
+        }
+    };
+    near(together.out, apart.out);
+    near(together.d_q, apart.d_q);
+    near(together.d_k, apart.d_k);
+    near(together.d_v, apart.d_v);
+}
+
+// What only the plain kernels of a device serve in bf16: a scale by which the largest product has
+// the smallest score, more buckets than fit shared memory.
+void plain_features(Stream& stream) {
+    reference::Attention how = shape({{70, 90}, {3, 20}}, 4, 2, 64);
+    how.causal = true;
+    how.scale = -0.2;
+    check(how, BF16, 0, 1260, stream);
+    how.scale = 0.2;
+    how.buckets = 80;
+    how.max_distance = 85;
+    how.bidirectional = true;
+    how.causal = false;
+    check(how, BF16, 0, 1261, stream);
+}
+
 // Soft-cap, bias and windows together, with few queries and many.
 void features(Stream& stream) {
     uint64_t seed = 200;
@@ -179,6 +233,38 @@ void sinks(Stream& stream) {
     for (double value : with.d_sinks.values()) CHECK(value == 2);
 }
 
+// Few queries of each of several documents give what they give alone: of so few keys that these
+// are one split whatever lies beside them.
+void few_packed(Stream& stream) {
+    const std::vector<std::pair<int, int>> lengths = {{1, 20}, {2, 61}, {0, 9}, {1, 1}, {2, 200}};
+    const auto described = [](const std::vector<std::pair<int, int>>& of) {
+        reference::Attention how = shape(of, 4, 2, 64);
+        how.causal = true;
+        how.window_left = 50;
+        how.buckets = 12;
+        how.max_distance = 40;
+        how.sinks = {0.5, -1, 2, 0};
+        return how;
+    };
+    AttentionProblem all(described(lengths), BF16, 0, 1740);
+    all.forward(stream);
+    for (size_t s = 0; s < lengths.size(); ++s) {
+        AttentionProblem alone(described({lengths[s]}), BF16, 0, 1740);
+        const auto take = [](Tensor& to, const Tensor& from, int64_t row) {
+            for (int64_t i = 0; i < to.count(); ++i) to.set(i, from.get(row + i));
+        };
+        const int64_t q = all.how.cu_q[s] * 256, k = all.how.cu_k[s] * 128;
+        take(alone.q, all.q, q);
+        take(alone.k, all.k, k);
+        take(alone.v, all.v, k);
+        alone.bias.set(all.bias.values());
+        alone.forward(stream);
+        for (int64_t i = 0; i < alone.out.count(); ++i) {
+            CHECK_EQUAL(alone.out.get(i), all.out.get(q + i));
+        }
+    }
+}
+
 // Few queries over many keys: several of a document, groups that fill a tile of rows and that do
 // not, widths, masks, biases and sinks, one split and many, documents without keys.
 void few_queries(Stream& stream) {
@@ -221,6 +307,7 @@ void few_queries(Stream& stream) {
         }
         check(how, BF16, seed % 2 == 0 ? 8 : 0, seed, stream);
     }
+    few_packed(stream);
     // Without a log-sum-exp, by one split and by several.
     for (const int keys : {40, 700}) {
         AttentionProblem with(shape({{1, keys}}, 2, 1, 64), BF16, 0, 1750);
@@ -355,9 +442,13 @@ void pages(Stream& stream) {
         {{{1, 700}, {2, 0}, {4, 33}}, 6, 2, 64, 16, BF16, 130, 0, 32, true},
         {{{3, 290}, {1, 5}}, 3, 3, 64, 64, BF16, -1, 15, 0, true},
         {{{3, 90}, {1, 5}}, 4, 2, 24, 16, F32, 30, 0, 32, true},
+        // Several splits on the CPU too.
+        {{{2, 2100}, {1, 1030}}, 4, 2, 24, 48, BF16, 1500, 15, 0, true},
+        {{{3, 1100}, {2, 70}, {1, 0}}, 4, 1, 16, 16, F32, -1, 0, 12, true},
     };
     uint64_t seed = 1800;
     for (const Case& c : cases) {
+        if (test::emulated() && c.lengths[0].second > 1000) continue;
         reference::Attention how = shape(c.lengths, c.heads, c.kv_heads, c.width);
         how.causal = true;
         how.scale = 1 / std::sqrt(static_cast<double>(c.width));
@@ -485,6 +576,8 @@ int main() {
     Stream stream(2);
     matrix_tiles(stream);
     matrix_biases(stream);
+    shared_memory(stream);
+    plain_features(stream);
     features(stream);
     sinks(stream);
     few_queries(stream);

@@ -79,6 +79,16 @@ inline bool wide_heads(const caravan_tensor& tensor) {
            reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0;
 }
 
+// Whether a tensor map can tell of a [T, H, N] tensor of bf16: it knows no stride of 0, by which
+// heads or rows share their memory, and none of 2^40 bytes.
+inline bool mapped_heads(const caravan_tensor& tensor) {
+    for (int axis = 0; axis < 2; ++axis) {
+        const int64_t stride = tensor.stride[axis];
+        if (tensor.shape[axis] > 1 && (stride < 1 || stride >= int64_t{1} << 39)) return false;
+    }
+    return true;
+}
+
 // Of what both directions have.
 template <typename Args>
 AttentionConfig attention_common_config(const Args& args) {
@@ -99,7 +109,8 @@ AttentionConfig attention_common_config(const Args& args) {
 template <typename Args>
 bool attention_serves_sm90(const Args& args) {
     // A tensor map needs rows to map; tiles are counted in 32 bits.
-    const bool rows = args.q.shape[0] > 0 && args.k.shape[0] > 0;
+    const bool rows = args.q.shape[0] > 0 && args.k.shape[0] > 0 && mapped_heads(args.q) &&
+                      mapped_heads(args.k) && mapped_heads(args.v);
     const int64_t slots = attention_slots(args.q.shape[0], args.cu_q.shape[0] - 1, 64);
     const bool counted = slots * args.q.shape[1] < int64_t{1} << 31;
     // With biases heads of 256 have no registers left.
@@ -129,7 +140,8 @@ inline AttentionConfig attention_config(const caravan_attention_backward_args& a
     const bool wide = wide_heads(args.d_out) && wide_heads(args.d_q) && wide_heads(args.d_k) &&
                       wide_heads(args.d_v);
     if (!wide) config.route = AttentionRoute::kPlain;
-    if (config.route == AttentionRoute::kMma && capability == 90 && attention_serves_sm90(args)) {
+    if (config.route == AttentionRoute::kMma && capability == 90 && attention_serves_sm90(args) &&
+        mapped_heads(args.d_out)) {
         config.route = AttentionRoute::kSm90;
     }
     return config;
