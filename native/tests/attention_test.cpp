@@ -388,6 +388,18 @@ void bad_offsets(Stream& stream) {
     }
 }
 
+// A device's grid is as wide as so many heads.
+void many_heads(Stream& stream) {
+    if (test::kind() == CARAVAN_CPU) return;
+    AttentionProblem p(shape({{1, 1}}, 65536, 1, 1), F32, 0, 950);
+    const auto forward = p.forward_args();
+    const auto backward = p.backward_args();
+    CHECK_UNSUPPORTED(caravan_attention_forward(stream, &forward),
+                      "got 65536 heads, needs at most 65535");
+    CHECK_UNSUPPORTED(caravan_attention_backward(stream, &backward),
+                      "got 65536 heads, needs at most 65535");
+}
+
 void refusals(Stream& stream) {
     using Forward = caravan_attention_forward_args&;
     using Backward = caravan_attention_backward_args&;
@@ -488,6 +500,7 @@ int main() {
     threads();
     not_a_number(stream);
     bad_offsets(stream);
+    many_heads(stream);
     refusals(stream);
     return test::finish();
 }
