@@ -102,14 +102,22 @@ final class BeforeAndAfter {
     put(report, List.of(AnswerMetric.EXACT_MATCH), all(before), all(after));
     ObjectNode sets = report.putObject("sets");
     before.forEach(
-        (name, answers) ->
-            put(sets.putObject(name), questions.metrics(name), answers, after.get(name)));
+        (name, answers) -> {
+          ObjectNode set = sets.putObject(name);
+          put(set, questions.metrics(name), answers, after.get(name));
+          if (questions.tooLong(name) > 0) {
+            set.put("too_long", questions.tooLong(name));
+          }
+        });
     report.put("max_new_tokens", questions.maxNewTokens());
     report.put("temperature", 0);
     write(report);
     for (var set : sets.properties()) {
       StringBuilder line = new StringBuilder(set.getKey());
       line.append(": ").append(set.getValue().get("instructions").asInt()).append(" instructions");
+      if (set.getValue().has("too_long")) {
+        line.append(" (").append(set.getValue().get("too_long").asInt()).append(" too long)");
+      }
       for (AnswerMetric metric : questions.metrics(set.getKey())) {
         line.append(
             String.format(

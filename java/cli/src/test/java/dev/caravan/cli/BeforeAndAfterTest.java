@@ -140,6 +140,74 @@ class BeforeAndAfterTest {
     closes(run, report("run"));
   }
 
+  /**
+   * The word that is learnt is the likeliest of the options, so a row is wrong whose answer is
+   * another; the last two rows are too long to ask.
+   */
+  @Test
+  void optionsAreRankedWhereATaskNamesIt() throws IOException {
+    Captured.run("recipes", "copy", "first-run", dir.resolve("first.yaml").toString());
+    Path held = dir.resolve("held.jsonl");
+    String row =
+        "{\"instruction\": \"%s\", \"input\": \"%s\", \"output\": \"%s\"}\n";
+    String ask = "Give the opposite of the word.";
+    Files.writeString(
+        held,
+        row.formatted("why ".repeat(300), "hot", "cold")
+            + row.formatted(ask, "hot", "cold")
+            + row.formatted(ask, "big", "small")
+            + row.formatted(ask, "tall", "short")
+            + row.formatted(ask, "hot", "short")
+            + row.formatted("why ".repeat(300), "hot", "cold"));
+    String alpaca =
+        "Below is an instruction that describes a task, paired with an input that provides further"
+            + " context. Write a response that appropriately completes the request.\\n\\n"
+            + "### Instruction:\\n{instruction}\\n\\n### Input:\\n{input}\\n\\n### Response:{options}";
+    Path mixture = dir.resolve("mix.yaml");
+    Files.writeString(
+        mixture,
+        """
+        tasks:
+          learnt: {path: %s}
+          choice:
+            path: %s
+            templates:
+              prompt: "%s"
+              target: "{output}"
+            options: {list: [small, cold, short], answer: output, share: 0}
+            metrics: [accuracy, accuracy_per_token]
+        held_out: [choice]
+        """
+            .formatted(dir.resolve("first-data/rows.jsonl"), held, alpaca));
+    Captured run =
+        Captured.run(
+            TrainTest.arguments(
+                "sft",
+                dir.resolve("run"),
+                480,
+                "data={mixture: " + mixture + "}",
+                "optimizer.schedule=cosine",
+                "checkpoint.every_steps=480",
+                "eval={held_out_rows: 9, exact_match_held_out: true, exact_match_at_checkpoints: true}"));
+    assertEquals(0, run.code(), run.err());
+    JsonNode set = report("run").get("sets").get("choice");
+    assertEquals(4, set.get("instructions").asInt());
+    assertEquals(2, set.get("too_long").asInt());
+    for (String metric : List.of("exact_match", "accuracy", "accuracy_per_token")) {
+      assertEquals(75, set.get(metric + "_after").asDouble(), metric + ": " + run.out());
+    }
+    assertEquals(0, set.get("exact_match_before").asDouble());
+    assertTrue(set.get("accuracy_before").asDouble() < 100, set.toString());
+    assertTrue(run.out().contains("choice: 4 instructions (2 too long), "), run.out());
+    List<String> lines = Files.readAllLines(dir.resolve("run/metrics.jsonl"));
+    assertTrue(
+        lines.contains(
+            "{\"step\":480,\"accuracy\":{\"choice\":75.0},\"accuracy_per_token\":{\"choice\":75.0},"
+                + "\"exact_match\":{\"choice\":75.0}}"),
+        lines.get(lines.size() - 1));
+    closes(run, report("run"));
+  }
+
   @Test
   void instructionsWithoutAnAnswerAreRefusedBeforeAnythingIsWritten() throws IOException {
     Path rows = dir.resolve("asked.jsonl");

@@ -1,36 +1,72 @@
 package dev.caravan.eval;
 
+import dev.caravan.data.mix.AnswerChoice;
+import dev.caravan.data.mix.TaskMetric;
 import dev.caravan.eval.metric.RougeL;
+import dev.caravan.eval.suite.Scoring.Likelihood;
 import java.util.List;
 
-/** How answers that a model wrote are scored against the expected ones. */
+/** How a model's answers are scored against the expected ones. */
 public enum AnswerMetric {
   /** The share of answers that are exactly right. */
-  EXACT_MATCH("exact_match", "exact match") {
+  EXACT_MATCH(TaskMetric.EXACT_MATCH, "exact match") {
     @Override
     double score(ExactMatch.Answer answer) {
       return answer.right() ? 1 : 0;
     }
   },
   /** {@link RougeL}, with stems, against the one expected answer. */
-  ROUGE_L("rouge_l", "ROUGE-L") {
+  ROUGE_L(TaskMetric.ROUGE_L, "ROUGE-L") {
     @Override
     double score(ExactMatch.Answer answer) {
       return RougeL.score(answer.item().expected(), answer.given(), true);
     }
+  },
+  /** How often the right option is the likeliest. */
+  ACCURACY(TaskMetric.ACCURACY, "accuracy") {
+    @Override
+    double score(ExactMatch.Answer answer) {
+      return ranked(answer, Likelihood.SUM);
+    }
+  },
+  /** The same by the likelihood divided by the option's tokens. */
+  ACCURACY_PER_TOKEN(TaskMetric.ACCURACY_PER_TOKEN, "accuracy per token") {
+    @Override
+    double score(ExactMatch.Answer answer) {
+      return ranked(answer, Likelihood.PER_TOKEN);
+    }
+  },
+  /** The same, divided by its characters. */
+  ACCURACY_PER_CHARACTER(TaskMetric.ACCURACY_PER_CHARACTER, "accuracy per character") {
+    @Override
+    double score(ExactMatch.Answer answer) {
+      return ranked(answer, Likelihood.PER_CHARACTER);
+    }
+  },
+  /** The same, divided by its UTF-8 bytes. */
+  ACCURACY_PER_BYTE(TaskMetric.ACCURACY_PER_BYTE, "accuracy per byte") {
+    @Override
+    double score(ExactMatch.Answer answer) {
+      return ranked(answer, Likelihood.PER_BYTE);
+    }
   };
 
-  private final String id;
+  private final TaskMetric named;
   private final String words;
 
-  AnswerMetric(String id, String words) {
-    this.id = id;
+  AnswerMetric(TaskMetric named, String words) {
+    this.named = named;
     this.words = words;
   }
 
   /** Its name in files: in {@code metrics} of a task, and in reports. */
   public String id() {
-    return id;
+    return named.id();
+  }
+
+  /** What a task names in {@code metrics}. */
+  TaskMetric named() {
+    return named;
   }
 
   /** Its name for people. */
@@ -39,6 +75,12 @@ public enum AnswerMetric {
   }
 
   abstract double score(ExactMatch.Answer answer);
+
+  private static double ranked(ExactMatch.Answer answer, Likelihood measure) {
+    AnswerChoice choice = answer.item().choice().orElseThrow();
+    double[] sums = answer.logprobs();
+    return measure.best(sums, sums, choice.ids(), choice.texts()) == choice.right() ? 1 : 0;
+  }
 
   /** The mean over answers, percent. */
   public double percent(List<ExactMatch.Answer> answers) {

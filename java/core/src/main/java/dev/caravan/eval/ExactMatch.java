@@ -3,7 +3,10 @@ package dev.caravan.eval;
 import dev.caravan.data.Row;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
+import dev.caravan.data.mix.AnswerChoice;
+import dev.caravan.data.mix.TaskMetric;
 import dev.caravan.data.tokenize.Tokenizer;
+import dev.caravan.eval.suite.Ranker;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Device;
@@ -16,11 +19,15 @@ import dev.caravan.train.RunData;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -36,16 +43,20 @@ public final class ExactMatch {
    * @param prompt token ids that the model is given
    * @param promptText the same in words
    * @param expected the right answer
+   * @param choice the answers among which it chooses, where these are ranked
    */
-  public record Item(int[] prompt, String promptText, String expected) {}
+  public record Item(
+      int[] prompt, String promptText, String expected, Optional<AnswerChoice> choice) {}
 
   /**
    * What a model answered.
    *
    * @param item to which instruction
    * @param given its answer
+   * @param logprobs the log-likelihood of each of the instruction's options; empty where none are
+   *     ranked
    */
-  public record Answer(Item item, String given) {
+  public record Answer(Item item, String given, double[] logprobs) {
     /** Whether it is exactly what was expected. */
     public boolean right() {
       return given.equals(item.expected);
@@ -53,7 +64,8 @@ public final class ExactMatch {
   }
 
   private final Map<String, List<Item>> sets = new LinkedHashMap<>();
-  private final Set<String> byRougeL = new HashSet<>();
+  private final Map<String, List<AnswerMetric>> metrics = new HashMap<>();
+  private final Map<String, Integer> tooLong = new HashMap<>();
   private final RunConfig config;
   private final int longestPrompt;
   private final int maxNewTokens;
@@ -72,20 +84,31 @@ public final class ExactMatch {
     int answers = 0;
     try (Tokenizer tokenizer = RunData.tokenizer(config)) {
       Map<String, RowSet> asked = new LinkedHashMap<>();
+      Map<String, List<AnswerChoice>> choices = new HashMap<>();
       config
           .eval()
           .exactMatch()
           .forEach((name, file) -> asked.put(name, RunData.forAnswers(config, file, model)));
       if (config.eval().exactMatchHeldOut()) {
-        RunData.heldOutAnswers(config, model, tokenizer).forEach(asked::putIfAbsent);
-        byRougeL.addAll(RunData.heldOutBy(config, AnswerMetric.ROUGE_L.id()));
-        byRougeL.removeAll(config.eval().exactMatch().keySet());
+        Map<String, List<TaskMetric>> named = RunData.metrics(config);
+        RunData.heldOutAnswers(config, model, tokenizer)
+            .forEach(
+                (name, task) -> {
+                  if (asked.putIfAbsent(name, task.rows()) == null) {
+                    choices.put(name, task.choices());
+                    metrics.put(name, all(named.get(name)));
+                    tooLong.put(name, task.tooLong());
+                  }
+                });
       }
       for (var set : asked.entrySet()) {
         RowSet rows = set.getValue();
+        List<AnswerChoice> choice = choices.getOrDefault(set.getKey(), List.of());
         List<Item> items = new ArrayList<>();
         for (int row = 0; row < rows.size(); row++) {
-          Item item = item(rows.row(row), rows.where(row), tokenizer);
+          Optional<AnswerChoice> of =
+              choice.isEmpty() ? Optional.empty() : Optional.of(choice.get(row));
+          Item item = item(rows.row(row), rows.where(row), tokenizer, of);
           items.add(item);
           prompts = Math.max(prompts, item.prompt.length);
           answers = Math.max(answers, rows.length(row) - item.prompt.length);
@@ -98,7 +121,8 @@ public final class ExactMatch {
   }
 
   /** The prompt is what comes before the first target; the expected answer is the targets. */
-  private static Item item(Row row, String where, Tokenizer tokenizer) {
+  private static Item item(
+      Row row, String where, Tokenizer tokenizer, Optional<AnswerChoice> choice) {
     int first = 0;
     while (first < row.length() && row.labels()[first] < 0) {
       first++;
@@ -111,7 +135,8 @@ public final class ExactMatch {
     return new Item(
         prompt,
         tokenizer.decode(prompt),
-        tokenizer.decode(Arrays.copyOfRange(ids, first, ids.length)).strip());
+        tokenizer.decode(Arrays.copyOfRange(ids, first, ids.length)).strip(),
+        choice);
   }
 
   /** The sets by name, in the run file's order. */
@@ -121,9 +146,18 @@ public final class ExactMatch {
 
   /** How a set's answers are scored: exactly, and by what its task names besides. */
   public List<AnswerMetric> metrics(String set) {
-    return byRougeL.contains(set)
-        ? List.of(AnswerMetric.EXACT_MATCH, AnswerMetric.ROUGE_L)
-        : List.of(AnswerMetric.EXACT_MATCH);
+    return metrics.getOrDefault(set, List.of(AnswerMetric.EXACT_MATCH));
+  }
+
+  /** Rows of a set's task that would have been asked, but do not fit the model's context. */
+  public int tooLong(String set) {
+    return tooLong.getOrDefault(set, 0);
+  }
+
+  private static List<AnswerMetric> all(List<TaskMetric> named) {
+    return Arrays.stream(AnswerMetric.values())
+        .filter(metric -> metric == AnswerMetric.EXACT_MATCH || named.contains(metric.named()))
+        .toList();
   }
 
   /** Tokens of an answer at most, end token included. */
@@ -132,11 +166,11 @@ public final class ExactMatch {
   }
 
   /**
-   * Lets a model answer everything.
+   * Lets a model answer everything, and then finds how likely it holds the options that are ranked.
    *
    * @param model the model; its folder may be another than the run's, its tokenizer is the run's
    * @param choice where
-   * @param stop asked before every instruction; true ends the work
+   * @param stop asked before every instruction, and while options are ranked; true ends the work
    * @return the answers by set, in order; an empty map if stopped
    */
   public Map<String, List<Answer>> answer(
@@ -158,12 +192,57 @@ public final class ExactMatch {
             return Map.of();
           }
           int[] ids = greedy(generator, item.prompt, length, stops);
-          given.add(new Answer(item, tokenizer.decode(ids).strip()));
+          given.add(new Answer(item, tokenizer.decode(ids).strip(), new double[0]));
         }
         answers.put(set.getKey(), given);
       }
     }
+    return rank(answers, model, choice, stop);
+  }
+
+  private Map<String, List<Answer>> rank(
+      Map<String, List<Answer>> answers,
+      ModelSource model,
+      DeviceChoice choice,
+      BooleanSupplier stop) {
+    List<Ranker.Options> options =
+        sets.values().stream()
+            .flatMap(List::stream)
+            .flatMap(item -> item.choice.map(among -> options(item, among)).stream())
+            .toList();
+    if (options.isEmpty()) {
+      return answers;
+    }
+    Iterator<double[]> logprobs;
+    try (Tokenizer tokenizer = RunData.tokenizer(config);
+        Stream stream = Stream.open(choice.device(), choice.threads())) {
+      Ranker ranker = new Ranker(model, tokenizer, DType.F32, stream);
+      logprobs = ranker.score(options, done -> endIf(stop)).iterator();
+    } catch (CancellationException e) {
+      return Map.of();
+    }
+    answers.replaceAll(
+        (set, given) ->
+            given.stream()
+                .map(
+                    answer ->
+                        answer.item.choice.isEmpty()
+                            ? answer
+                            : new Answer(answer.item, answer.given, logprobs.next()))
+                .toList());
     return answers;
+  }
+
+  private static Ranker.Options options(Item item, AnswerChoice choice) {
+    int[][] prompts = new int[choice.ids().length][];
+    Arrays.fill(prompts, item.prompt);
+    return new Ranker.Options(prompts, choice.ids());
+  }
+
+  private static void endIf(BooleanSupplier stop) {
+    if (stop.getAsBoolean()) {
+      throw new CancellationException();
+    }
   }
 
   private int[] greedy(Generator generator, int[] prompt, int length, Set<Integer> stops) {

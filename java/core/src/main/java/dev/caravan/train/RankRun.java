@@ -137,6 +137,7 @@ record RankRun(
                   Map<String, Map<String, Double>> scores = exam.of(checkpoint);
                   if (!scores.isEmpty()) {
                     metrics.write(step, scores);
+                    events.write(step, scores);
                     scores.forEach(
                         (metric, sets) ->
                             sets.forEach(

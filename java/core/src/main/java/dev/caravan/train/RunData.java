@@ -3,7 +3,9 @@ package dev.caravan.train;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
 import dev.caravan.data.cache.CacheFolder;
+import dev.caravan.data.mix.HeldOutRows;
 import dev.caravan.data.mix.Mixture;
+import dev.caravan.data.mix.TaskMetric;
 import dev.caravan.data.mix.TaskSpec;
 import dev.caravan.data.source.DataFiles;
 import dev.caravan.data.source.ExampleReader;
@@ -22,7 +24,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -123,7 +124,7 @@ public record RunData(
    *
    * @throws UserError if the run's mixture holds none out
    */
-  public static Map<String, RowSet> heldOutAnswers(
+  public static Map<String, HeldOutRows> heldOutAnswers(
       RunConfig config, DecoderConfig model, Tokenizer tokenizer) {
     if (config.data().mixture().isEmpty()) {
       throw new UserError(
@@ -133,12 +134,10 @@ public record RunData(
     return RunMixture.answers(config, limits, tokenizer);
   }
 
-  /** The names of the mixture's held-out tasks whose {@code metrics} name this one. */
-  public static Set<String> heldOutBy(RunConfig config, String metric) {
+  /** What the tasks of the run's mixture name in {@code metrics}, by the task's name. */
+  public static Map<String, List<TaskMetric>> metrics(RunConfig config) {
     return RunMixture.spec(config).tasks().values().stream()
-        .filter(task -> task.heldOut() && task.about().metrics().contains(metric))
-        .map(TaskSpec::name)
-        .collect(Collectors.toSet());
+        .collect(Collectors.toMap(TaskSpec::name, task -> task.about().metrics()));
   }
 
   private static RowSet whole(RunConfig config, List<String> paths, DecoderConfig model) {

@@ -6,9 +6,9 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.checkpoint.DurableFiles;
-import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
 import dev.caravan.data.cache.CacheFolder;
+import dev.caravan.data.mix.HeldOutRows;
 import dev.caravan.data.mix.Mixture;
 import dev.caravan.data.mix.MixtureFile;
 import dev.caravan.data.mix.MixtureReport;
@@ -96,10 +96,10 @@ public final class RunMixture {
    *
    * @param limits of a row
    */
-  static Map<String, RowSet> answers(RunConfig config, RowLimits limits, Tokenizer tokenizer) {
-    return new LinkedHashMap<>(
-        Mixture.heldOut(
-            spec(config), tokenizer, limits, config.train().seed(), config.eval().heldOutRows()));
+  static Map<String, HeldOutRows> answers(
+      RunConfig config, RowLimits limits, Tokenizer tokenizer) {
+    return Mixture.heldOut(
+        spec(config), tokenizer, limits, config.train().seed(), config.eval().heldOutRows());
   }
 
   /**
@@ -123,7 +123,8 @@ public final class RunMixture {
               config.train().seed(),
               config.eval().heldOutRows())
           .forEach(
-              (name, rows) -> all.put(name, new LoadedRows(rows, new TruncationReport(List.of()))));
+              (name, task) ->
+                  all.put(name, new LoadedRows(task.rows(), new TruncationReport(List.of()))));
     }
     List<String> heldOut =
         mixture.spec().tasks().values().stream()

@@ -10,7 +10,6 @@ import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Stream;
 import dev.caravan.train.DeviceChoice;
 import dev.caravan.train.ModelSource;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -89,10 +88,11 @@ public final class Examiner implements AutoCloseable {
       for (double sum : sums.get(q)) {
         answer.withArray("logprobs").add(sum);
       }
+      List<String> texts = choice.options().stream().map(Question.Option::text).toList();
       for (int m = 0; m < marks.size(); m++) {
         Scoring.Likelihood measure = ranking.measures().get(m);
         double[] behindAnswer = over ? alone.get(q) : null;
-        int best = best(choice, asked.get(q), sums.get(q), behindAnswer, measure);
+        int best = measure.best(sums.get(q), behindAnswer, asked.get(q).options(), texts);
         boolean right = best == choice.answer();
         marks.get(m).add(put, right ? 1 : 0, 1.0 / choice.options().size());
         answer.put("answer" + measure.suffix(), choice.options().get(best).text().strip());
@@ -101,33 +101,6 @@ public final class Examiner implements AutoCloseable {
       listener.answered(answer);
     }
     return results(marks, fitting.counts(0));
-  }
-
-  /** The likeliest option by a measure, of equals the first. */
-  private static int best(
-      Question.Choice choice,
-      Ranker.Options asked,
-      double[] sums,
-      double[] alone,
-      Scoring.Likelihood measure) {
-    int best = 0;
-    double highest = Double.NEGATIVE_INFINITY;
-    for (int i = 0; i < sums.length; i++) {
-      String text = choice.options().get(i).text().stripLeading();
-      double value =
-          switch (measure) {
-            case SUM -> sums[i];
-            case PER_TOKEN -> sums[i] / Math.max(1, asked.options()[i].length);
-            case PER_CHARACTER -> sums[i] / Math.max(1, text.codePointCount(0, text.length()));
-            case PER_BYTE -> sums[i] / Math.max(1, text.getBytes(StandardCharsets.UTF_8).length);
-            case OVER_ANSWER -> sums[i] - alone[i];
-          };
-      if (value > highest) {
-        highest = value;
-        best = i;
-      }
-    }
-    return best;
   }
 
   private List<Result> write(Paper paper, Scoring.Writing writing, Listener listener) {

@@ -19,7 +19,7 @@ import java.util.function.IntConsumer;
  * only, as letters do, are read off one row of logits, and what prompts share goes through the
  * model once; others are rows of prompt and option, many packed in a buffer.
  */
-final class Ranker {
+public final class Ranker {
   private static final int QUESTIONS_AT_ONCE = 256;
 
   /**
@@ -28,7 +28,7 @@ final class Ranker {
    * @param contexts what stands before each; the same array where it is the same
    * @param options what is scored
    */
-  record Options(int[][] contexts, int[][] options) {
+  public record Options(int[][] contexts, int[][] options) {
     /** Whether they have one prompt and differ in their last token only, as letters do. */
     boolean differInLastToken() {
       int[] first = options[0];
@@ -47,7 +47,12 @@ final class Ranker {
   private final DType storage;
   private final Stream stream;
 
-  Ranker(ModelSource model, Tokenizer tokenizer, DType storage, Stream stream) {
+  /**
+   * @param tokenizer of the model; stays open
+   * @param storage dtype of weights and activations
+   * @param stream of the device to rank on; stays open
+   */
+  public Ranker(ModelSource model, Tokenizer tokenizer, DType storage, Stream stream) {
     this.model = model;
     this.tokenizer = tokenizer;
     this.storage = storage;
@@ -99,7 +104,7 @@ final class Ranker {
    *
    * @param done told how many questions are scored
    */
-  List<double[]> score(List<Options> questions, IntConsumer done) {
+  public List<double[]> score(List<Options> questions, IntConsumer done) {
     return questions.stream().allMatch(Options::differInLastToken)
         ? nextTokens(questions, done)
         : packed(questions, done);

@@ -1,5 +1,6 @@
 package dev.caravan.eval.suite;
 
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
 
@@ -42,6 +43,35 @@ public sealed interface Scoring {
     Likelihood(String suffix, String words) {
       this.suffix = suffix;
       this.words = words;
+    }
+
+    /**
+     * The number of the likeliest option, of equals the first.
+     *
+     * @param sums of the log-probabilities of each option's tokens
+     * @param alone the same behind 'Answer:' alone; looked at by OVER_ANSWER only
+     * @param ids token ids of each option
+     * @param texts the options in words
+     */
+    public int best(double[] sums, double[] alone, int[][] ids, List<String> texts) {
+      int best = 0;
+      double highest = Double.NEGATIVE_INFINITY;
+      for (int i = 0; i < sums.length; i++) {
+        String text = texts.get(i).stripLeading();
+        double value =
+            switch (this) {
+              case SUM -> sums[i];
+              case PER_TOKEN -> sums[i] / Math.max(1, ids[i].length);
+              case PER_CHARACTER -> sums[i] / Math.max(1, text.codePointCount(0, text.length()));
+              case PER_BYTE -> sums[i] / Math.max(1, text.getBytes(StandardCharsets.UTF_8).length);
+              case OVER_ANSWER -> sums[i] - alone[i];
+            };
+        if (value > highest) {
+          highest = value;
+          best = i;
+        }
+      }
+      return best;
     }
 
     /** What it adds to a metric's name. */

@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.Map;
 import java.util.zip.CRC32C;
 
 /**
@@ -107,6 +108,18 @@ public final class TensorBoardWriter implements AutoCloseable {
     begin(m.step());
     scalar(m.task().isEmpty() ? "eval/loss" : "eval/" + m.task() + "/loss", m.evalLoss());
     end();
+  }
+
+  /** Writes what a checkpoint answered: percent by metric and set. */
+  public void write(int step, Map<String, Map<String, Double>> scores) {
+    scores.forEach(
+        (metric, sets) ->
+            sets.forEach(
+                (set, percent) -> {
+                  begin(step);
+                  scalar("eval/" + set + "/" + metric, percent);
+                  end();
+                }));
   }
 
   private void begin(int step) {

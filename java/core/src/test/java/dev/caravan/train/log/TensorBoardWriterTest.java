@@ -35,6 +35,7 @@ class TensorBoardWriterTest {
       out.write(new StepMetrics(1, 2.5, 0.5, 1e-3, 7, 9, 1000, 2, 0.5, 0, 0));
       out.write(new StepMetrics(300, 1.25, 0.75, 2e-3, 7, 9, 2000, 1, 0, 0, 0));
       out.write(new EvalMetrics(300, 3.5, 7));
+      out.write(300, Map.of("accuracy", Map.of("held", 62.5)));
     }
     List<Map<String, Object>> events = events();
     assertEquals("brain.Event:2", events.get(0).get("version"));
@@ -56,10 +57,12 @@ class TensorBoardWriterTest {
     assertEquals(1L, events.get(2).get("step"));
     assertEquals(300L, events.get(3).get("step"));
     assertEquals(Map.of("eval/loss", 3.5f), events.get(4).get("scalars"));
+    assertEquals(Map.of("eval/held/accuracy", 62.5f), events.get(5).get("scalars"));
+    assertEquals(300L, events.get(5).get("step"));
     for (Map<String, Object> event : events) {
       assertTrue((double) event.get("time") >= Math.floor(before));
     }
-    assertEquals(5, events.size());
+    assertEquals(6, events.size());
   }
 
   @Test

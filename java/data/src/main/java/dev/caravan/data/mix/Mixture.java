@@ -1,7 +1,6 @@
 package dev.caravan.data.mix;
 
 import dev.caravan.data.Row;
-import dev.caravan.data.RowStore;
 import dev.caravan.data.UserError;
 import dev.caravan.data.cache.CacheFolder;
 import dev.caravan.data.mixture.MixtureOrder;
@@ -126,15 +125,15 @@ public record Mixture(
   /**
    * The first rows of every task that is held out, by the task's name, in its first phrasing or,
    * where these are chosen at random, each in one that the seed chooses; rows that do not fit whole
-   * are left out.
+   * are left out, and counted.
    *
    * @param tokenizer null is enough where all rows are tokens already
    * @param most rows of a task
    * @throws UserError for bad data; see {@link MixtureSpec.BadRows}
    */
-  public static Map<String, RowStore> heldOut(
+  public static Map<String, HeldOutRows> heldOut(
       MixtureSpec spec, Tokenizer tokenizer, RowLimits limits, long seed, int most) {
-    Map<String, RowStore> all = new LinkedHashMap<>();
+    Map<String, HeldOutRows> all = new LinkedHashMap<>();
     for (TaskSpec task : spec.tasks().values()) {
       if (!task.heldOut() || task.paths().isEmpty()) {
         continue;
@@ -149,16 +148,9 @@ public record Mixture(
               seed,
               example -> false,
               CacheFolder.none());
-      RowStore.Builder kept = new RowStore.Builder();
-      kept.file("task " + task.name());
-      for (long row = 0; row < rows.size() && kept.size() < most; row++) {
-        Block.Encoded encoded = rows.encode(row, -row);
-        if (encoded.fate() == Block.Fate.KEPT) {
-          kept.add(encoded.ids(), encoded.labels(), encoded.length(), row + 1);
-        }
-      }
-      if (kept.size() > 0) {
-        all.put(task.name(), kept.build());
+      HeldOutRows kept = HeldOutRows.of(task, rows, limits.maxTokens(), most);
+      if (kept.rows().size() > 0) {
+        all.put(task.name(), kept);
       }
     }
     return all;

@@ -91,6 +91,23 @@ record MixtureChecks(String from, Map<String, TaskSpec> tasks, Map<String, MixSp
   }
 
   /**
+   * Looks for metrics that a task does not have what they need.
+   *
+   * @throws UserError for one that ranks options of a task without any
+   */
+  void metrics() {
+    for (TaskSpec task : tasks.values()) {
+      for (TaskMetric metric : task.about().metrics()) {
+        if (metric.ranks() && task.wording().options().isEmpty()) {
+          throw new UserError(
+              "%s.tasks.%s.metrics: %s ranks answer options, of which the task has none; give it options"
+                  .formatted(from, task.name(), metric.id()));
+        }
+      }
+    }
+  }
+
+  /**
    * Looks for mixtures that contain themselves.
    *
    * @throws UserError naming the way

@@ -109,6 +109,7 @@ public final class MixtureFile {
     MixtureChecks checks = checks();
     checks.cycles();
     checks.parts();
+    checks.metrics();
     MixtureSpec spec =
         new MixtureSpec(
             file,
@@ -174,7 +175,7 @@ public final class MixtureFile {
             splits,
             new TaskSpec.About(
                 keys.texts("categories"),
-                keys.texts("metrics"),
+                metrics(keys),
                 keys.text("licence"),
                 keys.text("source"),
                 keys.text("version")));
@@ -184,6 +185,13 @@ public final class MixtureFile {
       add(task);
     }
     return null;
+  }
+
+  private static List<TaskMetric> metrics(Keys keys) {
+    return keys.texts("metrics").stream()
+        .map(id -> TaskMetric.of(id, keys.path("metrics")))
+        .distinct()
+        .toList();
   }
 
   private static Map<String, String> fields(Keys keys) {

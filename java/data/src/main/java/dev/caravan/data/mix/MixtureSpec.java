@@ -70,7 +70,7 @@ public record MixtureSpec(
    * @param mixes of tasks and of each other
    * @param root the mixture that is trained on
    * @throws UserError for two of one name, a part that is unknown or cannot be trained on, a cycle,
-   *     or if nothing is drawn
+   *     a metric that a task lacks the options for, or if nothing is drawn
    */
   public static MixtureSpec declared(
       String name, List<TaskSpec> tasks, List<MixSpec> mixes, String root) {
@@ -92,6 +92,7 @@ public record MixtureSpec(
     MixtureChecks checks = new MixtureChecks(name, byName, mixesByName);
     checks.cycles();
     checks.parts();
+    checks.metrics();
     MixtureSpec spec = new MixtureSpec(name, byName, mixesByName, root, BadRows.STOP, Stop.EPOCHS);
     if (spec.trained().isEmpty()) {
       throw spec.error("mixture '" + root + "' has no task that is not held out");

@@ -24,6 +24,14 @@ interface TaskRows {
     return 0;
   }
 
+  /**
+   * The options that a row has on a visit, a pure function of its arguments; of a task with options
+   * only.
+   */
+  default AnswerChoice choice(long row, long visit) {
+    throw new IllegalStateException("a task of tokens has no options");
+  }
+
   /** Where a row is from: {@code FILE:LINE}. */
   String where(long row);
 

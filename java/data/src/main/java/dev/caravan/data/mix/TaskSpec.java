@@ -21,7 +21,7 @@ import java.util.Optional;
  * @param wording what examples have besides: exemplars, options, phrases
  * @param heldOut never trained on
  * @param splits other splits by name, as files, folders or globs
- * @param about metrics, licence, source, version: kept, and not looked at by training
+ * @param about what is known of it besides; training looks at none of it
  */
 public record TaskSpec(
     String name,
@@ -108,14 +108,14 @@ public record TaskSpec(
    * What is known of a task.
    *
    * @param categories what kind of task it is; empty where its file says
-   * @param metrics by which its answers are scored
+   * @param metrics by which its answers are scored where it is held out, besides exact match
    * @param licence of the data
    * @param source where the data comes from
    * @param version of the data
    */
   public record About(
       List<String> categories,
-      List<String> metrics,
+      List<TaskMetric> metrics,
       Optional<String> licence,
       Optional<String> source,
       Optional<String> version) {

@@ -11,8 +11,12 @@ import dev.caravan.data.template.Segment;
 import dev.caravan.data.template.Template;
 import dev.caravan.data.template.TemplateMismatch;
 import dev.caravan.data.tokenize.Tokenizer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /** Rows that are put into words and tokens when they are asked for. */
 final class WordedRows implements TaskRows {
@@ -88,10 +92,7 @@ final class WordedRows implements TaskRows {
       if (isBlank(segments)) {
         return Block.Encoded.dropped(Block.Fate.EMPTY_TARGET);
       }
-      encoded =
-          fewShot
-              .flatMap(few -> few.encode(template, example, row, key))
-              .orElseGet(() -> limits.isPairs() ? encoder.pair(segments) : encoder.row(segments));
+      encoded = encode(template, example, segments, row, key);
     } catch (TemplateMismatch e) {
       throw new UserError(where(row) + ": " + e.getMessage(), e);
     }
@@ -109,6 +110,41 @@ final class WordedRows implements TaskRows {
         encoded.length(),
         encoded.tokensCut() > 0 ? Block.Fate.TRUNCATED : Block.Fate.KEPT,
         encoded.tokensCut());
+  }
+
+  private EncodedRow encode(
+      Template template, Example example, List<Segment> segments, long row, long key) {
+    return fewShot
+        .flatMap(few -> few.encode(template, example, row, key))
+        .orElseGet(() -> limits.isPairs() ? encoder.pair(segments) : encoder.row(segments));
+  }
+
+  @Override
+  public AnswerChoice choice(long row, long visit) {
+    Template template = templates.get(phrasing(row, visit));
+    long key = Choices.word(seed, row, visit);
+    Example given = examples.example(row);
+    List<int[]> ids = new ArrayList<>();
+    List<String> texts = new ArrayList<>();
+    for (Example said : task.wording().applyEach(given, template, key)) {
+      int[] answer = answer(encode(template, said, template.render(said), row, key));
+      ids.add(answer);
+      texts.add(tokenizer.decode(answer).strip());
+    }
+    int right = task.wording().options().orElseThrow().right((Example.Fields) given);
+    return new AnswerChoice(ids.toArray(int[][]::new), texts, right);
+  }
+
+  /** What a row says behind its prompt, up to the tokens at which generation stops. */
+  private int[] answer(EncodedRow encoded) {
+    Set<Integer> stops = new HashSet<>();
+    Arrays.stream(tokenizer.stopIds()).forEach(stops::add);
+    int from = encoded.promptTokens();
+    int to = from + 1;
+    while (to < encoded.length() && !stops.contains(encoded.ids()[to])) {
+      to++;
+    }
+    return Arrays.copyOfRange(encoded.ids(), from, to);
   }
 
   private Block.Encoded pair(EncodedRow encoded) {

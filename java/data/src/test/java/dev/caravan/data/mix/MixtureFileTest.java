@@ -219,6 +219,19 @@ class MixtureFileTest {
   }
 
   @Test
+  void metricsAreThoseOfEvalAndHaveWhatTheyNeed() {
+    MixtureSpec spec = parse("tasks: {b: {path: b.jsonl, metrics: [rouge_l, exact_match]}}");
+    assertEquals(
+        List.of(TaskMetric.ROUGE_L, TaskMetric.EXACT_MATCH), spec.tasks().get("b").about().metrics());
+    refused(
+        TASKS.replace("b.jsonl", "b.jsonl, metrics: [acuracy]"),
+        "mix.yaml.tasks.b.metrics: unknown metric 'acuracy', did you mean 'accuracy'?");
+    refused(
+        "tasks: {b: {path: b.jsonl, metrics: accuracy_per_token}}",
+        "mix.yaml.tasks.b.metrics: accuracy_per_token ranks answer options, of which the task has none");
+  }
+
+  @Test
   void aGroupOfWhichNothingIsLeftIsNoPart() throws IOException {
     Files.writeString(folder.resolve("t1.jsonl"), "");
     String yaml =

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * The answers among which an example chooses. Templates show them as {@code {options}}; the field
@@ -81,13 +82,40 @@ public record AnswerOptions(
    * @throws TemplateMismatch naming the field, if it lacks options or its answer is none of them
    */
   Example.Fields apply(Example.Fields example, long key, boolean isNamed) {
-    List<String> all = texts.isEmpty() ? read(example) : texts;
+    List<String> all = all(example);
+    return said(example, all, right(all, value(example, answer)), key, isNamed);
+  }
+
+  /** As above, once for each option, as though it were the right one. */
+  List<Example.Fields> applyEach(Example.Fields example, long key, boolean isNamed) {
+    List<String> all = all(example);
+    return IntStream.range(0, all.size())
+        .mapToObj(option -> said(example, all, option, key, isNamed))
+        .toList();
+  }
+
+  /**
+   * The number of an example's right option, from 0.
+   *
+   * @throws TemplateMismatch as {@link #apply} does
+   */
+  public int right(Example.Fields example) {
+    return right(all(example), value(example, answer));
+  }
+
+  private List<String> all(Example.Fields example) {
+    return texts.isEmpty() ? read(example) : texts;
+  }
+
+  private Example.Fields said(
+      Example.Fields example, List<String> all, int option, long key, boolean isNamed) {
     String given = value(example, answer);
-    int right = right(all, given);
     boolean shown = isNamed && Choices.share(key, SHOWN) < share;
     OptionStyle style = style(key, all.size());
     String said =
-        shown && target == Target.LABEL && style.isLabelled() ? style.label(right) : all.get(right);
+        shown && target == Target.LABEL && style.isLabelled()
+            ? style.label(option)
+            : all.get(option);
     Map<String, String> values = new LinkedHashMap<>(example.values());
     values.put(FIELD, shown ? list(all, style, key) : "");
     values.put(answer, said);

@@ -40,13 +40,35 @@ public record Wording(
     if (options.isEmpty() && phrases.isEmpty()) {
       return example;
     }
-    if (!(example instanceof Example.Fields fields)) {
-      throw new TemplateMismatch("options and phrases need examples with fields");
+    Example.Fields fields = fields(example);
+    return options
+        .map(among -> phrased(among.apply(fields, key, shows(template)), key))
+        .orElseGet(() -> phrased(fields, key));
+  }
+
+  /**
+   * As {@link #apply}, once for each of the example's options, as though it were the right one.
+   *
+   * @throws TemplateMismatch as {@link #apply} does
+   */
+  public List<Example> applyEach(Example example, Template template, long key) {
+    return options.orElseThrow().applyEach(fields(example), key, shows(template)).stream()
+        .map(said -> phrased(said, key))
+        .toList();
+  }
+
+  private static boolean shows(Template template) {
+    return template.fields().contains(AnswerOptions.FIELD);
+  }
+
+  private static Example.Fields fields(Example example) {
+    if (example instanceof Example.Fields fields) {
+      return fields;
     }
-    if (options.isPresent()) {
-      boolean isNamed = template.fields().contains(AnswerOptions.FIELD);
-      fields = options.get().apply(fields, key, isNamed);
-    }
+    throw new TemplateMismatch("options and phrases need examples with fields");
+  }
+
+  private Example phrased(Example.Fields fields, long key) {
     if (phrases.isEmpty()) {
       return fields;
     }
