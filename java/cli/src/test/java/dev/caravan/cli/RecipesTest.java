@@ -5,8 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import dev.caravan.data.UserError;
 import dev.caravan.train.RunConfig;
+import dev.caravan.train.RunConfigWriter;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -31,6 +34,26 @@ class RecipesTest {
     List<String> both = List.of("model.path=/m", "data.path=/d");
     assertEquals(List.of("/d"), Recipes.read("llama", both).data().paths());
     assertThrows(UserError.class, () -> Recipes.read("llama", List.of("data.path=/d")));
+  }
+
+  @Test
+  void theTemplateHasEveryKey() throws IOException {
+    String told = Recipes.show("llama");
+    RunConfig config =
+        Recipes.read(
+            "llama",
+            List.of(
+                "model.path=/m",
+                "data.path=/d",
+                "optimizer.name=adafactor",
+                "experts.second_expert=threshold"));
+    JsonNode keys = new YAMLMapper().readTree(RunConfigWriter.toYaml(config));
+    for (var key : keys.properties()) {
+      assertTrue(told.contains(key.getKey() + ":"), key.getKey());
+      for (var inner : key.getValue().properties()) {
+        assertTrue(told.contains(inner.getKey() + ":"), key.getKey() + "." + inner.getKey());
+      }
+    }
   }
 
   @Test
