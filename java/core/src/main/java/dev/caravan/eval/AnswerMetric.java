@@ -15,11 +15,11 @@ public enum AnswerMetric {
       return answer.right() ? 1 : 0;
     }
   },
-  /** {@link RougeL}, with stems, against the one expected answer. */
+  /** {@link RougeL}, with stems, against the nearest of the right answers. */
   ROUGE_L(TaskMetric.ROUGE_L, "ROUGE-L") {
     @Override
     double score(ExactMatch.Answer answer) {
-      return RougeL.score(answer.item().expected(), answer.given(), true);
+      return RougeL.best(answer.item().references(), answer.given(), true);
     }
   },
   /** How often the right option is the likeliest. */

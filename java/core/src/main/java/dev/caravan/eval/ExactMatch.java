@@ -4,6 +4,7 @@ import dev.caravan.data.Row;
 import dev.caravan.data.RowSet;
 import dev.caravan.data.UserError;
 import dev.caravan.data.mix.AnswerChoice;
+import dev.caravan.data.mix.HeldOutRows;
 import dev.caravan.data.mix.TaskMetric;
 import dev.caravan.data.tokenize.Tokenizer;
 import dev.caravan.eval.suite.Ranker;
@@ -43,10 +44,22 @@ public final class ExactMatch {
    * @param prompt token ids that the model is given
    * @param promptText the same in words
    * @param expected the right answer
+   * @param alternatives other answers that an overlap of words may be measured against
    * @param choice the answers among which it chooses, where these are ranked
    */
   public record Item(
-      int[] prompt, String promptText, String expected, Optional<AnswerChoice> choice) {}
+      int[] prompt,
+      String promptText,
+      String expected,
+      List<String> alternatives,
+      Optional<AnswerChoice> choice) {
+    /** The right answer, and the alternatives. */
+    List<String> references() {
+      List<String> all = new ArrayList<>(alternatives);
+      all.add(expected);
+      return all;
+    }
+  }
 
   /**
    * What a model answered.
@@ -84,7 +97,7 @@ public final class ExactMatch {
     int answers = 0;
     try (Tokenizer tokenizer = RunData.tokenizer(config)) {
       Map<String, RowSet> asked = new LinkedHashMap<>();
-      Map<String, List<AnswerChoice>> choices = new HashMap<>();
+      Map<String, HeldOutRows> tasks = new HashMap<>();
       config
           .eval()
           .exactMatch()
@@ -95,7 +108,7 @@ public final class ExactMatch {
             .forEach(
                 (name, task) -> {
                   if (asked.putIfAbsent(name, task.rows()) == null) {
-                    choices.put(name, task.choices());
+                    tasks.put(name, task);
                     metrics.put(name, all(named.get(name)));
                     tooLong.put(name, task.tooLong());
                   }
@@ -103,12 +116,18 @@ public final class ExactMatch {
       }
       for (var set : asked.entrySet()) {
         RowSet rows = set.getValue();
-        List<AnswerChoice> choice = choices.getOrDefault(set.getKey(), List.of());
+        Optional<HeldOutRows> task = Optional.ofNullable(tasks.get(set.getKey()));
+        List<AnswerChoice> choices = task.map(HeldOutRows::choices).orElse(List.of());
+        List<List<String>> alternatives = task.map(HeldOutRows::alternatives).orElse(List.of());
         List<Item> items = new ArrayList<>();
         for (int row = 0; row < rows.size(); row++) {
-          Optional<AnswerChoice> of =
-              choice.isEmpty() ? Optional.empty() : Optional.of(choice.get(row));
-          Item item = item(rows.row(row), rows.where(row), tokenizer, of);
+          Item item =
+              item(
+                  rows.row(row),
+                  rows.where(row),
+                  tokenizer,
+                  alternatives.isEmpty() ? List.of() : alternatives.get(row),
+                  choices.isEmpty() ? Optional.empty() : Optional.of(choices.get(row)));
           items.add(item);
           prompts = Math.max(prompts, item.prompt.length);
           answers = Math.max(answers, rows.length(row) - item.prompt.length);
@@ -122,7 +141,11 @@ public final class ExactMatch {
 
   /** The prompt is what comes before the first target; the expected answer is the targets. */
   private static Item item(
-      Row row, String where, Tokenizer tokenizer, Optional<AnswerChoice> choice) {
+      Row row,
+      String where,
+      Tokenizer tokenizer,
+      List<String> alternatives,
+      Optional<AnswerChoice> choice) {
     int first = 0;
     while (first < row.length() && row.labels()[first] < 0) {
       first++;
@@ -136,6 +159,7 @@ public final class ExactMatch {
         prompt,
         tokenizer.decode(prompt),
         tokenizer.decode(Arrays.copyOfRange(ids, first, ids.length)).strip(),
+        alternatives,
         choice);
   }
 

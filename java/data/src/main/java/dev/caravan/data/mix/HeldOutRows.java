@@ -10,9 +10,13 @@ import java.util.List;
  * @param rows the first of the task that fit whole
  * @param tooLong how many before the last of them do not
  * @param choices the options of each row; empty where no metric of the task ranks them
+ * @param alternatives answers of each row that are as right as its own, in the same words; empty
+ *     where no metric of the task compares with them
  */
-public record HeldOutRows(RowStore rows, int tooLong, List<AnswerChoice> choices) {
+public record HeldOutRows(
+    RowStore rows, int tooLong, List<AnswerChoice> choices, List<List<String>> alternatives) {
   public HeldOutRows {
+    alternatives = List.copyOf(alternatives);
     choices = List.copyOf(choices);
   }
 
@@ -26,7 +30,9 @@ public record HeldOutRows(RowStore rows, int tooLong, List<AnswerChoice> choices
     boolean ranked = task.about().metrics().stream().anyMatch(TaskMetric::ranks);
     RowStore.Builder kept = new RowStore.Builder();
     kept.file("task " + task.name());
+    boolean compared = task.about().metrics().contains(TaskMetric.ROUGE_L);
     List<AnswerChoice> choices = new ArrayList<>();
+    List<List<String>> alternatives = new ArrayList<>();
     int tooLong = 0;
     for (long row = 0; row < rows.size() && kept.size() < most; row++) {
       Block.Encoded encoded = rows.encode(row, -row);
@@ -45,8 +51,11 @@ public record HeldOutRows(RowStore rows, int tooLong, List<AnswerChoice> choices
         }
         choices.add(choice);
       }
+      if (compared) {
+        alternatives.add(rows.alternatives(row, -row));
+      }
       kept.add(encoded.ids(), encoded.labels(), encoded.length(), row + 1);
     }
-    return new HeldOutRows(kept.build(), tooLong, choices);
+    return new HeldOutRows(kept.build(), tooLong, choices, alternatives);
   }
 }

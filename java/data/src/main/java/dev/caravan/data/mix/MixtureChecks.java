@@ -100,7 +100,7 @@ record MixtureChecks(String from, Map<String, TaskSpec> tasks, Map<String, MixSp
       for (TaskMetric metric : task.about().metrics()) {
         if (metric.ranks() && task.wording().options().isEmpty()) {
           throw new UserError(
-              "%s.tasks.%s.metrics: %s ranks answer options, of which the task has none; give it options"
+              "%s.tasks.%s.metrics: %s ranks answer options, the task has none"
                   .formatted(from, task.name(), metric.id()));
         }
       }

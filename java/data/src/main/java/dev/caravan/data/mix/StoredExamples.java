@@ -100,7 +100,13 @@ final class StoredExamples implements ExampleSet {
       given.add(in.text());
       values.put(name, given.get(i));
     }
-    return new Example.Fields(values, in.textOrOneOf(given), in.textOrOneOf(given));
+    String prompt = in.textOrOneOf(given);
+    String target = in.textOrOneOf(given);
+    List<String> alternatives = new ArrayList<>();
+    for (int left = in.number(); left > 0; left--) {
+      alternatives.add(in.text());
+    }
+    return new Example.Fields(values, prompt, target, alternatives);
   }
 
   private static Example chat(Reader in) {
@@ -205,6 +211,8 @@ final class StoredExamples implements ExampleSet {
           });
       putOrOneOf(fields.prompt(), given);
       putOrOneOf(fields.target(), given);
+      out.putInt(fields.alternatives().size());
+      fields.alternatives().forEach(this::put);
     }
 
     private int number(String name) {

@@ -84,7 +84,7 @@ final class TaskExamples {
       List<Template> templates,
       CacheFolder cache) {
     CacheKey key = new CacheKey(KIND).put(Identity.ofData(task, cache)).put(badRows.toString());
-    key.put("with copies counted").put(task.words());
+    key.put("with copies counted and alternatives").put(task.words());
     templates.forEach(template -> key.put(template.words()));
     return key.bytes();
   }

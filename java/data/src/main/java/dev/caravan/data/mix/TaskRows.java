@@ -4,6 +4,7 @@ import dev.caravan.data.PairSet;
 import dev.caravan.data.Row;
 import dev.caravan.data.RowSet;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Optional;
 
 /** A task's rows as tokens. Safe for several threads. */
@@ -30,6 +31,11 @@ interface TaskRows {
    */
   default AnswerChoice choice(long row, long visit) {
     throw new IllegalStateException("a task of tokens has no options");
+  }
+
+  /** Answers that are as right as a row's own, in the words that it has on a visit. */
+  default List<String> alternatives(long row, long visit) {
+    return List.of();
   }
 
   /** Where a row is from: {@code FILE:LINE}. */

@@ -135,6 +135,26 @@ final class WordedRows implements TaskRows {
     return new AnswerChoice(ids.toArray(int[][]::new), texts, right);
   }
 
+  /** None of a task with options, which are all that its rows may say. */
+  @Override
+  public List<String> alternatives(long row, long visit) {
+    if (!(examples.example(row) instanceof Example.Fields fields)
+        || task.wording().options().isPresent()) {
+      return List.of();
+    }
+    Template template = templates.get(phrasing(row, visit));
+    long key = Choices.word(seed, row, visit);
+    List<String> texts = new ArrayList<>();
+    for (String alternative : fields.alternatives()) {
+      Example said = task.wording().apply(fields.answered(alternative), template, key);
+      List<Segment> segments = template.render(said);
+      if (!isBlank(segments)) {
+        texts.add(tokenizer.decode(answer(encode(template, said, segments, row, key))).strip());
+      }
+    }
+    return texts;
+  }
+
   /** What a row says behind its prompt, up to the tokens at which generation stops. */
   private int[] answer(EncodedRow encoded) {
     Set<Integer> stops = new HashSet<>();

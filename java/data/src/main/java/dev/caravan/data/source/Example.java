@@ -1,5 +1,6 @@
 package dev.caravan.data.source;
 
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -12,10 +13,28 @@ public sealed interface Example {
    *     where it has some
    * @param prompt what is given, without a template's words
    * @param target what is to be learnt, without a template's words
+   * @param alternatives other targets that are as right
    */
-  record Fields(Map<String, String> values, String prompt, String target) implements Example {
+  record Fields(
+      Map<String, String> values, String prompt, String target, List<String> alternatives)
+      implements Example {
     public Fields {
       values = Map.copyOf(values);
+      alternatives = List.copyOf(alternatives);
+    }
+
+    /** An example with one right target. */
+    public Fields(Map<String, String> values, String prompt, String target) {
+      this(values, prompt, target, List.of());
+    }
+
+    /** The same example, of which another is the target, under its own names too. */
+    public Fields answered(String other) {
+      Map<String, String> said = new HashMap<>(values);
+      for (String same : List.of("target", "output")) {
+        said.computeIfPresent(same, (name, text) -> text.equals(target) ? other : text);
+      }
+      return new Fields(said, prompt, other, alternatives);
     }
   }
 

@@ -4,16 +4,19 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.caravan.data.UserError;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * A task file of Super-NaturalInstructions: one object whose {@code Definition} says the task and
  * whose {@code Instances} are the examples (allenai/natural-instructions). Of several acceptable
- * outputs the first is the target. The field {@code examples} has the first two positive examples
- * in the words of Wang et al. 2022 (arXiv 2204.07705), {@code negatives} the first two negative
- * ones; {@code examples_explained} and {@code negatives_explained} have the explanations too. A
- * task that has fewer shows fewer.
+ * outputs the first is the target, and the others are alternatives. The field {@code examples} has
+ * the first two positive examples in the words of Wang et al. 2022 (arXiv 2204.07705), {@code
+ * negatives} the first two negative ones; {@code examples_explained} and {@code
+ * negatives_explained} have the explanations too. A task that has fewer shows fewer.
  */
 final class SuperNaturalInstructions extends ExampleReader {
   /** Examples that are shown of a kind. */
@@ -50,7 +53,11 @@ final class SuperNaturalInstructions extends ExampleReader {
     Map<String, String> values = new HashMap<>(shown);
     values.put("input", input);
     values.put("target", target);
-    return new Example.Fields(values, definition + "\n\n" + input, target);
+    List<String> alternatives = new ArrayList<>();
+    for (int i = 1; i < output.size(); i++) {
+      Optional.ofNullable(Records.scalar(output.get(i))).ifPresent(alternatives::add);
+    }
+    return new Example.Fields(values, definition + "\n\n" + input, target, alternatives);
   }
 
   /** The number of the instance in its file: all may stand in one line. */

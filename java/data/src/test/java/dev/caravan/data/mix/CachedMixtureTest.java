@@ -249,6 +249,16 @@ class CachedMixtureTest {
     assertExamples(
         examples(fields, Format.PROMPT, CacheFolder.none()),
         examples(fields, Format.PROMPT, cache));
+
+    write(
+        "task.json",
+        Stream.of(
+            """
+            {"Definition": ["d"], "Instances": [{"input": "i", "output": ["a", "b", "c"]}]}"""));
+    Path task = folder.resolve("task.json");
+    ExampleSet whole = examples(task, Format.SUPERNI, CacheFolder.none());
+    assertEquals(List.of("b", "c"), ((Example.Fields) whole.example(0)).alternatives());
+    assertExamples(whole, examples(task, Format.SUPERNI, cache));
   }
 
   private static void assertExamples(ExampleSet plain, ExampleSet stored) {

@@ -59,6 +59,10 @@ class HeldOutRowsTest {
         held_out: [h]
         """
             .formatted(keys.replace("\n", "\n    "));
+    return of(yaml, maxTokens, most);
+  }
+
+  private HeldOutRows of(String yaml, int maxTokens, int most) {
     MixtureSpec spec = MixtureFile.parse(yaml, "mix.yaml", path -> folder.resolve(path).toString());
     RowLimits limits = RowLimits.ofSequence(maxTokens, tokenizer.vocabSize());
     return Mixture.heldOut(spec, tokenizer, limits, 5, most).get("h");
@@ -104,6 +108,29 @@ class HeldOutRowsTest {
     HeldOutRows texts =
         held("options: {fields: c, answer: a, target: text}\nmetrics: [accuracy]", 200, 1);
     assertEquals(COLOURS, texts.choices().get(0).texts());
+  }
+
+  @Test
+  void alternativesAreSaidInTheWordsOfTheRow() throws IOException {
+    Files.writeString(
+        folder.resolve("task.json"),
+        """
+        {"Definition": ["d"], "Instances": [{"input": "i", "output": ["red", "blue", ""]}, \
+        {"input": "j", "output": "dark"}]}""");
+    String yaml =
+        """
+        tasks:
+          t: {path: choice.jsonl}
+          h:
+            path: task.json
+            format: superni
+            templates: {prompt: "{input}", target: "It is {target}."}%s
+        held_out: [h]
+        """;
+    assertEquals(
+        List.of(List.of("It is blue."), List.of()),
+        of(yaml.formatted("\n    metrics: [rouge_l]"), 200, 5).alternatives());
+    assertEquals(List.of(), of(yaml.formatted(""), 200, 5).alternatives());
   }
 
   /** The first row fits whole, but would not with the longest of its options. */

@@ -228,7 +228,7 @@ class MixtureFileTest {
         "mix.yaml.tasks.b.metrics: unknown metric 'acuracy', did you mean 'accuracy'?");
     refused(
         "tasks: {b: {path: b.jsonl, metrics: accuracy_per_token}}",
-        "mix.yaml.tasks.b.metrics: accuracy_per_token ranks answer options, of which the task has none");
+        "mix.yaml.tasks.b.metrics: accuracy_per_token ranks answer options, the task has none");
   }
 
   @Test

@@ -142,6 +142,8 @@ class ExampleReaderTest {
     List<Example> examples = read(file, Format.AUTO, Map.of());
     assertFields("Do it.\n\ni", "o", examples.get(0));
     assertFields("Do it.\n\nj", "q", examples.get(1));
+    assertEquals(List.of("p"), ((Example.Fields) examples.get(0)).alternatives());
+    assertEquals(List.of(), ((Example.Fields) examples.get(1)).alternatives());
     try (ExampleReader reader = ExampleReader.open(file, Format.SUPERNI, Map.of())) {
       reader.next();
       reader.next();

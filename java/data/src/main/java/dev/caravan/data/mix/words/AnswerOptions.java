@@ -125,7 +125,10 @@ public record AnswerOptions(
       }
     }
     return new Example.Fields(
-        values, example.prompt(), given.equals(example.target()) ? said : example.target());
+        values,
+        example.prompt(),
+        given.equals(example.target()) ? said : example.target(),
+        example.alternatives());
   }
 
   private OptionStyle style(long key, int options) {

@@ -74,6 +74,6 @@ public record Wording(
     }
     Map<String, String> values = new LinkedHashMap<>(Phrases.choose(phrases, key));
     values.putAll(fields.values());
-    return new Example.Fields(values, fields.prompt(), fields.target());
+    return new Example.Fields(values, fields.prompt(), fields.target(), fields.alternatives());
   }
 }
