@@ -467,7 +467,7 @@ Settings& settings() {
     static Settings made = {
         static_cast<uint64_t>(number_from("CARAVAN_SIMT_SEED", 1)),
         equals("CARAVAN_SIMT_ORDER", "in-order"),
-        !equals("CARAVAN_SIMT_CHECKS", "0"),
+        kInstrumented && !equals("CARAVAN_SIMT_CHECKS", "0"),
         equals("CARAVAN_SIMT_STREAMS", "late"),
         static_cast<int32_t>(number_from("CARAVAN_SIMT_CAPABILITY", 90)),
         number_from("CARAVAN_SIMT_MEMORY_BYTES", int64_t{8} << 30),

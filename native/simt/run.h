@@ -16,6 +16,14 @@ struct Pending;
 struct Thread;
 class DeviceMemory;
 
+// Whether the compiler reports loads and stores to hooks.cpp. Under AddressSanitizer it does not, and
+// what is written in shared memory by a plain store is then not known to be.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kInstrumented = false;
+#else
+constexpr bool kInstrumented = true;
+#endif
+
 // Chosen by the environment, once; tests set them directly.
 struct Settings {
     uint64_t seed;  // CARAVAN_SIMT_SEED

@@ -211,8 +211,8 @@ void test_mbarriers() {
     clean("bulk store", bulk_store_kernel, store, out, kStoreGood);
     for (int i = 0; i < 64; ++i)
         check(out[i] == static_cast<float>(i), "bulk store", "wrong value");
-    caught("no fence", {"no fence.proxy.async: bulk store reads byte"}, bulk_store_kernel, store,
-           out, kNoFence);
+    caught_by_hooks("no fence", {"no fence.proxy.async: bulk store reads byte"}, bulk_store_kernel,
+                    store, out, kNoFence);
     caught_by_hooks("overwrite", {"overwritten while asynchronous work reads it"},
                     bulk_store_kernel, store, out, kOverwrite);
     caught("end early", {"ends with asynchronous copies"}, bulk_store_kernel, store, out,

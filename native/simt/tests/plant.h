@@ -81,13 +81,8 @@ void clean(const char* name, void (*kernel)(Params...), const Shape& shape, As<P
     });
 }
 
-// Where the compiler reports no accesses (under AddressSanitizer), only wrappers' own checks can be
-// seen.
-#ifdef __SANITIZE_ADDRESS__
-constexpr bool kInstrumented = false;
-#else
-constexpr bool kInstrumented = true;
-#endif
+// Without its reports only wrappers' own checks can be seen.
+using simt::kInstrumented;
 
 template <typename... Params>
 void caught(const char* name, std::initializer_list<const char*> parts, void (*kernel)(Params...),
