@@ -174,45 +174,59 @@ reference::Adafactor<Real> reference_of(const Case& c) {
             {}};
 }
 
+// Some steps from random values, in double and in float.
+struct Expected {
+    std::vector<double> start;
+    std::vector<std::vector<double>> grads;  // of each step
+    reference::Adafactor<double> in_double;
+    reference::Adafactor<float> in_float;
+    std::vector<double> exact;
+    std::vector<float> plain;
+
+    Expected(const Case& c, uint64_t seed, int steps)
+        : in_double(reference_of<double>(c)), in_float(reference_of<float>(c)) {
+        test::Random random(seed);
+        const int64_t n = elements(c.shape);
+        start = test::rounded(random.normals(n), CARAVAN_F32);
+        for (int t = 0; t < steps; ++t)
+            grads.push_back(test::rounded(random.normals(n, 0.1), c.grad_dtype));
+        exact = start;
+        plain = test::floats(start);
+        for (int t = 1; t <= steps; ++t) {
+            const auto& grad = grads[static_cast<size_t>(t - 1)];
+            in_double.step(t, exact, grad);
+            in_float.step(t, plain, test::floats(grad));
+        }
+    }
+};
+
 void matches_reference(const Case& c, uint64_t seed) {
     test::context() = std::to_string(c.shape[0]) + " x " +
                       (c.shape.size() == 2 ? std::to_string(c.shape[1]) : "-") +
                       (c.factored ? " factored" : "") + (c.scale_parameter ? " scaled" : "") +
                       " beta1 " + std::to_string(c.beta1) + " grad " + test::name(c.grad_dtype);
-    const int steps = 4;
-    test::Random random(seed);
-    const int64_t n = elements(c.shape);
-    const auto start = test::rounded(random.normals(n), CARAVAN_F32);
-    std::vector<std::vector<double>> grads;
-    for (int t = 0; t < steps; ++t)
-        grads.push_back(test::rounded(random.normals(n, 0.1), c.grad_dtype));
-
-    auto in_double = reference_of<double>(c);
-    auto in_float = reference_of<float>(c);
-    std::vector<double> exact = start;
-    std::vector<float> plain = test::floats(start);
-    for (int t = 1; t <= steps; ++t) {
-        const auto& grad = grads[static_cast<size_t>(t - 1)];
-        in_double.step(t, exact, grad);
-        in_float.step(t, plain, test::floats(grad));
-    }
+    const Expected expected(c, seed, 4);
     test::same_bits_for_threads([&](caravan_stream stream) {
-        Buffers whole(c, CARAVAN_F32, start), split(c, CARAVAN_BF16, start);
+        Buffers whole(c, CARAVAN_F32, expected.start), split(c, CARAVAN_BF16, expected.start);
         for (Buffers* buffers : {&whole, &split}) {
-            for (const auto& grad : grads) {
+            for (const auto& grad : expected.grads) {
                 buffers->grad.set(buffers->behind_skipped(grad));
                 buffers->step(stream);
             }
         }
-        CHECK_ACCURACY(whole.values(whole.param), test::doubles(plain), exact);
-        if (in_double.factored) {
-            CHECK_ACCURACY(whole.values(whole.row), test::doubles(in_float.row), in_double.row);
-            CHECK_ACCURACY(whole.values(whole.col), test::doubles(in_float.col), in_double.col);
+        CHECK_ACCURACY(whole.values(whole.param), test::doubles(expected.plain), expected.exact);
+        if (expected.in_double.factored) {
+            CHECK_ACCURACY(whole.values(whole.row), test::doubles(expected.in_float.row),
+                           expected.in_double.row);
+            CHECK_ACCURACY(whole.values(whole.col), test::doubles(expected.in_float.col),
+                           expected.in_double.col);
         } else {
-            CHECK_ACCURACY(whole.values(whole.v), test::doubles(in_float.v), in_double.v);
+            CHECK_ACCURACY(whole.values(whole.v), test::doubles(expected.in_float.v),
+                           expected.in_double.v);
         }
         if (c.beta1 > 0)
-            CHECK_ACCURACY(whole.values(whole.m), test::doubles(in_float.m), in_double.m);
+            CHECK_ACCURACY(whole.values(whole.m), test::doubles(expected.in_float.m),
+                           expected.in_double.m);
         // A split master is the whole one bit for bit.
         CHECK(test::masters(split.param, split.remainder) == whole.param.values());
         return whole.bits() + split.bits();
@@ -247,34 +261,19 @@ void parts_match_reference(const Case& part, uint64_t seed) {
     test::context() = std::to_string(part.parts) + " parts along " + std::to_string(part.cut) +
                       (part.factored ? " factored" : "") + ", each of " +
                       std::to_string(elements(part.shape));
-    const int steps = 3;
-    test::Random random(seed);
     Case whole = part;
     whole.shape[static_cast<size_t>(part.cut)] *= part.parts;
-    const int64_t n = elements(whole.shape);
-    const auto start = test::rounded(random.normals(n), CARAVAN_F32);
-    std::vector<std::vector<double>> grads;
-    for (int t = 0; t < steps; ++t)
-        grads.push_back(test::rounded(random.normals(n, 0.1), part.grad_dtype));
-
-    auto in_double = reference_of<double>(whole);
-    auto in_float = reference_of<float>(whole);
-    std::vector<double> exact = start;
-    std::vector<float> plain = test::floats(start);
-    for (int t = 1; t <= steps; ++t) {
-        const auto& grad = grads[static_cast<size_t>(t - 1)];
-        in_double.step(t, exact, grad);
-        in_float.step(t, plain, test::floats(grad));
-    }
+    const Expected expected(whole, seed, 3);
     test::same_bits_for_threads([&](caravan_stream stream) {
         std::string bits;
         std::vector<std::vector<double>> masters;
         for (int32_t dtype : {CARAVAN_F32, CARAVAN_BF16}) {
             std::vector<std::unique_ptr<Buffers>> all;
             for (int i = 0; i < part.parts; ++i) {
-                all.push_back(std::make_unique<Buffers>(part, dtype, part_of(part, i, start)));
+                all.push_back(
+                    std::make_unique<Buffers>(part, dtype, part_of(part, i, expected.start)));
             }
-            for (const auto& grad : grads) {
+            for (const auto& grad : expected.grads) {
                 const auto run = [&](int32_t phase) {
                     for (auto& its : all) its->run(stream, phase);
                 };
@@ -299,8 +298,9 @@ void parts_match_reference(const Case& part, uint64_t seed) {
                     continue;
                 }
                 masters.push_back(its.param.values());
-                CHECK_ACCURACY(its.values(its.param), of(test::doubles(plain)), of(exact));
-                if (in_double.factored) {
+                CHECK_ACCURACY(its.values(its.param), of(test::doubles(expected.plain)),
+                               of(expected.exact));
+                if (expected.in_double.factored) {
                     const auto rows = static_cast<size_t>(part.shape[0]);
                     const auto columns = static_cast<size_t>(part.shape[1]);
                     const auto slice = [&](const auto& moments, size_t count, bool cut) {
@@ -311,10 +311,11 @@ void parts_match_reference(const Case& part, uint64_t seed) {
                         return own;
                     };
                     const bool by_rows = part.cut == 0;
-                    CHECK_ACCURACY(its.values(its.row), slice(in_float.row, rows, by_rows),
-                                   slice(in_double.row, rows, by_rows));
-                    CHECK_ACCURACY(its.values(its.col), slice(in_float.col, columns, !by_rows),
-                                   slice(in_double.col, columns, !by_rows));
+                    CHECK_ACCURACY(its.values(its.row), slice(expected.in_float.row, rows, by_rows),
+                                   slice(expected.in_double.row, rows, by_rows));
+                    CHECK_ACCURACY(its.values(its.col),
+                                   slice(expected.in_float.col, columns, !by_rows),
+                                   slice(expected.in_double.col, columns, !by_rows));
                 }
             }
         }
