@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.TreeSet;
+import java.util.function.Function;
 
 /** Finds the known name that a mistyped one most likely means, for error messages. */
 public final class Nearest {
@@ -49,6 +50,23 @@ public final class Nearest {
         + find(name, known)
             .map(near -> ", did you mean '" + near + "'?")
             .orElseGet(() -> "; known: " + list(known));
+  }
+
+  /**
+   * The one of that name.
+   *
+   * @param where what the sentence begins with
+   * @param kind as above
+   * @param nameOf the name of each
+   * @throws UserError if there is none, by the sentence above
+   */
+  public static <T> T named(
+      String where, String kind, String name, Collection<T> all, Function<T, String> nameOf) {
+    return all.stream()
+        .filter(one -> nameOf.apply(one).equals(name))
+        .findFirst()
+        .orElseThrow(
+            () -> new UserError(where + unknown(kind, name, all.stream().map(nameOf).toList())));
   }
 
   private static String list(Collection<String> known) {

@@ -1,7 +1,6 @@
 package dev.caravan.eval.suite;
 
 import dev.caravan.data.Nearest;
-import dev.caravan.data.UserError;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -29,15 +28,9 @@ public final class Suites {
   /**
    * A benchmark by name.
    *
-   * @throws UserError if there is none, naming the nearest
+   * @throws dev.caravan.data.UserError if there is none, naming the nearest
    */
   public static Suite named(String name) {
-    return ALL.stream()
-        .filter(suite -> suite.name().equals(name))
-        .findFirst()
-        .orElseThrow(
-            () ->
-                new UserError(
-                    Nearest.unknown("suite", name, ALL.stream().map(Suite::name).toList())));
+    return Nearest.named("", "suite", name, ALL, Suite::name);
   }
 }

@@ -1,8 +1,7 @@
 package dev.caravan.data.mix;
 
 import dev.caravan.data.Nearest;
-import dev.caravan.data.UserError;
-import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 
 /** What a task's answers may be scored by, under the names that {@code eval} has for it. */
@@ -34,18 +33,9 @@ public enum TaskMetric {
    * The metric of a name.
    *
    * @param where for errors
-   * @throws UserError if there is none
+   * @throws dev.caravan.data.UserError if there is none
    */
   static TaskMetric of(String id, String where) {
-    return Arrays.stream(values())
-        .filter(metric -> metric.id().equals(id))
-        .findFirst()
-        .orElseThrow(
-            () ->
-                new UserError(
-                    where
-                        + ": "
-                        + Nearest.unknown(
-                            "metric", id, Arrays.stream(values()).map(TaskMetric::id).toList())));
+    return Nearest.named(where + ": ", "metric", id, List.of(values()), TaskMetric::id);
   }
 }
