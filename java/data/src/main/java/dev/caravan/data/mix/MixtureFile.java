@@ -468,6 +468,15 @@ public final class MixtureFile {
   private String root(Keys top) {
     if (top.has("mixture")) {
       String named = top.text("mixture").orElseThrow();
+      if (tasks.containsKey(named)) {
+        throw new UserError(
+            top.path("mixture")
+                + ": '"
+                + named
+                + "' is a task; mixtures: {NAME: {parts: ["
+                + named
+                + "]}} makes a mixture of it");
+      }
       if (!mixes.containsKey(named)) {
         throw new UserError(
             top.path("mixture") + ": " + Nearest.unknown("mixture", named, mixes.keySet()));

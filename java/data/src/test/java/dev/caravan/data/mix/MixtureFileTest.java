@@ -292,6 +292,9 @@ class MixtureFileTest {
     refused(TASKS + "mixtures: {m: {parts: {a: NaN}}}", "mixtures.m.parts.a: got ");
     refused("tasks: {a: {format: prompt}}", "a.path: missing");
     refused(TASKS + "mixture: n\nmixtures: {m: {parts: [a]}}", "unknown mixture 'n'");
+    refused(
+        TASKS + "mixture: a\nmixtures: {m: {parts: [a]}}",
+        ".mixture: 'a' is a task; mixtures: {NAME: {parts: [a]}} makes a mixture of it");
   }
 
   @Test
