@@ -5,19 +5,18 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import dev.caravan.data.RowStore;
 import dev.caravan.data.UserError;
 import dev.caravan.kernels.Blas;
 import dev.caravan.kernels.Device;
 import dev.caravan.kernels.Memory;
+import dev.caravan.kernels.Stream;
 import dev.caravan.parallel.Mesh;
 import dev.caravan.parallel.RankThreads;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -28,14 +27,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Ranks as threads train to the weights of one rank, on whole runs of 20 steps. */
 class RanksTest {
-  /** Buffers that hold a row or two: a step has about five, so some ranks have none in the last round. */
-  private static final String SMALL = "train.micro_batch_tokens=96";
-
-  /** Keeps AdamW's first updates as smooth as the gradient; see TrainerTest. */
-  private static final String SMOOTH = "optimizer.eps=1e-3";
-
-  private static final double RELATIVE = 1e-5;
-
   /** Makes the model one of sparse experts. */
   static final String EXPERTS =
       "model.config={model_type: mixtral, vocab_size: 61, hidden_size: 32, intermediate_size: 24,"
@@ -49,21 +40,8 @@ class RanksTest {
 
   @TempDir Path folder;
 
-  /** A run's checkpoint and metrics. */
-  private record Run(Path checkpoint, List<JsonNode> metrics) {
-    byte[] weights() throws IOException {
-      return Files.readAllBytes(checkpoint.resolve("model.safetensors"));
-    }
-  }
-
-  private Run train(String golden, String name, String... assignments) throws IOException {
-    Golden model = Golden.named(golden);
-    String[] all =
-        Stream.concat(Stream.of(SMALL, SMOOTH), Stream.of(assignments)).toArray(String[]::new);
-    Path output = folder.resolve(name);
-    Path checkpoint =
-        model.train(model.read("golden.json").get("train").get("settings"), output, all);
-    return new Run(checkpoint, Golden.lines(output.resolve("metrics.jsonl")));
+  private TrainedRun train(String golden, String name, String... assignments) throws IOException {
+    return TrainedRun.of(golden, folder.resolve(name), assignments);
   }
 
   static List<Arguments> layouts() {
@@ -94,11 +72,11 @@ class RanksTest {
       value = {"{data: 1, tensor: 2}|none", "{data: 2, tensor: 2, shard: parameters}|full"})
   void aVocabularyThatDoesNotDivideStaysWhole(String layout, String recompute)
       throws IOException {
-    Run one = train("llama3", "one", ODD);
+    TrainedRun one = train("llama3", "one", ODD);
     String parallel = "parallel=" + layout;
-    Run many = train("llama3", "many", ODD, parallel, "recompute=" + recompute);
-    Run again = train("llama3", "again", ODD, parallel, "recompute=" + recompute);
-    assertSame(one, many);
+    TrainedRun many = train("llama3", "many", ODD, parallel, "recompute=" + recompute);
+    TrainedRun again = train("llama3", "again", ODD, parallel, "recompute=" + recompute);
+    one.assertSame(many);
     assertArrayEquals(many.weights(), again.weights(), "from run to run");
   }
 
@@ -108,10 +86,11 @@ class RanksTest {
   void anOldCheckpointGoesOn(int ranks) throws IOException {
     String constant = "optimizer.schedule=constant";
     String tensor = "parallel={data: 1, tensor: 2}";
-    Run whole = train("llama3", "whole", constant, tensor);
+    TrainedRun whole = train("llama3", "whole", constant, tensor);
     OldCheckpoint.makeOf(train("llama3", "parts", constant, tensor, "train.steps=10").checkpoint());
-    Run parts = train("llama3", "parts", constant, "parallel={data: 1, tensor: " + ranks + "}");
-    assertSame(whole, parts);
+    TrainedRun parts =
+        train("llama3", "parts", constant, "parallel={data: 1, tensor: " + ranks + "}");
+    whole.assertSame(parts);
     if (ranks == 2) {
       assertArrayEquals(whole.weights(), parts.weights());
     }
@@ -134,10 +113,10 @@ class RanksTest {
   @MethodSource({"layouts", "divided"})
   void manyRanksTrainToTheWeightsOfOne(String golden, String layout, String recompute)
       throws IOException {
-    Run one = train(golden, "one");
-    Run many = train(golden, "many", layout, recompute);
-    Run again = train(golden, "again", layout, recompute);
-    assertSame(one, many);
+    TrainedRun one = train(golden, "one");
+    TrainedRun many = train(golden, "many", layout, recompute);
+    TrainedRun again = train(golden, "again", layout, recompute);
+    one.assertSame(many);
     assertArrayEquals(many.weights(), again.weights(), "from run to run");
   }
 
@@ -156,12 +135,12 @@ class RanksTest {
   void balanceLossesAreThoseOfAllRanks(
       String golden, String layout, int tokens, String recompute) throws IOException {
     String[] losses = {"experts.z_weight=0.01", "experts.aux_weight=0.05"};
-    Run one = train(golden, "one", losses[0], losses[1], "train.micro_batch_tokens=1024");
+    TrainedRun one = train(golden, "one", losses[0], losses[1], "train.micro_batch_tokens=1024");
     String buffers = "train.micro_batch_tokens=" + tokens;
     String parallel = "parallel=" + layout;
     String again = "recompute=" + recompute;
-    Run many = train(golden, "many", losses[0], losses[1], buffers, parallel, again);
-    assertSame(one, many);
+    TrainedRun many = train(golden, "many", losses[0], losses[1], buffers, parallel, again);
+    one.assertSame(many);
   }
 
   static List<Arguments> experts() {
@@ -194,12 +173,12 @@ class RanksTest {
   void ranksThatShareExpertsTrainToTheWeightsOfOne(
       String golden, String layout, int tokens, String recompute) throws IOException {
     String losses = "experts.aux_weight=0.05";
-    Run one = train(golden, "one", losses, "train.micro_batch_tokens=1024");
+    TrainedRun one = train(golden, "one", losses, "train.micro_batch_tokens=1024");
     String buffers = "train.micro_batch_tokens=" + tokens;
     String parallel = "parallel=" + layout;
-    Run many = train(golden, "many", losses, buffers, parallel, "recompute=" + recompute);
-    Run again = train(golden, "again", losses, buffers, parallel, "recompute=" + recompute);
-    assertSame(one, many);
+    TrainedRun many = train(golden, "many", losses, buffers, parallel, "recompute=" + recompute);
+    TrainedRun again = train(golden, "again", losses, buffers, parallel, "recompute=" + recompute);
+    one.assertSame(many);
     assertArrayEquals(many.weights(), again.weights(), "from run to run");
   }
 
@@ -218,14 +197,14 @@ class RanksTest {
   void anExchangeThatDropsNothingTrainsToTheWeightsOfOne(
       String golden, String layout, int tokens, String recompute) throws IOException {
     String losses = "experts.aux_weight=0.05";
-    Run one = train(golden, "one", losses, "train.micro_batch_tokens=1024");
+    TrainedRun one = train(golden, "one", losses, "train.micro_batch_tokens=1024");
     String room = "experts.capacity_factor=8"; // times an even share: all choices of eight experts
     String buffers = "train.micro_batch_tokens=" + tokens;
     String parallel = "parallel=" + layout;
     String again = "recompute=" + recompute;
-    Run many = train(golden, "many", losses, room, buffers, parallel, again);
-    assertSame(one, many);
-    Run twice = train(golden, "again", losses, room, buffers, parallel, again);
+    TrainedRun many = train(golden, "many", losses, room, buffers, parallel, again);
+    one.assertSame(many);
+    TrainedRun twice = train(golden, "again", losses, room, buffers, parallel, again);
     assertArrayEquals(many.weights(), twice.weights(), "from run to run");
   }
 
@@ -242,11 +221,12 @@ class RanksTest {
     String[] common = {
       "optimizer.schedule=constant", "experts.aux_loss=none", "experts.capacity_factor=0.75"
     };
-    Run whole = train("mixtral", "whole", common);
+    TrainedRun whole = train("mixtral", "whole", common);
     train(
         "mixtral", "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
-    Run parts = train("mixtral", "parts", common[0], common[1], common[2], "parallel=" + then);
-    assertSame(whole, parts);
+    TrainedRun parts =
+        train("mixtral", "parts", common[0], common[1], common[2], "parallel=" + then);
+    whole.assertSame(parts);
     assertTrue(whole.metrics().get(0).get("drop_share").asDouble() > 0);
   }
 
@@ -273,11 +253,11 @@ class RanksTest {
     String[] common = {
       "optimizer.schedule=constant", "experts.aux_loss=none", "optimizer.name=" + optimizer
     };
-    Run whole = train(golden, "whole", common);
+    TrainedRun whole = train(golden, "whole", common);
     train(
         golden, "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
-    Run parts = train(golden, "parts", common[0], common[1], common[2], "parallel=" + then);
-    assertSame(whole, parts);
+    TrainedRun parts = train(golden, "parts", common[0], common[1], common[2], "parallel=" + then);
+    whole.assertSame(parts);
   }
 
   /** All experts of a layer as one tensor, as transformers 5 has them in memory. */
@@ -287,8 +267,8 @@ class RanksTest {
     Path stacked = folder.resolve("stacked");
     StackedExperts.write(Golden.named("mixtral").folder(), stacked);
     String[] common = {"experts.aux_loss=none", "train.steps=2", "parallel=" + layout};
-    Run apart = train("mixtral", "apart", common);
-    Run together =
+    TrainedRun apart = train("mixtral", "apart", common);
+    TrainedRun together =
         train("mixtral", "together", common[0], common[1], common[2], "model={path: " + stacked + "}");
     assertArrayEquals(apart.weights(), together.weights());
   }
@@ -311,21 +291,21 @@ class RanksTest {
   @ValueSource(ints = {2, 3})
   void dropsAreThoseOfOneRank(int ranks) throws IOException {
     String[] dropping = {"experts.capacity_factor=0.5", "experts.aux_loss=none"};
-    Run one = train("mixtral", "one", dropping);
-    Run many = train("mixtral", "many", dropping[0], dropping[1], "parallel.data=" + ranks);
-    Run shared =
+    TrainedRun one = train("mixtral", "one", dropping);
+    TrainedRun many = train("mixtral", "many", dropping[0], dropping[1], "parallel.data=" + ranks);
+    TrainedRun shared =
         train("mixtral", "shared", dropping[0], dropping[1], "parallel={data: 4, expert: 2}");
-    assertSame(one, shared);
-    Run cut =
+    one.assertSame(shared);
+    TrainedRun cut =
         train("mixtral", "cut", dropping[0], dropping[1], "parallel={data: 1, tensor: 2}");
-    assertSame(one, cut);
+    one.assertSame(cut);
     String padded = "parallel={data: 4, expert: " + (ranks == 2 ? 2 : 4) + ", expert_exchange: padded}";
-    Run places = train("mixtral", "padded", dropping[0], dropping[1], padded);
-    assertSame(one, places);
-    Run again = train("mixtral", "again", dropping[0], dropping[1], padded);
+    TrainedRun places = train("mixtral", "padded", dropping[0], dropping[1], padded);
+    one.assertSame(places);
+    TrainedRun again = train("mixtral", "again", dropping[0], dropping[1], padded);
     assertArrayEquals(places.weights(), again.weights(), "from run to run");
     assertTrue(one.metrics().get(0).get("drop_share").asDouble() > 0);
-    assertSame(one, many);
+    one.assertSame(many);
   }
 
   /** Second choices of small weight are left out, or drawn, before rows travel, whichever way they do. */
@@ -344,9 +324,9 @@ class RanksTest {
     String experts =
         "experts={aux_loss: none, capacity_factor: 4, second_expert: " + policy + "}";
     String few = "train.steps=4";
-    Run all = train("mixtral", "all", "experts={aux_loss: none, capacity_factor: 4}", few);
+    TrainedRun all = train("mixtral", "all", "experts={aux_loss: none, capacity_factor: 4}", few);
     assertEquals(0, all.metrics().get(0).get("drop_share").asDouble());
-    Run one = train("mixtral", "one", experts, "experts.second_threshold=0.45", few);
+    TrainedRun one = train("mixtral", "one", experts, "experts.second_threshold=0.45", few);
     double dropped = one.metrics().get(0).get("drop_share").asDouble();
     assertTrue(dropped > 0 && dropped < 0.5, "second choices of first ones: " + dropped);
     String[] many = {
@@ -356,36 +336,18 @@ class RanksTest {
       "parallel=" + layout,
       "recompute=" + recompute
     };
-    assertSame(one, train("mixtral", "many", many));
-  }
-
-  private static void assertSame(Run one, Run many) {
-    assertEquals(one.metrics().size(), many.metrics().size());
-    for (int i = 0; i < one.metrics().size(); i++) {
-      JsonNode its = one.metrics().get(i);
-      JsonNode line = many.metrics().get(i);
-      for (String key : List.of("step", "target_tokens", "input_tokens", "eval_targets", "lr")) {
-        assertEquals(its.get(key), line.get(key), key);
-      }
-      for (String key : List.of("loss", "grad_norm", "eval_loss", "aux_loss", "z_loss", "drop_share")) {
-        if (its.has(key)) {
-          double expected = its.get(key).asDouble();
-          assertEquals(expected, line.get(key).asDouble(), RELATIVE * expected, key + ", line " + i);
-        }
-      }
-    }
-    Weights.assertClose(one.checkpoint(), many.checkpoint(), RELATIVE);
+    one.assertSame(train("mixtral", "many", many));
   }
 
   @Test
   void theHeldOutLossIsThatOfAllRows() throws IOException {
     String rows = "eval.data=" + Golden.named("llama3").folder().resolve("rows.jsonl");
-    Run one = train("llama3", "one", rows, "eval.every_steps=10");
-    Run three = train("llama3", "three", rows, "eval.every_steps=10", "parallel.data=3");
+    TrainedRun one = train("llama3", "one", rows, "eval.every_steps=10");
+    TrainedRun three = train("llama3", "three", rows, "eval.every_steps=10", "parallel.data=3");
     assertEquals(22, one.metrics().size());
-    assertSame(one, three);
-    assertSame(
-        one, train("llama3", "parts", rows, "eval.every_steps=10", "parallel={data: 1, tensor: 2}"));
+    one.assertSame(three);
+    one.assertSame(
+        train("llama3", "parts", rows, "eval.every_steps=10", "parallel={data: 1, tensor: 2}"));
   }
 
   /**
@@ -415,10 +377,10 @@ class RanksTest {
       "experts.aux_loss=none",
       "optimizer.adafactor={beta1: 0.9, factored: " + factored + ", scale_parameter: true}"
     };
-    Run one = train(golden, "one", common);
-    Run many = train(golden, "many", common[0], common[1], common[2], "parallel=" + layout);
-    Run again = train(golden, "again", common[0], common[1], common[2], "parallel=" + layout);
-    assertSame(one, many);
+    TrainedRun one = train(golden, "one", common);
+    TrainedRun many = train(golden, "many", common[0], common[1], common[2], "parallel=" + layout);
+    TrainedRun again = train(golden, "again", common[0], common[1], common[2], "parallel=" + layout);
+    one.assertSame(many);
     assertArrayEquals(many.weights(), again.weights(), "from run to run");
   }
 
@@ -439,11 +401,11 @@ class RanksTest {
     String[] common = {
       "optimizer.name=adafactor", "optimizer.schedule=constant", "experts.aux_loss=none"
     };
-    Run whole = train(golden, "whole", common);
+    TrainedRun whole = train(golden, "whole", common);
     train(
         golden, "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
-    Run parts = train(golden, "parts", common[0], common[1], common[2], "parallel=" + then);
-    assertSame(whole, parts);
+    TrainedRun parts = train(golden, "parts", common[0], common[1], common[2], "parallel=" + then);
+    whole.assertSame(parts);
   }
 
   @ParameterizedTest
@@ -463,18 +425,18 @@ class RanksTest {
       })
   void aRunGoesOnInAnotherLayout(String first, String then) throws IOException {
     String constant = "optimizer.schedule=constant";
-    Run whole = train("llama3", "whole", constant);
+    TrainedRun whole = train("llama3", "whole", constant);
     train("llama3", "parts", constant, "train.steps=10", "parallel=" + first);
-    Run parts = train("llama3", "parts", constant, "parallel=" + then);
-    assertSame(whole, parts);
+    TrainedRun parts = train("llama3", "parts", constant, "parallel=" + then);
+    whole.assertSame(parts);
   }
 
   /** bfloat16 weights: the lower halves of the masters are kept in parts. */
   @ParameterizedTest
   @ValueSource(strings = {"optimizer", "parameters"})
   void splitMastersAreKeptInParts(String shard) throws IOException {
-    Run whole = train("llama3", "whole", "precision=bf16", "parallel.data=2");
-    Run parts =
+    TrainedRun whole = train("llama3", "whole", "precision=bf16", "parallel.data=2");
+    TrainedRun parts =
         train("llama3", "parts", "precision=bf16", "parallel={data: 2, shard: " + shard + "}");
     assertArrayEquals(whole.weights(), parts.weights());
   }
@@ -491,7 +453,7 @@ class RanksTest {
       })
   void dividedMastersGoOnWithTheSameBits(String golden, String layout) throws IOException {
     String[] common = {"precision=bf16", "optimizer.schedule=constant", "parallel=" + layout};
-    Run whole = train(golden, "whole", common);
+    TrainedRun whole = train(golden, "whole", common);
     train(golden, "parts", common[0], common[1], common[2], "train.steps=10");
     assertArrayEquals(whole.weights(), train(golden, "parts", common).weights());
   }
@@ -558,8 +520,7 @@ class RanksTest {
         RankThreads.run(
             mesh,
             ranks -> {
-              try (dev.caravan.kernels.Stream stream =
-                      dev.caravan.kernels.Stream.open(Device.CPU, 2);
+              try (Stream stream = Stream.open(Device.CPU, 2);
                   Trainer trainer = runs.trainer(config, rows, stream, ranks)) {
                 ranks.barrier();
                 long live = Memory.stats().liveBytes();
