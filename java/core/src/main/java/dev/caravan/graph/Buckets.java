@@ -22,13 +22,13 @@ final class Buckets {
   }
 
   /** The same, of a rank that has some of the experts. */
-  static List<List<Tensor>> of(Graph graph, Division division) {
-    return of(List.of(graph), graph.leaves(Role.PARAMETER), division);
+  static List<List<Tensor>> of(Graph graph, Division experts) {
+    return of(List.of(graph), graph.leaves(Role.PARAMETER), experts);
   }
 
   /** The same for weights of several graphs, which share them by name. */
   static List<List<Tensor>> of(
-      Collection<Graph> graphs, List<Tensor> parameters, Division division) {
+      Collection<Graph> graphs, List<Tensor> parameters, Division experts) {
     Map<String, Integer> blocks = new HashMap<>();
     for (Graph graph : graphs) {
       for (Node node : graph.nodes()) {
@@ -41,16 +41,16 @@ final class Buckets {
     }
     List<List<Tensor>> buckets = new ArrayList<>();
     int last = 0;
-    boolean experts = false; // other ranks have the same of them
+    boolean apart = false; // other ranks have the same of them
     for (Tensor parameter : parameters) {
       int block = blocks.getOrDefault(parameter.name(), Graph.NO_BLOCK);
-      boolean own = division.experts(parameter.name());
-      if (buckets.isEmpty() || block != last || own != experts) {
+      boolean own = experts.cuts(parameter.name());
+      if (buckets.isEmpty() || block != last || own != apart) {
         buckets.add(new ArrayList<>());
       }
       buckets.get(buckets.size() - 1).add(parameter);
       last = block;
-      experts = own;
+      apart = own;
     }
     return buckets;
   }

@@ -1,26 +1,19 @@
 package dev.caravan.graph;
 
-import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.tensor.TensorType;
 import java.util.Collection;
 import java.util.function.Function;
 
 /**
  * How the weights of a model are divided among its tensor-parallel ranks, or its experts among ranks that
- * see different tokens.
+ * see different tokens. A {@link Grid} has both.
  *
- * @param axis TENSOR or EXPERT
  * @param ranks how many there are
  * @param split which way a weight is cut, by its name
  */
-public record Division(Axis axis, int ranks, Function<String, Split> split) {
+public record Division(int ranks, Function<String, Split> split) {
   /** One rank, which has everything. */
   public static final Division NONE = new Division(1, name -> Split.WHOLE);
-
-  /** Among tensor-parallel ranks. */
-  public Division(int ranks, Function<String, Split> split) {
-    this(Axis.TENSOR, ranks, split);
-  }
 
   /** Which way a weight is cut. */
   public enum Split {
@@ -54,11 +47,9 @@ public record Division(Axis axis, int ranks, Function<String, Split> split) {
     }
   }
 
-  /**
-   * Whether a weight is divided among ranks that see different tokens: fewer of them have the same part.
-   */
-  public boolean experts(String name) {
-    return axis == Axis.EXPERT && ranks > 1 && split.apply(name).cuts();
+  /** Whether a rank has a part of a weight only. */
+  public boolean cuts(String name) {
+    return ranks > 1 && split.apply(name).cuts();
   }
 
   /** Checks that there are ranks. */
@@ -70,8 +61,7 @@ public record Division(Axis axis, int ranks, Function<String, Split> split) {
 
   /** The same, but for weights that have a row for each token: each rank knows some of the tokens. */
   public Division withVocabulary(Collection<String> names) {
-    return new Division(
-        axis, ranks, name -> names.contains(name) ? Split.ROWS : split.apply(name));
+    return new Division(ranks, name -> names.contains(name) ? Split.ROWS : split.apply(name));
   }
 
   /**

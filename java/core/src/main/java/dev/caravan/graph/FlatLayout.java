@@ -88,7 +88,7 @@ public final class FlatLayout {
   private final Map<String, Bucket> bucketOf = new LinkedHashMap<>();
   private final List<Bucket> buckets = new ArrayList<>();
   private final int parts;
-  private final Division division;
+  private final Grid grid;
   private final long elements;
   private final long keptElements;
 
@@ -113,22 +113,22 @@ public final class FlatLayout {
    *     longest, after the largest weights were dealt out first, each to the part with least
    */
   public FlatLayout(List<List<Tensor>> buckets, int parts, boolean whole) {
-    this(buckets, parts, whole, Division.NONE);
+    this(buckets, parts, whole, Grid.NONE);
   }
 
   /**
    * As above, of weights of which some are parts.
    *
-   * @param division which
+   * @param grid which
    */
-  FlatLayout(List<List<Tensor>> buckets, int parts, boolean whole, Division division) {
+  FlatLayout(List<List<Tensor>> buckets, int parts, boolean whole, Grid grid) {
     this.parts = parts;
-    this.division = division;
+    this.grid = grid;
     long next = 0;
     long kept = 0;
     for (List<Tensor> parameters : buckets) {
-      boolean experts = division.experts(parameters.get(0).name());
-      int own = experts ? Math.max(1, parts / division.ranks()) : parts;
+      boolean experts = grid.experts().cuts(parameters.get(0).name());
+      int own = experts ? Math.max(1, parts / grid.experts().ranks()) : parts;
       Bucket bucket =
           whole && own > 1
               ? dealt(parameters, next, kept, experts ? Axis.REPLICA : Axis.DATA, own)
@@ -221,13 +221,13 @@ public final class FlatLayout {
   }
 
   /** Which of the weights are parts of larger ones. */
-  public Division division() {
-    return division;
+  public Grid grid() {
+    return grid;
   }
 
   /** The type of the whole weight of which this is, or is a part. */
   public TensorType whole(Slot slot) {
-    return division.whole(slot.name(), slot.type());
+    return grid.whole(slot.name(), slot.type());
   }
 
   /** Elements of the whole buffer, gaps included. */

@@ -101,7 +101,7 @@ public final class Partition {
     for (Tensor weight : ordered) {
       TensorType part = division.part(weight.name(), weight.type());
       made.put(weight, result.leaf(weight.name(), part, Role.PARAMETER));
-      if (division.split().apply(weight.name()).cuts()) {
+      if (division.cuts(weight.name())) {
         cut.add(weight);
       }
     }

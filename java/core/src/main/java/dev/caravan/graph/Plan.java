@@ -86,13 +86,13 @@ public final class Plan {
    */
   public Plan(
       Map<String, Graph> graphs, Device.Kind kind, Sharding sharding, int ranks, boolean whole) {
-    this(graphs, kind, sharding, ranks, whole, Division.NONE);
+    this(graphs, kind, sharding, ranks, whole, Grid.NONE);
   }
 
   /**
    * As above, of one of several ranks that have parts of the model.
    *
-   * @param division how {@link Partition} or {@link ExpertPartition} divided the graphs
+   * @param grid how {@link Partition} and {@link ExpertPartition} divided the graphs
    */
   public Plan(
       Map<String, Graph> graphs,
@@ -100,7 +100,7 @@ public final class Plan {
       Sharding sharding,
       int ranks,
       boolean whole,
-      Division division) {
+      Grid grid) {
     this.sharding = ranks == 1 ? Sharding.NONE : sharding;
     Map<String, Tensor> leaves = new LinkedHashMap<>();
     graphs.values().forEach(graph -> graph.leaves().forEach(leaf -> merge(leaves, leaf)));
@@ -110,9 +110,12 @@ public final class Plan {
     }
     boolean updates = this.sharding.updates();
     weights =
-        updates || division.ranks() > 1
+        updates || grid.ranks() > 1
             ? new FlatLayout(
-                Buckets.of(graphs.values(), parameters, division), updates ? ranks : 1, whole, division)
+                Buckets.of(graphs.values(), parameters, grid.experts()),
+                updates ? ranks : 1,
+                whole,
+                grid)
             : new FlatLayout(parameters);
     storage = parameters.get(0).type().dtype();
     trained = !of(leaves, Role.GRADIENT).isEmpty();
@@ -167,8 +170,8 @@ public final class Plan {
       List<TensorType> types = new ArrayList<>(node.op().scratch(node));
       Sizing sizing = new Sizing(kind, List.copyOf(types), weights, roots, wire);
       node.op().launches(node, sizing);
-      if (!sizing.exchanges) { // of counts that only the running op knows: as many as it expects
-        wire.merge(weights.division().axis(), node.op().wireBytes(node), Long::sum);
+      if (!sizing.exchanges) { // counts of experts' rows that only the running op knows: as it expects
+        wire.merge(Axis.EXPERT, node.op().wireBytes(node), Long::sum);
       }
       if (sizing.workspaceBytes > 0) {
         types.add(TensorType.bytes(sizing.workspaceBytes));

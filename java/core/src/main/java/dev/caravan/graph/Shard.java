@@ -36,7 +36,7 @@ public final class Shard {
   private final Graph graph;
   private final int ranks;
   private final Sharding sharding;
-  private final Division division;
+  private final Division experts;
   private final Map<Tensor, Tensor> roots;
   private final List<List<Tensor>> buckets;
   private final Map<String, Integer> bucketOf = new HashMap<>();
@@ -61,13 +61,13 @@ public final class Shard {
     }
   }
 
-  private Shard(Graph graph, int ranks, Sharding sharding, Division division) {
-    this.division = division;
+  private Shard(Graph graph, int ranks, Sharding sharding, Division experts) {
+    this.experts = experts;
     this.graph = graph;
     this.ranks = ranks;
     this.sharding = sharding;
     roots = Plan.roots(graph);
-    buckets = Buckets.of(graph, division);
+    buckets = Buckets.of(graph, experts);
     for (int b = 0; b < buckets.size(); b++) {
       for (Tensor parameter : buckets.get(b)) {
         bucketOf.put(parameter.name(), b);
@@ -86,12 +86,12 @@ public final class Shard {
   }
 
   /**
-   * The same of a rank that has a part of the model.
+   * The same of a rank that has some of the experts.
    *
-   * @param division of experts: as many fewer ranks have the same ones
+   * @param experts how they are divided: as many fewer ranks have the same ones
    */
-  public static Graph apply(Graph graph, int ranks, Sharding sharding, Division division) {
-    return ranks == 1 ? graph : new Shard(graph, ranks, sharding, division).apply();
+  public static Graph apply(Graph graph, int ranks, Sharding sharding, Division experts) {
+    return ranks == 1 ? graph : new Shard(graph, ranks, sharding, experts).apply();
   }
 
   private Graph apply() {
@@ -124,7 +124,7 @@ public final class Shard {
   }
 
   private boolean experts(int bucket) {
-    return division.experts(buckets.get(bucket).get(0).name());
+    return experts.cuts(buckets.get(bucket).get(0).name());
   }
 
   /** The ranks that have the same weights. */
@@ -133,7 +133,7 @@ public final class Shard {
   }
 
   private int ranks(int bucket) {
-    return experts(bucket) ? ranks / division.ranks() : ranks;
+    return experts(bucket) ? ranks / experts.ranks() : ranks;
   }
 
   private boolean alone(Use use) {

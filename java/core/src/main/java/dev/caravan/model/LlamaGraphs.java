@@ -5,9 +5,9 @@ import dev.caravan.graph.Division;
 import dev.caravan.graph.ExpertExchange;
 import dev.caravan.graph.ExpertPartition;
 import dev.caravan.graph.Graph;
+import dev.caravan.graph.Grid;
 import dev.caravan.graph.Partition;
 import dev.caravan.graph.Recompute;
-import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Experts;
 import dev.caravan.nn.Attend;
@@ -114,22 +114,23 @@ public record LlamaGraphs(
     return Recompute.apply(Autodiff.differentiate(forward), forwardNodes, recompute);
   }
 
-  /** How so many ranks share the experts: as many each, in order. */
-  public Division experts(int ranks) {
-    return new Division(
-        Axis.EXPERT,
-        ranks,
-        name -> ExpertWeights.divided(name) ? Division.Split.ROWS : Division.Split.WHOLE);
+  /**
+   * How the ranks of a mesh divide the model.
+   *
+   * @throws IllegalArgumentException if it cannot be divided among so many tensor-parallel ranks
+   */
+  public Grid grid(Mesh mesh) {
+    return new Grid(division(mesh.tensor()), experts(mesh.expert()));
   }
 
-  /**
-   * How tensor-parallel ranks divide the model.
-   *
-   * @param ranks how many there are
-   * @throws IllegalArgumentException if it cannot be divided among so many
-   */
-  public Division division(int ranks) {
+  private Division division(int ranks) {
     return ranks == 1 ? Division.NONE : config.division(ranks);
+  }
+
+  /** As many experts on each rank, in order. */
+  private static Division experts(int ranks) {
+    return new Division(
+        ranks, name -> ExpertWeights.divided(name) ? Division.Split.ROWS : Division.Split.WHOLE);
   }
 
   /** The loss of every target of one packed buffer; its only result is nll f32 [T]. */

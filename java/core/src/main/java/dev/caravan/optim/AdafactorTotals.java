@@ -42,7 +42,7 @@ final class AdafactorTotals implements AutoCloseable {
           if (cut(layout, slot)) {
             long[] shape = Adafactor.matrix(slot.type().shape());
             long count = slot.type().rank() == Adafactor.EXPERTS ? slot.type().dim(0) : 1;
-            own += count * align(Part.sums(axis(layout.division(), slot), factored, shape));
+            own += count * align(Part.sums(axis(layout.grid().tensor(), slot), factored, shape));
             matrices += count;
           }
         }
@@ -61,7 +61,7 @@ final class AdafactorTotals implements AutoCloseable {
   AdafactorTotals(Executor executor, boolean factored) {
     FlatLayout layout = executor.plan().weights();
     ranks = executor.ranks();
-    division = layout.division();
+    division = layout.grid().tensor();
     size = Size.of(layout, factored);
     memory = executor.allocate("totals of weights in parts", size.bytes());
     if (memory != null) {
@@ -72,8 +72,7 @@ final class AdafactorTotals implements AutoCloseable {
 
   /** Whether tensor-parallel ranks have parts of a weight. */
   static boolean cut(FlatLayout layout, FlatLayout.Slot slot) {
-    Division division = layout.division();
-    return division.axis() == Axis.TENSOR && division.split().apply(slot.name()).cuts();
+    return layout.grid().tensor().cuts(slot.name());
   }
 
   /** The place of a part's totals: of a weight, or of one expert's matrix. */
@@ -113,7 +112,7 @@ final class AdafactorTotals implements AutoCloseable {
 
   private static long wireBytes(FlatLayout layout, long elements) {
     return Collective.wireBytes(
-        Kind.ALL_REDUCE, layout.division().ranks(), elements * DType.F32.bytes());
+        Kind.ALL_REDUCE, layout.grid().tensor().ranks(), elements * DType.F32.bytes());
   }
 
   /** Adds the sums up. */

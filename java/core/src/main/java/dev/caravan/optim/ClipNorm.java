@@ -38,7 +38,7 @@ public final class ClipNorm implements AutoCloseable {
   private final Memory norms; // of all ranges of all ranks; null where there is one range
   private final TensorRef norm;
   private final Collectives ranks;
-  private final Collective exchange;
+  private final List<Collective> exchanges = new ArrayList<>(); // the narrowest group's first
 
   /**
    * @param gradients all gradients as one row
@@ -49,7 +49,6 @@ public final class ClipNorm implements AutoCloseable {
     norms = null;
     norm = null;
     ranks = Collectives.ALONE;
-    exchange = null;
     Device device = stream.device();
     workspace = allocate(device, last.workspaceBytes(device.kind()));
     share(workspace);
@@ -61,9 +60,8 @@ public final class ClipNorm implements AutoCloseable {
     FlatLayout layout = executor.plan().weights();
     ranks = executor.ranks();
     norm = state.gradNorm();
-    if (sharers(layout) == 1) {
+    if (groups(layout).isEmpty()) {
       norms = null;
-      exchange = null;
       last = GlobalNorm.forward(executor.gradients(), state.ref());
       workspace = allocate(device, last.workspaceBytes(device.kind()));
     } else {
@@ -73,33 +71,35 @@ public final class ClipNorm implements AutoCloseable {
       norms = executor.allocate("norms of gradients", normBytes(layout));
       executor.stream().fill(norms.address(), 0, norms.bytes());
       TensorRef all = TensorRef.in(norms, 0, DType.F32, norms.bytes() / DType.F32.bytes());
-      exchange =
-          new Collective(
-              Kind.ALL_GATHER,
-              axis(layout),
-              sharers(layout),
-              Shards.part(all, ranks.rank(axis(layout)), sharers(layout)),
-              all,
-              0);
+      TensorRef gathered = all;
+      for (Group group : groups(layout)) {
+        TensorRef own = Shards.part(gathered, ranks.rank(group.axis), group.ranks);
+        exchanges.add(
+            0, new Collective(Kind.ALL_GATHER, group.axis, group.ranks, own, gathered, 0));
+        gathered = own;
+      }
       last = GlobalNorm.forward(all, state.ref());
       workspace = allocate(device, mostWorkspace(layout, device.kind()));
     }
     share(workspace);
   }
 
-  /** Between which ranks the gradients that count are spread. */
-  private static Axis axis(FlatLayout layout) {
-    boolean cut = layout.division().ranks() > 1;
-    if (layout.division().axis() == Axis.EXPERT && cut) {
-      return layout.parts() > 1 ? Axis.DATA : Axis.EXPERT; // which are among those of data
-    }
-    return cut && layout.parts() > 1 ? Axis.WORLD : cut ? Axis.TENSOR : Axis.DATA;
-  }
+  /** Ranks that have other gradients. */
+  private record Group(Axis axis, int ranks) {}
 
-  private static int sharers(FlatLayout layout) {
-    int parts = layout.parts();
-    boolean experts = layout.division().axis() == Axis.EXPERT && parts > 1;
-    return experts ? parts : parts * layout.division().ranks();
+  /**
+   * Among whom the gradients that count are spread: groups of groups, the widest first. Those that share the
+   * experts are among those that keep parts.
+   */
+  private static List<Group> groups(FlatLayout layout) {
+    Group parts =
+        layout.parts() > 1
+            ? new Group(Axis.DATA, layout.parts())
+            : new Group(Axis.EXPERT, layout.grid().experts().ranks());
+    Group tensor = new Group(Axis.TENSOR, layout.grid().tensor().ranks());
+    List<Group> groups = new ArrayList<>(List.of(parts, tensor));
+    groups.removeIf(group -> group.ranks == 1);
+    return groups;
   }
 
   private static Memory allocate(Device device, long bytes) {
@@ -117,18 +117,26 @@ public final class ClipNorm implements AutoCloseable {
   }
 
   private static long normBytes(FlatLayout layout) {
-    return (long) sharers(layout) * NormRange.count(layout) * DType.F32.bytes();
+    long bytes = (long) NormRange.count(layout) * DType.F32.bytes();
+    for (Group group : groups(layout)) {
+      bytes *= group.ranks;
+    }
+    return bytes;
   }
 
   /** Adds the bytes that a rank of a layout sends in a step. */
   public static void countWire(FlatLayout layout, Map<Axis, Long> wire) {
-    long bytes = Collective.wireBytes(Kind.ALL_GATHER, sharers(layout), normBytes(layout));
-    wire.merge(axis(layout), bytes, Long::sum);
+    long gathered = normBytes(layout);
+    for (Group group : groups(layout)) {
+      long bytes = Collective.wireBytes(Kind.ALL_GATHER, group.ranks, gathered);
+      wire.merge(group.axis, bytes, Long::sum);
+      gathered /= group.ranks;
+    }
   }
 
   /** Bytes that it allocates for the gradients of a layout. */
   public static long bytes(FlatLayout layout, Device.Kind kind) {
-    return sharers(layout) == 1
+    return groups(layout).isEmpty()
         ? workspaceBytes(layout.elements(), kind)
         : normBytes(layout) + mostWorkspace(layout, kind);
   }
@@ -153,7 +161,7 @@ public final class ClipNorm implements AutoCloseable {
   /** Enqueues it. */
   public void run(Stream stream) {
     if (norms != null) {
-      long at = exchange.send().address();
+      long at = exchanges.get(0).send().address();
       for (KernelCall call : calls) {
         if (call != null) {
           call.run(stream);
@@ -161,8 +169,10 @@ public final class ClipNorm implements AutoCloseable {
         }
         at += norm.bytes();
       }
-      ranks.begin(stream, exchange);
-      ranks.join(stream, exchange.axis());
+      for (Collective exchange : exchanges) {
+        ranks.begin(stream, exchange);
+        ranks.join(stream, exchange.axis());
+      }
     }
     last.run(stream);
   }

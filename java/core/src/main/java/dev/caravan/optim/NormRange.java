@@ -1,5 +1,6 @@
 package dev.caravan.optim;
 
+import dev.caravan.graph.Division;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.graph.Shards;
@@ -20,7 +21,7 @@ import java.util.List;
 record NormRange(TensorRef gradients, boolean counts) {
   /** How many there are on every rank. */
   static int count(FlatLayout layout) {
-    return layout.buckets().size() * (layout.division().ranks() > 1 ? 2 : 1);
+    return layout.buckets().size() * (layout.grid().tensor().ranks() > 1 ? 2 : 1);
   }
 
   /** The ranges of an executor's rank. */
@@ -29,38 +30,45 @@ record NormRange(TensorRef gradients, boolean counts) {
     List<NormRange> ranges = new ArrayList<>();
     if (layout.parts() > 1) {
       for (Shards.Piece piece : executor.shards().pieces()) {
-        add(ranges, executor, piece.gradients(), piece.first());
+        add(ranges, executor, piece.bucket(), piece.gradients(), piece.first());
       }
       return ranges;
     }
     TensorRef all = executor.gradients();
     for (FlatLayout.Bucket bucket : layout.buckets()) {
       TensorRef whole = part(all, bucket.offset(), bucket.elements());
-      add(ranges, executor, whole, bucket.offset());
+      add(ranges, executor, bucket, whole, bucket.offset());
     }
     return ranges;
   }
 
   private static void add(
-      List<NormRange> ranges, Executor executor, TensorRef row, long first) {
+      List<NormRange> ranges,
+      Executor executor,
+      FlatLayout.Bucket bucket,
+      TensorRef row,
+      long first) {
     FlatLayout layout = executor.plan().weights();
-    if (layout.division().ranks() == 1) {
-      ranges.add(new NormRange(row, true));
+    Division tensor = layout.grid().tensor();
+    // Other ranks have other experts, and other parts of what is kept in parts.
+    boolean own =
+        layout.parts() > 1
+            || bucket.axis() == Axis.REPLICA
+            || executor.ranks().rank(Axis.EXPERT) == 0;
+    if (tensor.ranks() == 1) {
+      ranges.add(new NormRange(row, own));
       return;
     }
     long alike = row.elements();
     for (FlatLayout.Span span : layout.spans(first, row.elements())) {
-      if (layout.division().split().apply(span.slot().name()).cuts()) {
+      if (tensor.cuts(span.slot().name())) {
         alike = Math.min(alike, span.at());
       }
     }
-    // Of ranks that share experts, what is kept in parts is on none but this.
-    Axis axis = layout.division().axis();
-    boolean teller =
-        executor.ranks().rank(axis) == 0 || (axis == Axis.EXPERT && layout.parts() > 1);
+    boolean teller = own && executor.ranks().rank(Axis.TENSOR) == 0;
     ranges.add(new NormRange(part(row, 0, alike), alike > 0 && teller));
     long rest = row.elements() - alike;
-    ranges.add(new NormRange(part(row, alike, rest), rest > 0));
+    ranges.add(new NormRange(part(row, alike, rest), rest > 0 && own));
   }
 
   private static TensorRef part(TensorRef row, long first, long count) {

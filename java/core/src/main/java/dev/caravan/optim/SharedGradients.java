@@ -28,7 +28,7 @@ public final class SharedGradients {
   public SharedGradients(Executor executor) {
     ranks = executor.ranks();
     FlatLayout layout = executor.plan().weights();
-    Division division = layout.division();
+    Division division = layout.grid().tensor();
     if (division.ranks() == 1) {
       return;
     }
@@ -45,7 +45,7 @@ public final class SharedGradients {
 
   /** Bytes that a rank of a layout sends at the most. */
   public static long wireBytes(FlatLayout layout) {
-    Division division = layout.division();
+    Division division = layout.grid().tensor();
     return layout.slots().stream()
         .filter(slot -> division.split().apply(slot.name()) == Split.SHARED)
         .mapToLong(

@@ -58,8 +58,8 @@ final class CheckpointSaver implements AutoCloseable {
     checkpoints = RunFolder.checkpoints(config);
     first = ranks.rank(Axis.WORLD) == 0;
     boolean updates = executor.plan().sharding().updates();
-    Axis axis = executor.plan().weights().division().axis();
-    shared = ranks.size(updates ? Axis.WORLD : axis) > 1;
+    int grid = executor.plan().weights().grid().ranks();
+    shared = (updates ? ranks.size(Axis.WORLD) : grid) > 1;
     writes = first || (shared && (updates || besideFirst(executor)));
     long bytes =
         writes
@@ -73,8 +73,7 @@ final class CheckpointSaver implements AutoCloseable {
 
   /** Whether the first rank has the rest of what this one has a part of. */
   static boolean besideFirst(Executor executor) {
-    boolean experts = executor.plan().weights().division().axis() == Axis.EXPERT;
-    return executor.ranks().rank(experts ? Axis.REPLICA : Axis.DATA) == 0;
+    return executor.ranks().rank(Axis.REPLICA) == 0;
   }
 
   /**

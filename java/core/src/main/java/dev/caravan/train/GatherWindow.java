@@ -4,20 +4,22 @@ import dev.caravan.checkpoint.TensorAccess;
 import dev.caravan.graph.Division;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
+import dev.caravan.graph.Grid;
 import dev.caravan.graph.Plan;
 import dev.caravan.kernels.Collective;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.Collective.Kind;
 import dev.caravan.kernels.DType;
 import dev.caravan.kernels.Memory;
-import dev.caravan.kernels.Stream;
 import dev.caravan.kernels.TensorRef;
 import dev.caravan.train.PartPieces.Piece;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * Memory through which ranks put a weight together piece by piece, of which each has a part: of pieces that
- * are whole runs, each rank sends its own to all; of others, the one that has it.
+ * Memory through which ranks put a weight together piece by piece, of which each has a part: first those that
+ * share its matrices, of pieces that are whole runs, each rank sends its own to all, of others, the one that has
+ * it; then those that share the experts, the one that has the piece to the others.
  */
 final class GatherWindow implements AutoCloseable {
   /** All ranks' pieces together have so many bytes at the most. */
@@ -25,62 +27,82 @@ final class GatherWindow implements AutoCloseable {
 
   private final Executor executor;
   private final FlatLayout layout;
-  private final int ranks;
   private final Memory memory;
 
   GatherWindow(Executor executor) {
     this.executor = executor;
     layout = executor.plan().weights();
-    ranks = layout.division().ranks();
     memory = executor.allocate("the window of weights in parts", bytes(executor.plan()));
   }
 
   /** Bytes that it allocates; 0 where no weight is in parts. */
   static long bytes(Plan plan) {
-    Division division = plan.weights().division();
+    Grid grid = plan.weights().grid();
     return plan.weights().slots().stream()
-        .filter(slot -> division.split().apply(slot.name()).cuts())
+        .filter(slot -> grid.cuts(slot.name()))
         .mapToLong(
-            slot -> division.ranks() * pieces(division, slot).most() * slot.type().dtype().bytes())
+            slot -> {
+              PartPieces pieces = pieces(grid, slot);
+              return pieces.ranks() * pieces.most() * slot.type().dtype().bytes();
+            })
         .max()
         .orElse(0);
   }
 
-  private static PartPieces pieces(Division division, FlatLayout.Slot slot) {
-    long room = Math.max(1, BYTES / division.ranks() / slot.type().dtype().bytes());
-    long run = division.run(slot.name(), slot.type());
-    return new PartPieces(division.ranks(), slot.count(), run, room);
+  private static PartPieces pieces(Grid grid, FlatLayout.Slot slot) {
+    Division tensor = grid.tensor();
+    boolean cut = tensor.cuts(slot.name());
+    int groups = grid.experts().cuts(slot.name()) ? grid.experts().ranks() : 1;
+    int ranks = cut ? tensor.ranks() : 1;
+    long run = cut ? tensor.run(slot.name(), slot.type()) : slot.count();
+    long room = Math.max(1, BYTES / ranks / slot.type().dtype().bytes());
+    return new PartPieces(groups, ranks, slot.count(), run, room);
   }
 
   /** The pieces of a weight, of which each rank has a part. */
   PartPieces pieces(FlatLayout.Slot slot) {
-    return pieces(layout.division(), slot);
+    return pieces(layout.grid(), slot);
   }
 
-  /** Exchanges a piece; all ranks of the group do. */
+  /** Exchanges a piece; all ranks that have parts of the weights do. */
   void fetch(FlatLayout.Slot slot, int number) {
-    Piece piece = pieces(slot).piece(number);
-    TensorRef own = own(slot, piece);
-    Stream stream = executor.stream();
-    if (pieces(slot).together()) {
-      TensorRef all = TensorRef.in(memory, 0, own.dtype(), piece.length());
-      executor
-          .ranks()
-          .begin(stream, new Collective(Kind.ALL_GATHER, layout.division().axis(), ranks, own, all, 0));
-    } else {
-      TensorRef row = held(piece) ? own : TensorRef.in(memory, 0, own.dtype(), piece.count());
-      executor
-          .ranks()
-          .begin(
-              stream,
-              new Collective(Kind.BROADCAST, layout.division().axis(), ranks, row, row, piece.root()));
+    PartPieces pieces = pieces(slot);
+    Piece piece = pieces.piece(number);
+    TensorRef row = row(slot, piece);
+    if (pieces.ranks() > 1 && ofGroup(pieces, piece)) {
+      exchange(
+          pieces.together()
+              ? new Collective(
+                  Kind.ALL_GATHER, Axis.TENSOR, pieces.ranks(), own(slot, piece), row, 0)
+              : broadcast(Axis.TENSOR, pieces.ranks(), row, piece.root()));
     }
-    executor.ranks().join(stream, layout.division().axis());
-    stream.synchronize();
+    if (pieces.groups() > 1) {
+      exchange(broadcast(Axis.EXPERT, pieces.groups(), row, piece.group()));
+    }
+    executor.stream().synchronize();
   }
 
-  private boolean held(Piece piece) {
-    return piece.root() == executor.ranks().rank(layout.division().axis());
+  private static Collective broadcast(Axis axis, int ranks, TensorRef row, int root) {
+    return new Collective(Kind.BROADCAST, axis, ranks, row, row, root);
+  }
+
+  private void exchange(Collective collective) {
+    executor.ranks().begin(executor.stream(), collective);
+    executor.ranks().join(executor.stream(), collective.axis());
+  }
+
+  /** Whether the piece is of the experts that this rank has parts of. */
+  private boolean ofGroup(PartPieces pieces, Piece piece) {
+    return pieces.groups() == 1 || piece.group() == executor.ranks().rank(Axis.EXPERT);
+  }
+
+  /** Where a piece lies once it is fetched: where it did, or in the window. */
+  private TensorRef row(FlatLayout.Slot slot, Piece piece) {
+    PartPieces pieces = pieces(slot);
+    boolean alone = pieces.ranks() == 1 || piece.root() == executor.ranks().rank(Axis.TENSOR);
+    return !pieces.together() && alone && ofGroup(pieces, piece)
+        ? own(slot, piece)
+        : TensorRef.in(memory, 0, slot.type().dtype(), piece.length());
   }
 
   private TensorRef own(FlatLayout.Slot slot, Piece piece) {
@@ -95,11 +117,11 @@ final class GatherWindow implements AutoCloseable {
     DType dtype = slot.type().dtype();
     int bytes = Math.toIntExact(piece.length() * dtype.bytes());
     ByteBuffer whole = ByteBuffer.allocate(bytes).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer parts = access.read(row(slot, piece).address(), bytes);
     if (!pieces(slot).together()) {
-      long from = held(piece) ? own(slot, piece).address() : memory.address();
-      return whole.put(access.read(from, bytes)).flip();
+      return whole.put(parts).flip();
     }
-    ByteBuffer parts = access.read(memory.address(), bytes);
+    int ranks = pieces(slot).ranks();
     int run = Math.toIntExact(pieces(slot).run() * dtype.bytes());
     int part = bytes / ranks;
     for (int i = 0; i < part / run; i++) {

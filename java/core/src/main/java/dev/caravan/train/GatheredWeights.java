@@ -15,7 +15,7 @@ import java.util.List;
 
 /**
  * The whole weights of ranks that keep parts, for the first rank to write: it asks for one bucket after
- * another, and of what tensor-parallel ranks divide for one piece after another, and all exchange it. The
+ * another, and of what ranks have parts of for one piece after another, and all exchange it. The
  * others {@link #serve} meanwhile.
  */
 final class GatheredWeights {
@@ -45,7 +45,7 @@ final class GatheredWeights {
     layout = executor.plan().weights();
     own = OwnPart.of(executor);
     sharded = executor.plan().sharding().weights();
-    asks = sharded || layout.division().ranks() > 1;
+    asks = sharded || layout.grid().ranks() > 1;
   }
 
   /** Bytes of all whole weights, gaps included. */

@@ -132,7 +132,7 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
       TensorPieces file) {
     long size = piece.shape().stream().reduce(1L, Math::multiplyExact);
     long ranks = name.contiguous() ? 1 : name.stride() / name.run(); // that share the elements below
-    long begin = name.contiguous() ? name.from() : 0;
+    long begin = name.from() * ranks;
     long from = Math.max(begin, piece.first());
     long end = Math.min(begin + part.elements() * ranks, piece.first() + size);
     if (from < end) {
@@ -140,7 +140,11 @@ public record ModelSource(HfConfig hf, DecoderConfig config, Optional<Path> fold
       TensorRef row = TensorRef.of(address, part.dtype(), (end - from) / ranks);
       PieceName its =
           new PieceName(
-              piece.name(), from - piece.first(), name.origin(), name.run(), name.stride());
+              piece.name(),
+              (from - piece.first()) / ranks,
+              name.origin(),
+              name.run(),
+              name.stride());
       file.read(named(its.toString(), row, access));
     }
   }

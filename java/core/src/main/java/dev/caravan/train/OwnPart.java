@@ -4,41 +4,49 @@ import dev.caravan.checkpoint.PieceName;
 import dev.caravan.graph.Division;
 import dev.caravan.graph.Executor;
 import dev.caravan.graph.FlatLayout;
+import dev.caravan.graph.Grid;
 import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
 import dev.caravan.optim.Adafactor;
 import dev.caravan.tensor.TensorType;
 
 /**
- * What a rank has of each weight, as files name it: all, or of tensor-parallel ranks a part.
+ * What a rank has of each weight, as files name it: all, or a part.
  *
- * @param division which weights are parts
- * @param rank among those that share each matrix, or the experts
- * @param apart whether all that this rank keeps is on no other: ranks that share experts and keep parts
+ * @param grid which weights are parts
+ * @param tensor the rank's place among those that share each matrix
+ * @param expert among those that share the experts
+ * @param apart whether ranks that see different tokens keep different parts of what they have alike
  */
-record OwnPart(Division division, int rank, boolean apart) {
+record OwnPart(Grid grid, int tensor, int expert, boolean apart) {
   /** Of an executor's rank. */
   static OwnPart of(Executor executor) {
-    Division division = executor.plan().weights().division();
     return new OwnPart(
-        division,
-        executor.ranks().rank(division.axis()),
-        division.axis() == Axis.EXPERT && executor.plan().sharding().updates());
+        executor.plan().weights().grid(),
+        executor.ranks().rank(Axis.TENSOR),
+        executor.ranks().rank(Axis.EXPERT),
+        executor.plan().sharding().updates());
   }
 
   /** Whether the rank has a part of the weight only. */
   boolean cut(FlatLayout.Slot slot) {
-    return division.split().apply(slot.name()).cuts();
+    return grid.cuts(slot.name());
   }
 
   /** Whether the rank has a part only of what an optimizer keeps for the weight. */
   boolean cut(FlatLayout.Slot slot, String kind) {
-    return cut(slot) && division.axis(slot.name(), slot.type()) != mean(slot, kind);
+    return cut(grid.tensor(), slot, kind) || cut(grid.experts(), slot, kind);
+  }
+
+  private static boolean cut(Division division, FlatLayout.Slot slot, String kind) {
+    return division.cuts(slot.name())
+        && division.axis(slot.name(), slot.type()) != mean(slot, kind);
   }
 
   /** Whether this rank saves it: the first does what all have alike. */
   boolean saves(FlatLayout.Slot slot, String kind) {
-    return apart || rank == 0 || cut(slot, kind);
+    return (tensor == 0 || cut(grid.tensor(), slot, kind))
+        && (apart || expert == 0 || cut(grid.experts(), slot, kind));
   }
 
   /** The axis over which a kind of state has means; none of the weight's where it has all elements. */
@@ -62,7 +70,9 @@ record OwnPart(Division division, int rank, boolean apart) {
     if (mean < shape.length) {
       shape[mean] = 1;
     }
-    return name(slot.name(), new TensorType(DType.F32, shape), from);
+    TensorType type = new TensorType(DType.F32, shape);
+    FlatLayout.Slot state = new FlatLayout.Slot(slot.name(), type, slot.offset());
+    return name(state, from, cut(grid.tensor(), slot, kind), cut(grid.experts(), slot, kind));
   }
 
   /**
@@ -71,15 +81,19 @@ record OwnPart(Division division, int rank, boolean apart) {
    * @param from the first of them, in the part
    */
   PieceName name(FlatLayout.Slot slot, long from) {
-    return cut(slot)
-        ? name(slot.name(), slot.type(), from)
-        : new PieceName(slot.name(), from);
+    String name = slot.name();
+    return name(slot, from, grid.tensor().cuts(name), grid.experts().cuts(name));
   }
 
-  private PieceName name(String weight, TensorType part, long from) {
-    long run = division.run(weight, part);
-    return run == part.elements()
-        ? new PieceName(weight, rank * run + from)
-        : new PieceName(weight, from, rank * run, run, division.ranks() * run);
+  /** Experts are a stretch of all of them, or of the view of all that their width's part is. */
+  private PieceName name(FlatLayout.Slot part, long from, boolean matrices, boolean experts) {
+    long first = experts ? expert * part.count() + from : from;
+    if (!matrices) {
+      return new PieceName(part.name(), first);
+    }
+    long run = grid.tensor().run(part.name(), part.type());
+    return run == part.count() && !experts
+        ? new PieceName(part.name(), tensor * run + first)
+        : new PieceName(part.name(), first, tensor * run, run, grid.tensor().ranks() * run);
   }
 }

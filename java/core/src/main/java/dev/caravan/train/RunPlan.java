@@ -2,9 +2,9 @@ package dev.caravan.train;
 
 import dev.caravan.data.UserError;
 import dev.caravan.data.pack.BufferShape;
-import dev.caravan.graph.Division;
 import dev.caravan.graph.FlatLayout;
 import dev.caravan.graph.Graph;
+import dev.caravan.graph.Grid;
 import dev.caravan.graph.Plan;
 import dev.caravan.graph.Recompute;
 import dev.caravan.graph.Shard;
@@ -100,16 +100,16 @@ public record RunPlan(
     int ranks = config.parallel().data();
     Sharding sharding = Sharding.valueOf(config.parallel().shard().name());
     Mesh mesh = ExpertSettings.mesh(config.parallel());
-    Division division = division(graphs, mesh, config, tokens);
+    Grid grid = grid(graphs, mesh, config, tokens);
     Graph micro = graphs.train(tokens, buffers.maxDocuments(), chunk, recompute, mesh);
-    Graph sharded = Shard.apply(micro, ranks, sharding, division);
+    Graph sharded = Shard.apply(micro, ranks, sharding, grid.experts());
     boolean always = ranks > 1 && sharding.gradients(); // whole gradients travel once a step
     units.put(TrainingStep.MICRO, always ? sharded : micro);
     if (ranks > 1 && !always) {
       units.put(TrainingStep.LAST, sharded);
     }
     Graph score = graphs.score(tokens, buffers.maxDocuments(), chunk, mesh);
-    units.put(EVAL, Shard.apply(score, ranks, sharding, division));
+    units.put(EVAL, Shard.apply(score, ranks, sharding, grid.experts()));
     Plan plan =
         new Plan(
             units,
@@ -117,7 +117,7 @@ public record RunPlan(
             sharding,
             ranks,
             Optimizers.needsWholeWeights(config.optimizer()),
-            division);
+            grid);
     Inputs inputs = Inputs.packed(new Graph(), tokens, buffers.maxDocuments());
     return new RunPlan(
         graphs,
@@ -130,15 +130,13 @@ public record RunPlan(
         bytes(plan, config, kind, threads));
   }
 
-  private static Division division(
-      LlamaGraphs graphs, Mesh mesh, RunConfig config, int tokens) {
+  private static Grid grid(LlamaGraphs graphs, Mesh mesh, RunConfig config, int tokens) {
     if (mesh.expert() > 1) {
       ExpertSettings.checkRanks(mesh, graphs.config());
       ExpertSettings.checkGroups(config, tokens);
-      return graphs.experts(mesh.expert());
     }
     try {
-      return graphs.division(mesh.tensor());
+      return graphs.grid(mesh);
     } catch (IllegalArgumentException e) {
       throw new UserError("parallel.tensor: got " + mesh.tensor() + ", " + e.getMessage(), e);
     }
@@ -170,9 +168,7 @@ public record RunPlan(
 
   /** Whether tensor-parallel ranks have some of the vocabulary each. */
   boolean dividesVocabulary() {
-    Division division = plan.weights().division();
-    return division.axis() == Axis.TENSOR
-        && division.split().apply(LlamaWeights.EMBEDDING).cuts();
+    return plan.weights().grid().tensor().cuts(LlamaWeights.EMBEDDING);
   }
 
   /**

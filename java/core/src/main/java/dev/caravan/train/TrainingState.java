@@ -68,16 +68,16 @@ final class TrainingState {
     return files;
   }
 
-  /** Where a rank saves what it has of a kind of tensors. */
+  /** Where a rank saves what it has of a kind of tensors; all do, or the first that have all together. */
   private String file(String name) {
     Collectives ranks = executor.ranks();
-    Axis axis =
+    int writers =
         executor.plan().sharding().updates()
-            ? Axis.WORLD
-            : executor.plan().weights().division().axis();
-    return ranks.size(axis) == 1
+            ? ranks.size(Axis.WORLD)
+            : executor.plan().weights().grid().ranks();
+    return writers == 1
         ? name
-        : SavedCheckpoint.part(name, ranks.rank(axis), ranks.size(axis));
+        : SavedCheckpoint.part(name, ranks.rank(Axis.WORLD), writers);
   }
 
   private FlatLayout.Slot slot(String name) {

@@ -12,22 +12,25 @@ class PartPiecesTest {
   /** Runs that fit once, some times, all at once, exactly, or not at all. */
   @ParameterizedTest
   @CsvSource({
-    "2, 12, 3, 3", "2, 12, 3, 7", "3, 12, 4, 100", "2, 12, 12, 12", "2, 12, 12, 5", "3, 24, 8, 3",
-    "4, 24, 6, 1", "1, 10, 5, 4", "2, 30, 10, 10", "5, 7, 1, 2"
+    "1, 2, 12, 3, 3", "1, 2, 12, 3, 7", "1, 3, 12, 4, 100", "1, 2, 12, 12, 12", "1, 2, 12, 12, 5",
+    "1, 3, 24, 8, 3", "1, 4, 24, 6, 1", "1, 1, 10, 5, 4", "1, 2, 30, 10, 10", "1, 5, 7, 1, 2",
+    "2, 2, 12, 3, 7", "3, 2, 12, 12, 5", "4, 1, 10, 10, 4", "4, 1, 10, 10, 100", "2, 3, 24, 8, 8"
   })
-  void everyElementHasItsPlace(int ranks, long count, long run, long room) {
-    PartPieces pieces = new PartPieces(ranks, count, run, room);
+  void everyElementHasItsPlace(int groups, int ranks, long count, long run, long room) {
+    PartPieces pieces = new PartPieces(groups, ranks, count, run, room);
     assertTrue(pieces.most() <= room);
     int number = 0;
-    for (long place = 0; place < ranks * count; place++) {
+    for (long place = 0; place < groups * ranks * count; place++) {
       Piece piece = pieces.piece(pieces.number(place));
       if (place == piece.place()) {
         assertEquals(number++, pieces.number(place), "one behind the other");
       }
       long at = place - piece.place();
       assertTrue(at >= 0 && at < piece.length() && piece.count() <= pieces.most(), piece + ": " + at);
-      long rank = place / run % ranks; // who has the element, and where in its part
-      long own = place / (run * ranks) * run + place % run;
+      assertEquals(place / (ranks * count), piece.group());
+      long within = place % (ranks * count);
+      long rank = within / run % ranks; // who has the element, and where in its part
+      long own = within / (run * ranks) * run + within % run;
       if (pieces.together()) {
         assertEquals(piece.length(), ranks * piece.count());
         assertTrue(own >= piece.first() && own < piece.first() + piece.count(), piece + ": " + own);
@@ -36,6 +39,6 @@ class PartPiecesTest {
         assertEquals(own, piece.first() + at);
       }
     }
-    assertEquals(pieces.number(ranks * count - 1) + 1, number);
+    assertEquals(pieces.number(groups * ranks * count - 1) + 1, number);
   }
 }
