@@ -196,6 +196,34 @@ class PlanAtScaleTest {
         1e-6);
   }
 
+  /** An eighth of the width of one expert of each layer on a rank; two data ranks have the same. */
+  @Test
+  void glamFitsOnAGrid() throws IOException {
+    JsonNode plan =
+        planned(
+            1024,
+            "model={family: glam, size: 64b-64e}",
+            "sequence.length=1024",
+            "train={steps: 1, tokens_per_step: 1048576, micro_batch_tokens: 1024}",
+            "parallel={shard: parameters, tensor: 8, expert: 64}");
+    double parameters = plan.get("params_total").asDouble();
+    JsonNode bytes = plan.get("bytes");
+    close(4 * parameters / 1024, bytes.get("weights").asDouble(), 1e-3);
+    close(4 * parameters / 1024, bytes.get("gradients").asDouble(), 1e-3);
+    close(8 * parameters / 1024, bytes.get("optimizer").asDouble(), 1e-3);
+    JsonNode wire = plan.get("wire");
+    // As on eight tensor-parallel ranks alone: sums are of a rank's own tokens.
+    double sums = (4.0 * 64 + 2) * 2 * 1024 * 8192 * 2 + 12.0 * 1024 * 8 + 32 * 2.0 * 1024 * 2 * 4;
+    close(8.0 * sums * 7 / 8, wire.get("tensor").get("bytes").asDouble(), 1e-6);
+    // As where 64 ranks share the experts alone, in each of eight rounds.
+    double rows = 32 * 5 * 63 * 1024.0 * 8192 * 2;
+    close(8 * rows, wire.get("expert").get("bytes").asDouble(), 1e-3);
+    double expert = 32 * 2.0 * 8192 * 32_768 / 8;
+    close(8 * expert * (2 * 2 + 4) / 2, wire.get("replica").get("bytes").asDouble(), 1e-3);
+    double others = parameters / 8 - 64 * expert;
+    close(8 * others * (2 * 2 + 4) * 127 / 128, wire.get("data").get("bytes").asDouble(), 0.02);
+  }
+
   /** Published: 540.35 billion. Source: arXiv 2204.02311, table 1. */
   @Test
   void palmHasItsPublishedCountAndSaysWhetherItFits() throws IOException {

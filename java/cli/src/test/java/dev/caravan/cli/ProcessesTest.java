@@ -19,7 +19,6 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** Ranks that are processes, as launchers start them. */
 class ProcessesTest {
@@ -140,11 +139,13 @@ class ProcessesTest {
     assertArrayEquals(weights(threads), weights(output));
   }
 
+  /** Their width too, among two threads of each process. */
   @ParameterizedTest
-  @ValueSource(strings = {"gather", "padded", "exact"})
-  void processesThatShareExpertsTrainAsThreads(String exchange) throws Exception {
+  @CsvSource({"1, gather", "1, padded", "1, exact", "2, padded"})
+  void processesThatShareExpertsTrainAsThreads(int tensor, String exchange) throws Exception {
     String parallel =
-        "parallel={data: 2, expert: 2, shard: optimizer, expert_exchange: " + exchange + "}";
+        "parallel={data: 2, tensor: %d, expert: 2, shard: optimizer, expert_exchange: %s}"
+            .formatted(tensor, exchange);
     String room = "experts.capacity_factor=1.25";
     Path threads = dir.resolve("threads");
     Captured run =

@@ -73,7 +73,8 @@ class PublicDataRanksTest {
         "dense|{data: 1, tensor: 2}|none",
         "dense|{data: 2, tensor: 2, shard: parameters}|selective",
         "sparse|{data: 2, expert: 2}|none",
-        "sparse|{data: 4, expert: 4, shard: parameters}|full"
+        "sparse|{data: 4, expert: 4, shard: parameters}|full",
+        "sparse|{data: 2, tensor: 2, expert: 2}|selective"
       })
   void ranksLearnWhatOneLearns(String kind, String layout, String recompute) throws IOException {
     String model =

@@ -16,10 +16,12 @@ import dev.caravan.ops.Op;
 import dev.caravan.ops.ReduceScatterRows;
 import dev.caravan.ops.Router;
 import dev.caravan.ops.SumRows;
+import dev.caravan.ops.ToParts;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
 import dev.caravan.tensor.TensorType;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -40,7 +42,9 @@ import java.util.stream.Stream;
  *       however they travel.
  * </ul>
  *
- * <p>With one rank nothing is to be done.
+ * <p>A graph that {@link Partition} made is divided once more: each tensor-parallel rank exchanges with those
+ * that have the same part of every expert's width, and the sum over tensor-parallel ranks stands behind the
+ * exchange, of a rank's own tokens only. With one rank nothing is to be done.
  */
 public final class ExpertPartition {
   private final Graph model;
@@ -78,16 +82,27 @@ public final class ExpertPartition {
 
   private Graph apply() {
     for (Tensor leaf : model.leaves()) {
-      boolean weight = leaf.role() == Role.PARAMETER;
-      TensorType type = weight ? experts.part(leaf.name(), leaf.type()) : leaf.type();
-      made.put(leaf, result.leaf(leaf.name(), type, leaf.role()));
+      if (leaf.role() != Role.PARAMETER) {
+        made.put(leaf, result.leaf(leaf.name(), leaf.type(), leaf.role()));
+      }
     }
+    Buckets.of(model).forEach(this::weights);
     for (Node node : model.nodes()) {
       node.outputs().forEach(output -> makers.put(output, node));
       visit(node);
     }
     model.results().forEach(tensor -> result.result(made.get(tensor)));
     return result;
+  }
+
+  /** The weights of a block; those of experts, which fewer ranks have, lie behind all others. */
+  private void weights(List<Tensor> block) {
+    List<Tensor> ordered = new ArrayList<>(block);
+    ordered.sort(Comparator.comparing(weight -> experts.cuts(weight.name())));
+    for (Tensor weight : ordered) {
+      TensorType part = experts.part(weight.name(), weight.type());
+      made.put(weight, result.leaf(weight.name(), part, Role.PARAMETER));
+    }
   }
 
   private void visit(Node node) {
@@ -100,7 +115,7 @@ public final class ExpertPartition {
         node.op() instanceof ExpertLayer
             && !node.in(1).type().equals(made.get(node.in(1)).type());
     if (parts) {
-      Node router = makers.get(node.in(3));
+      Node router = router(node);
       boolean fixed =
           exchange == ExpertExchange.PADDED && ((Router) router.op()).capacity() > 0;
       if (fixed || exchange == ExpertExchange.EXACT) {
@@ -111,6 +126,12 @@ public final class ExpertPartition {
     } else {
       keep(node, result.emit(node.op(), inputs, node.scope(), node.block()));
     }
+  }
+
+  /** What routed a layer's tokens; tensor-parallel ranks let the weights enter their parts. */
+  private Node router(Node node) {
+    Node maker = makers.get(node.in(3));
+    return maker.op() instanceof ToParts ? makers.get(maker.in(0)) : maker;
   }
 
   private void keep(Node node, Node twin) {

@@ -135,19 +135,14 @@ final class ExpertSettings {
    * @throws UserError if they cannot
    */
   static void checkRanks(Mesh mesh, DecoderConfig model) {
-    String got = "parallel.expert: got " + mesh.expert() + ", ";
     if (model.experts().isEmpty()) {
       throw noExperts(mesh.expert(), model.modelType());
     }
     int experts = model.experts().get().experts();
     if (experts % mesh.expert() != 0) {
-      throw new UserError(got + "needs a divisor of the model's " + experts + " experts");
-    }
-    if (mesh.tensor() > 1) {
       throw new UserError(
-          got
-              + "together with parallel.tensor is not built yet: alone, that divides the width of each"
-              + " expert, and this their number");
+          "parallel.expert: got %d, needs a divisor of the model's %d experts"
+              .formatted(mesh.expert(), experts));
     }
   }
 

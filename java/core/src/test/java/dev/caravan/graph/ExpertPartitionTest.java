@@ -42,13 +42,13 @@ import org.junit.jupiter.params.provider.MethodSource;
 class ExpertPartitionTest {
   private static final double RELATIVE = 1e-5;
 
-  private static final ExpertLosses DROPPING = new ExpertLosses(Balance.NONE, 0, 0, 0.75, 0);
+  static final ExpertLosses DROPPING = new ExpertLosses(Balance.NONE, 0, 0, 0.75, 0);
 
   /** Room for every choice: of four experts each takes all tokens, even where a token chooses one. */
   private static final ExpertLosses ROOMY = new ExpertLosses(Balance.NONE, 0, 0, 4, 0);
 
   /** What a rank computed: the loss, and gradients by weight. */
-  private record Outcome(double loss, Map<String, double[]> gradients) {}
+  record Outcome(double loss, Map<String, double[]> gradients) {}
 
   /** Where tokens go. */
   private enum Routing {
@@ -90,12 +90,12 @@ class ExpertPartitionTest {
   }
 
   /** The buffer of a rank, on the same weights. */
-  private static Values buffer(TinyLlama model, Values values, int rank) {
+  static Values buffer(TinyLlama model, Values values, int rank) {
     int[][] lengths = {{5, 0, 2, 4}, {3, 3, 3, 0}, {8, 1, 3, 2}, {1, 0, 0, 0}};
     return model.with(lengths[rank]).buffer(values.copy(), new Random(100 + rank));
   }
 
-  private static Outcome outcome(Graph graph, DeviceRun run) {
+  static Outcome outcome(Graph graph, DeviceRun run) {
     Map<String, double[]> gradients = new LinkedHashMap<>();
     for (Tensor parameter : graph.leaves(Role.PARAMETER)) {
       gradients.put(parameter.name(), run.gradient(parameter.name()));
@@ -104,12 +104,12 @@ class ExpertPartitionTest {
   }
 
   /** One rank on one buffer after another. */
-  private static Outcome one(TinyLlama model, Values values, Mesh mesh, ExpertLosses losses) {
+  static Outcome one(TinyLlama model, Values values, Mesh mesh, ExpertLosses losses) {
     Graph graph = model.train(DType.F32, Recompute.Policy.NONE, Mesh.ONE, losses);
     try (DeviceRun run = new DeviceRun(graph, 1)) {
       run.fillArena(DeviceRun.POISON);
       run.load(values);
-      for (int rank = 0; rank < mesh.size(); rank++) {
+      for (int rank = 0; rank < mesh.data(); rank++) {
         Values own = buffer(model, values, rank);
         run.loadInputs(own);
         run.run(own);

@@ -122,7 +122,8 @@ class PartitionTest {
     return outcomes;
   }
 
-  private static double[] part(Division division, Tensor whole, double[] value, int rank) {
+  /** A rank's part of a weight, element by element. */
+  static double[] part(Division division, Tensor whole, double[] value, int rank) {
     Split split = division.split().apply(whole.name());
     if (!split.cuts()) {
       return value;

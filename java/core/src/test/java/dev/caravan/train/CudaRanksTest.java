@@ -150,6 +150,22 @@ class CudaRanksTest {
     assertShared(glam, "optimizer.name=adafactor");
   }
 
+  /** Some of the width of some of the experts on each of four; some rows find no place. */
+  @Test
+  void aGridOfGpusTrainsAsOne() throws IOException {
+    List<String> all =
+        new ArrayList<>(
+            List.of(
+                HEADS,
+                "model.config.model_type=mixtral",
+                "model.config.num_local_experts=4",
+                "model.config.num_experts_per_tok=2",
+                "experts={aux_loss: none, capacity_factor: 0.75}"));
+    double[] one = train("one", all.toArray(String[]::new)).curve();
+    all.add("parallel={data: 2, tensor: 2, expert: 2, expert_exchange: padded}");
+    TinyRun.assertClose(one, train("grid", all.toArray(String[]::new)).curve(), 1e-5);
+  }
+
   private void assertShared(String... model) throws IOException {
     List<String> all = new ArrayList<>(List.of(model));
     all.add(TENSOR);

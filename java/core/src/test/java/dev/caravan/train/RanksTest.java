@@ -130,7 +130,8 @@ class RanksTest {
         "qwen3-moe|{data: 4, shard: optimizer}|256|selective",
         "mixtral|{data: 1, tensor: 2}|1024|none",
         "qwen3-moe|{data: 2, tensor: 2, shard: parameters}|512|full",
-        "qwen2-moe|{data: 2, tensor: 2}|512|selective"
+        "qwen2-moe|{data: 2, tensor: 2}|512|selective",
+        "qwen2-moe|{data: 2, tensor: 2, expert: 2, shard: gradients}|512|full"
       })
   void balanceLossesAreThoseOfAllRanks(
       String golden, String layout, int tokens, String recompute) throws IOException {
@@ -168,8 +169,21 @@ class RanksTest {
         Arguments.of("glam-shared", "{data: 2, tensor: 2, shard: parameters}", 512, "full"));
   }
 
+  /** Some of the width of some of the experts on each rank. */
+  static List<Arguments> grids() {
+    return List.of(
+        Arguments.of("mixtral", "{data: 2, tensor: 2, expert: 2}", 512, "none"),
+        Arguments.of("qwen3-moe", "{data: 2, tensor: 2, expert: 2, shard: optimizer}", 512, "full"),
+        Arguments.of(
+            "qwen2-moe", "{data: 4, tensor: 2, expert: 2, shard: gradients}", 256, "selective"),
+        Arguments.of("qwen2-moe", "{data: 4, tensor: 2, expert: 2, shard: parameters}", 256, "full"),
+        Arguments.of("glam", "{data: 4, tensor: 2, expert: 4}", 256, "full"),
+        Arguments.of(
+            "glam-shared", "{data: 2, tensor: 2, expert: 2, shard: parameters}", 512, "none"));
+  }
+
   @ParameterizedTest
-  @MethodSource({"experts", "partsOfExperts"})
+  @MethodSource({"experts", "partsOfExperts", "grids"})
   void ranksThatShareExpertsTrainToTheWeightsOfOne(
       String golden, String layout, int tokens, String recompute) throws IOException {
     String losses = "experts.aux_weight=0.05";
@@ -192,7 +206,9 @@ class RanksTest {
         "qwen3-moe|{data: 4, expert: 2, shard: optimizer, expert_exchange: padded}|256|selective",
         "olmoe|{data: 3, expert: 3, shard: parameters, expert_exchange: padded}|512|none",
         "mixtral|{data: 4, expert: 2, expert_exchange: exact}|256|full",
-        "qwen2-moe|{data: 4, expert: 4, shard: gradients, expert_exchange: exact}|256|none"
+        "qwen2-moe|{data: 4, expert: 4, shard: gradients, expert_exchange: exact}|256|none",
+        "qwen2-moe|{data: 2, tensor: 2, expert: 2, expert_exchange: padded}|512|full",
+        "glam|{data: 2, tensor: 2, expert: 2, shard: parameters, expert_exchange: exact}|512|none"
       })
   void anExchangeThatDropsNothingTrainsToTheWeightsOfOne(
       String golden, String layout, int tokens, String recompute) throws IOException {
@@ -245,6 +261,11 @@ class RanksTest {
         "{data: 2, tensor: 2, shard: gradients}|{data: 1}|adamw|glam-shared",
         "{data: 2, expert: 2}|{data: 1, tensor: 4}|adamw|glam",
         "{data: 1, tensor: 4}|{data: 3, expert: 3}|adamw|glam-shared",
+        "{data: 2, tensor: 2, expert: 2}|{data: 1}|adamw|mixtral",
+        "{data: 1}|{data: 4, tensor: 2, expert: 2, shard: parameters}|adamw|qwen2-moe",
+        "{data: 2, tensor: 2, expert: 2, shard: parameters}|{data: 1, tensor: 4}|adamw|glam",
+        "{data: 4, expert: 4}|{data: 2, tensor: 2, expert: 2, shard: optimizer}|adamw|mixtral",
+        "{data: 4, tensor: 2, expert: 4}|{data: 2, tensor: 2, expert: 2}|adamw|glam",
         "{data: 4, expert: 2, shard: gradients}|{data: 2, expert: 2}|adafactor|mixtral",
         "{data: 2, expert: 2}|{data: 1}|adafactor|mixtral"
       })
@@ -262,7 +283,13 @@ class RanksTest {
 
   /** All experts of a layer as one tensor, as transformers 5 has them in memory. */
   @ParameterizedTest
-  @ValueSource(strings = {"{data: 1}", "{data: 1, tensor: 2}", "{data: 2, expert: 2}"})
+  @ValueSource(
+      strings = {
+        "{data: 1}",
+        "{data: 1, tensor: 2}",
+        "{data: 2, expert: 2}",
+        "{data: 2, tensor: 2, expert: 2}"
+      })
   void stackedExpertsAreReadInParts(String layout) throws IOException {
     Path stacked = folder.resolve("stacked");
     StackedExperts.write(Golden.named("mixtral").folder(), stacked);
@@ -271,19 +298,6 @@ class RanksTest {
     TrainedRun together =
         train("mixtral", "together", common[0], common[1], common[2], "model={path: " + stacked + "}");
     assertArrayEquals(apart.weights(), together.weights());
-  }
-
-  @Test
-  void expertsOfTensorParallelRanksAreRefused() throws IOException {
-    ModelSource model = ModelSource.folder(Golden.named("mixtral").folder());
-    UserError error =
-        assertThrows(
-            UserError.class,
-            () -> ExpertSettings.checkRanks(new Mesh(2, 2, 2), model.config()));
-    assertEquals(
-        "parallel.expert: got 2, together with parallel.tensor is not built yet: alone, that divides"
-            + " the width of each expert, and this their number",
-        error.getMessage());
   }
 
   /** Choices compete for places within a buffer, wherever it is computed. */
@@ -299,6 +313,8 @@ class RanksTest {
     TrainedRun cut =
         train("mixtral", "cut", dropping[0], dropping[1], "parallel={data: 1, tensor: 2}");
     one.assertSame(cut);
+    String grid = "parallel={data: 2, tensor: 2, expert: 2}";
+    one.assertSame(train("mixtral", "grid", dropping[0], dropping[1], grid));
     String padded = "parallel={data: 4, expert: " + (ranks == 2 ? 2 : 4) + ", expert_exchange: padded}";
     TrainedRun places = train("mixtral", "padded", dropping[0], dropping[1], padded);
     one.assertSame(places);
@@ -317,7 +333,8 @@ class RanksTest {
         "threshold|{data: 2, expert: 2, expert_exchange: padded}|none",
         "random|{data: 4, shard: parameters}|none",
         "random|{data: 4, expert: 2, expert_exchange: padded}|full",
-        "random|{data: 2, expert: 2, expert_exchange: exact}|selective"
+        "random|{data: 2, expert: 2, expert_exchange: exact}|selective",
+        "random|{data: 2, tensor: 2, expert: 2, expert_exchange: padded}|full"
       })
   void secondChoicesAreThoseOfOneRank(String policy, String layout, String recompute)
       throws IOException {
@@ -368,7 +385,9 @@ class RanksTest {
         "{data: 2, tensor: 2, shard: parameters}|true|llama3",
         "{data: 2, tensor: 2, shard: gradients}|false|llama2-gqa",
         "{data: 1, tensor: 2}|true|mixtral",
-        "{data: 2, tensor: 2, shard: parameters}|true|glam-shared"
+        "{data: 2, tensor: 2, shard: parameters}|true|glam-shared",
+        "{data: 2, tensor: 2, expert: 2}|false|glam",
+        "{data: 4, tensor: 2, expert: 2, shard: optimizer}|true|qwen2-moe"
       })
   void adafactorDoesNotSeeTheRanks(String layout, boolean factored, String golden)
       throws IOException {
@@ -394,7 +413,9 @@ class RanksTest {
         "{data: 2, tensor: 2, shard: parameters}|{data: 3, shard: gradients}|llama3",
         "{data: 1, tensor: 2}|{data: 2, expert: 2}|mixtral",
         "{data: 2, expert: 2}|{data: 2, tensor: 2, shard: optimizer}|mixtral",
-        "{data: 1, tensor: 4}|{data: 1, tensor: 2}|glam"
+        "{data: 1, tensor: 4}|{data: 1, tensor: 2}|glam",
+        "{data: 2, tensor: 2, expert: 2, shard: optimizer}|{data: 1}|mixtral",
+        "{data: 1, tensor: 2}|{data: 4, tensor: 2, expert: 4}|glam"
       })
   void aRunOfAdafactorGoesOnInAnotherLayout(String first, String then, String golden)
       throws IOException {
@@ -449,7 +470,8 @@ class RanksTest {
         "qwen3|{data: 1, tensor: 2}",
         "qwen3|{data: 2, tensor: 2, shard: parameters}",
         "mixtral|{data: 1, tensor: 2}",
-        "qwen2-moe|{data: 2, tensor: 2, shard: gradients}"
+        "qwen2-moe|{data: 2, tensor: 2, shard: gradients}",
+        "qwen2-moe|{data: 4, tensor: 2, expert: 2, shard: optimizer}"
       })
   void dividedMastersGoOnWithTheSameBits(String golden, String layout) throws IOException {
     String[] common = {"precision=bf16", "optimizer.schedule=constant", "parallel=" + layout};
@@ -507,7 +529,16 @@ class RanksTest {
         EXPERTS + "|parallel={data: 2, expert: 2, expert_exchange: padded}|" + ROOM,
         EXPERTS + "|parallel={data: 2, expert: 2, expert_exchange: exact}",
         EXPERTS + "|parallel={data: 4, expert: 2, shard: gradients, expert_exchange: padded}|" + ROOM,
-        EXPERTS + "|parallel={data: 4, expert: 4, shard: parameters}|optimizer.name=adafactor"
+        EXPERTS + "|parallel={data: 4, expert: 4, shard: parameters}|optimizer.name=adafactor",
+        EXPERTS + "|parallel={data: 2, tensor: 2, expert: 2}",
+        EXPERTS + "|parallel={data: 4, tensor: 2, expert: 2, shard: optimizer}",
+        EXPERTS + "|parallel={data: 2, tensor: 2, expert: 2, shard: gradients}|recompute=full",
+        EXPERTS + "|parallel={data: 4, tensor: 2, expert: 2, shard: parameters}",
+        EXPERTS + "|parallel={data: 2, tensor: 2, expert: 2, expert_exchange: padded}|" + ROOM,
+        EXPERTS + "|parallel={data: 2, tensor: 2, expert: 2, expert_exchange: exact}",
+        EXPERTS + "|parallel={data: 4, tensor: 2, expert: 2}|optimizer.name=adafactor",
+        EXPERTS
+            + "|parallel={data: 4, tensor: 2, expert: 2, shard: parameters}|optimizer.name=adafactor"
       })
   void everyRankAllocatesWhatThePlanSays(String layout) {
     Blas.install();

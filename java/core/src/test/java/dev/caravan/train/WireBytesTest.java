@@ -42,7 +42,10 @@ class WireBytesTest {
         "{data: 2, tensor: 2, shard: parameters}|62|full|false",
         "{data: 1, tensor: 2}|62|none|true",
         "{data: 2, tensor: 2}|61|full|true",
-        "{data: 2, tensor: 2, shard: parameters}|62|selective|true"
+        "{data: 2, tensor: 2, shard: parameters}|62|selective|true",
+        "{data: 4, expert: 2, shard: optimizer}|62|full|true",
+        "{data: 2, tensor: 2, expert: 2}|62|none|true",
+        "{data: 4, tensor: 2, expert: 2, shard: parameters}|62|full|true"
       })
   void aStepSendsWhatThePlanSays(
       String layout, int vocabulary, String recompute, boolean sparse) {
