@@ -300,6 +300,21 @@ class RanksTest {
     assertArrayEquals(apart.weights(), together.weights());
   }
 
+  /** More than a window of what one rank has lies behind one another, of an expert and the vocabulary. */
+  private static final String LONG =
+      "model={seed: 3, config: {model_type: mixtral, vocab_size: 2100, hidden_size: 512,"
+          + " intermediate_size: 2056, num_hidden_layers: 1, num_attention_heads: 4,"
+          + " num_key_value_heads: 4, max_position_embeddings: 128, rms_norm_eps: 1.0e-5,"
+          + " num_local_experts: 2, num_experts_per_tok: 1, tie_word_embeddings: true}}";
+
+  @Test
+  void weightsAreSavedPieceByPiece() throws IOException {
+    String[] common = {LONG, "experts.aux_loss=none", "train.steps=1"};
+    String grid = "parallel={data: 2, tensor: 2, expert: 2}";
+    TrainedRun one = train("mixtral", "one", common);
+    one.assertSame(train("mixtral", "many", LONG, common[1], common[2], grid));
+  }
+
   /** Choices compete for places within a buffer, wherever it is computed. */
   @ParameterizedTest
   @ValueSource(ints = {2, 3})
