@@ -3,9 +3,9 @@ package dev.caravan.graph;
 import dev.caravan.tensor.TensorType;
 
 /**
- * How the weights of a model are divided among a grid of ranks: each matrix among tensor-parallel ones,
- * which see the same tokens, and the experts among some that see different ones. The weights of experts
- * may be divided both ways: a rank then has some of the width of some experts.
+ * How the weights of a model are divided among a grid of ranks: each matrix among tensor-parallel
+ * ones, which see the same tokens, and the experts among some that see different ones. The weights
+ * of experts may be divided both ways: a rank then has some of the width of some experts.
  *
  * @param tensor which way each weight is cut among tensor-parallel ranks
  * @param experts which weights are experts, cut into rows, each a matrix

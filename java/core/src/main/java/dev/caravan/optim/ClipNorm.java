@@ -21,12 +21,13 @@ import java.util.Map;
 import java.util.Objects;
 
 /**
- * The global L2 norm of all gradients, and from it the factor that the optimizer scales them by (Pascanu
- * et al. 2013, arXiv 1211.5063, algorithm 1) and whether they are finite at all. The gaps between
- * weights are zero and do not count.
+ * The global L2 norm of all gradients, and from it the factor that the optimizer scales them by
+ * (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1) and whether they are finite at all. The gaps
+ * between weights are zero and do not count.
  *
- * <p>Of ranks that have parts, each takes the norms of its own, and the norm of all those norms is the
- * global one, on every rank the same bits. What tensor-parallel ranks have alike, the first of them counts.
+ * <p>Of ranks that have parts, each takes the norms of its own, and the norm of all those norms is
+ * the global one, on every rank the same bits. What tensor-parallel ranks have alike, the first of
+ * them counts.
  */
 public final class ClipNorm implements AutoCloseable {
   /** An address to count with: not null, aligned, never touched. */
@@ -88,8 +89,8 @@ public final class ClipNorm implements AutoCloseable {
   private record Group(Axis axis, int ranks) {}
 
   /**
-   * Among whom the gradients that count are spread: groups of groups, the widest first. Those that share the
-   * experts are among those that keep parts.
+   * Among whom the gradients that count are spread: groups of groups, the widest first. Those that
+   * share the experts are among those that keep parts.
    */
   private static List<Group> groups(FlatLayout layout) {
     Group parts =

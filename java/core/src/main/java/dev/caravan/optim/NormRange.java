@@ -11,9 +11,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A range of the gradients that a rank keeps, for their norm. Of tensor-parallel ranks every bucket, or what
- * a rank keeps of it, has two: of the weights that all have alike, which lie first, and of those of which each
- * has a part.
+ * A range of the gradients that a rank keeps, for their norm. Of tensor-parallel ranks every
+ * bucket, or what a rank keeps of it, has two: of the weights that all have alike, which lie first,
+ * and of those of which each has a part.
  *
  * @param gradients f32, one row; gaps between weights are zero
  * @param counts whether this rank counts it; false where it is empty, or another rank has the same

@@ -17,9 +17,10 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * Memory through which ranks put a weight together piece by piece, of which each has a part: first those that
- * share its matrices, of pieces that are whole runs, each rank sends its own to all, of others, the one that has
- * it; then those that share the experts, the one that has the piece to the others.
+ * Memory through which ranks put a weight together piece by piece, of which each has a part: first
+ * those that share its matrices, of pieces that are whole runs, each rank sends its own to all, of
+ * others, the one that has it; then those that share the experts, the one that has the piece to the
+ * others.
  */
 final class GatherWindow implements AutoCloseable {
   /** All ranks' pieces together have so many bytes at the most. */

@@ -49,7 +49,9 @@ record OwnPart(Grid grid, int tensor, int expert, boolean apart) {
         && (apart || expert == 0 || cut(grid.experts(), slot, kind));
   }
 
-  /** The axis over which a kind of state has means; none of the weight's where it has all elements. */
+  /**
+   * The axis over which a kind of state has means; none of the weight's where it has all elements.
+   */
   private static int mean(FlatLayout.Slot slot, String kind) {
     return switch (kind) {
       case Adafactor.ROW -> slot.type().rank() - 1;

@@ -1,10 +1,10 @@
 package dev.caravan.train;
 
 /**
- * The pieces in which ranks put together a weight of which each has a part. Groups of ranks, which share the
- * experts, have one stretch of it after another; a piece is within one. Where the runs of the ranks of a group
- * fit, as of columns, a piece is as many whole runs of every rank; of longer runs, or of one rank, a stretch of
- * one, which one rank has.
+ * The pieces in which ranks put together a weight of which each has a part. Groups of ranks, which
+ * share the experts, have one stretch of it after another; a piece is within one. Where the runs of
+ * the ranks of a group fit, as of columns, a piece is as many whole runs of every rank; of longer
+ * runs, or of one rank, a stretch of one, which one rank has.
  *
  * @param groups of ranks
  * @param ranks of a group, that have a part each

@@ -23,8 +23,8 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Ranks that share each matrix with some and the experts with others, as threads: loss and gradients of one
- * rank on all their buffers.
+ * Ranks that share each matrix with some and the experts with others, as threads: loss and
+ * gradients of one rank on all their buffers.
  */
 class GridTest {
   private static final double RELATIVE = 1e-5;
@@ -57,8 +57,7 @@ class GridTest {
           Values own = ExpertPartitionTest.buffer(model, values, mesh.dataRank(rank));
           for (Tensor whole : model.score(DType.F32).leaves(Role.PARAMETER)) {
             double[] value = values.get(whole.name());
-            double[] part =
-                PartitionTest.part(grid.tensor(), whole, value, mesh.tensorRank(rank));
+            double[] part = PartitionTest.part(grid.tensor(), whole, value, mesh.tensorRank(rank));
             if (grid.experts().cuts(whole.name())) {
               int count = part.length / mesh.expert();
               int first = mesh.expertRank(rank) * count;
@@ -79,8 +78,7 @@ class GridTest {
 
   @ParameterizedTest
   @MethodSource("cases")
-  void manyRanksHaveLossAndGradientsOfOne(
-      TinyLlama model, Mesh mesh, ExpertExchange exchange) {
+  void manyRanksHaveLossAndGradientsOfOne(TinyLlama model, Mesh mesh, ExpertExchange exchange) {
     Values values = model.values(DType.F32, 71);
     Outcome one = ExpertPartitionTest.one(model, values, mesh, ExpertPartitionTest.DROPPING);
     double scale =
@@ -120,7 +118,10 @@ class GridTest {
     }
   }
 
-  /** What a tensor-parallel rank has of a gradient, with all experts, summed over all that add to it. */
+  /**
+   * What a tensor-parallel rank has of a gradient, with all experts, summed over all that add to
+   * it.
+   */
   private static double[] gradient(
       Map<Integer, Outcome> ranks, String name, Mesh mesh, int part, Grid grid) {
     boolean experts = grid.experts().cuts(name);
@@ -139,7 +140,9 @@ class GridTest {
     return sum;
   }
 
-  /** What tensor-parallel ranks sum of a sparse layer is of a rank's own tokens, not of its group's. */
+  /**
+   * What tensor-parallel ranks sum of a sparse layer is of a rank's own tokens, not of its group's.
+   */
   @ParameterizedTest
   @MethodSource("cases")
   void sumsOfPartsAreOfOwnTokens(TinyLlama model, Mesh mesh, ExpertExchange exchange) {
@@ -154,7 +157,9 @@ class GridTest {
     assertEquals(2 * model.config().layers(), sums);
   }
 
-  /** Weights that other ranks have the same of lie behind one another: two buckets a sparse block. */
+  /**
+   * Weights that other ranks have the same of lie behind one another: two buckets a sparse block.
+   */
   @ParameterizedTest
   @MethodSource("cases")
   void expertsOfABlockLieTogether(TinyLlama model, Mesh mesh, ExpertExchange exchange) {

@@ -20,11 +20,20 @@ class OwnPartTest {
   private static final long ROWS = 8;
   private static final long COLUMNS = 6;
 
-  /** Every element of the whole is what the ranks' names say once, and lies where rows and columns say. */
+  /**
+   * Every element of the whole is what the ranks' names say once, and lies where rows and columns
+   * say.
+   */
   @ParameterizedTest
   @CsvSource({
-    "COLUMNS, 2, 2", "EXPERT_ROWS, 2, 2", "EXPERT_PAIRS, 2, 2", "EXPERT_ROWS, 2, 4", "EXPERT_PAIRS, 4, 4",
-    "COLUMNS, 3, 1", "EXPERT_PAIRS, 1, 4", "EXPERT_ROWS, 4, 1"
+    "COLUMNS, 2, 2",
+    "EXPERT_ROWS, 2, 2",
+    "EXPERT_PAIRS, 2, 2",
+    "EXPERT_ROWS, 2, 4",
+    "EXPERT_PAIRS, 4, 4",
+    "COLUMNS, 3, 1",
+    "EXPERT_PAIRS, 1, 4",
+    "EXPERT_ROWS, 4, 1"
   })
   void everyElementHasAName(Split split, int tensor, int expert) {
     Grid grid =

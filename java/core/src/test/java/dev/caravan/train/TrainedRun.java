@@ -16,7 +16,10 @@ import java.util.stream.Stream;
  * @param metrics a line each
  */
 record TrainedRun(Path checkpoint, List<JsonNode> metrics) {
-  /** Buffers that hold a row or two: a step has about five, so some ranks have none in the last round. */
+  /**
+   * Buffers that hold a row or two: a step has about five, so some ranks have none in the last
+   * round.
+   */
   private static final String SMALL = "train.micro_batch_tokens=96";
 
   /** Keeps AdamW's first updates as smooth as the gradient; see TrainerTest. */
@@ -52,10 +55,12 @@ record TrainedRun(Path checkpoint, List<JsonNode> metrics) {
       for (String key : List.of("step", "target_tokens", "input_tokens", "eval_targets", "lr")) {
         assertEquals(its.get(key), line.get(key), key);
       }
-      for (String key : List.of("loss", "grad_norm", "eval_loss", "aux_loss", "z_loss", "drop_share")) {
+      for (String key :
+          List.of("loss", "grad_norm", "eval_loss", "aux_loss", "z_loss", "drop_share")) {
         if (its.has(key)) {
           double expected = its.get(key).asDouble();
-          assertEquals(expected, line.get(key).asDouble(), RELATIVE * expected, key + ", line " + i);
+          assertEquals(
+              expected, line.get(key).asDouble(), RELATIVE * expected, key + ", line " + i);
         }
       }
     }
