@@ -1,4 +1,6 @@
-// Streams, copies, events; capture is refused on the CPU.
+// Streams, copies, events, and how the CPU computes with subnormal numbers; capture is refused on the
+// CPU.
+#include <algorithm>
 #include <vector>
 
 #include "tests/harness.h"
@@ -51,6 +53,32 @@ void events(caravan_stream stream) {
     CHECK_OK(caravan_event_destroy(nullptr));
 }
 
+// On every thread of the stream they count as zero, and the caller's own arithmetic keeps them.
+void flushes_subnormals(caravan_stream stream) {
+    constexpr int64_t kCount = 1 << 20;  // tasks for every thread
+    constexpr float kSubnormal = 1e-40f, kLeast = 1.17549435e-38f;
+    const std::vector<int64_t> shape = {kCount};
+    test::Tensor a(CARAVAN_F32, shape), b(CARAVAN_F32, shape), out(CARAVAN_F32, shape);
+    const auto sums = [&](float left, float right) {
+        std::fill_n(static_cast<float*>(a.view().data), kCount, left);
+        std::fill_n(static_cast<float*>(b.view().data), kCount, right);
+        caravan_add_args args = {};
+        args.size = sizeof args;
+        args.a = a.view();
+        args.b = b.view();
+        args.out = out.view();
+        CHECK_OK(caravan_add_forward(stream, &args));
+        return out.values();
+    };
+    const std::vector<double> zeros(kCount);
+    CHECK(sums(kSubnormal, 0) == zeros);          // an operand
+    CHECK(sums(1.5f * kLeast, -kLeast) == zeros);  // a result
+    CHECK(sums(2 * kLeast, -kLeast) == std::vector<double>(kCount, kLeast));
+    volatile float here = kSubnormal;
+    here = here * 0.5f;
+    CHECK(here != 0);
+}
+
 void refusals(caravan_stream stream) {
     caravan_stream none = nullptr;
     CHECK_REFUSED(caravan_stream_create(CARAVAN_CPU, 0, 0, &none), "stream_create: threads",
@@ -86,6 +114,7 @@ int main() {
         test::Stream stream(threads);
         copies_and_sets(stream);
         events(stream);
+        flushes_subnormals(stream);
         refusals(stream);
     }
     return test::finish();

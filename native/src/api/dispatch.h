@@ -3,6 +3,7 @@
 
 #include "core/check.h"
 #include "core/cuda_library.h"
+#include "core/float_mode.h"
 #include "core/stream.h"
 #include "cpu/kernels.h"
 
@@ -76,6 +77,7 @@ void launch(const char* op, const caravan_stream_s& stream, const Args& args,
         }
         require(op, *library, kernel(stream.index, stream.native, args));
     } else if (ready()) {
+        const FlushSubnormals mode;
         (cpu_kernels().*cpu)(*stream.pool, args);
     }
 }

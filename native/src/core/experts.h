@@ -43,14 +43,15 @@ inline RowTiles row_tiles(int64_t count, int64_t most) {
 
 // The sides of a tile of an expert's gradient [m, n]: halved, the longer first, into as many pieces
 // as its share of all rows is of a sixteenth, so that one busy expert does not keep one thread
-// alone.
+// alone. No side is cut below kLeastSide: a BLAS packs both sides of every tile anew, which took a
+// third of the time of tiles of 128 by 128 (bench/LOG.md).
 struct OuterTiles {
     int64_t rows, columns;
     int64_t row_tiles, column_tiles;
 };
 
 inline OuterTiles outer_tiles(int64_t count, int64_t all, int64_t m, int64_t n) {
-    constexpr int64_t kShares = 16, kMostSide = 1024, kLeastSide = 128;
+    constexpr int64_t kShares = 16, kMostSide = 1024, kLeastSide = 256;
     OuterTiles tiles = {m, n, 1, 1};
     const auto cut = [](int64_t extent, int64_t parts) {
         return std::max<int64_t>((extent + parts * 16 - 1) / (parts * 16) * 16, 16);

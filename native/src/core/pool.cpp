@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "core/float_mode.h"
 #include "core/status.h"
 
 namespace caravan {
@@ -82,6 +83,7 @@ void Pool::take_tasks(int thread) noexcept {
 }
 
 void Pool::work(int thread) {
+    const FlushSubnormals mode;  // as the thread that calls `run` has it (api/dispatch.h)
     uint64_t seen = 0;
     for (;;) {
         int spins = 0;
