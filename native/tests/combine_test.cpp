@@ -2,7 +2,6 @@
 // exactly what they were; refusals.
 #include "tests/harness.h"
 #include "tests/reference/experts.h"
-#include "tests/reference/sgemm.h"
 
 namespace {
 
@@ -185,7 +184,6 @@ void refusals() {
 }  // namespace
 
 int main() {
-    reference::set_sgemm();
     for (int32_t dtype : {F32, BF16}) {
         for (bool weighted : {false, true}) {
             check(dtype, 1, 1, 1, weighted);

@@ -4,7 +4,6 @@
 #include "cuda/grouped_matmul_config.h"
 #include "tests/harness.h"
 #include "tests/reference/experts.h"
-#include "tests/reference/sgemm.h"
 
 namespace {
 
@@ -373,7 +372,6 @@ void refusals() {
 }  // namespace
 
 int main() {
-    reference::set_sgemm();
     values();
     refusals();
     return test::finish();

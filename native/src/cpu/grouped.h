@@ -1,5 +1,5 @@
-// What the grouped products share: the tasks of experts with rows, operands as sgemm reads them,
-// with rows gathered and bfloat16 widened on the way, and one tile's product. Only for src/cpu.
+// What the grouped products share: the tasks of experts with rows, rows by way of an index, and one
+// tile of a product with an expert's weights. Only for src/cpu.
 #pragma once
 
 #include <algorithm>
@@ -10,11 +10,11 @@
 #include "cpu/kernels.h"
 #include "cpu/matmul_rows.h"
 #include "cpu/simd.h"
+#include "cpu/tile_product.h"
 
 namespace caravan {
 namespace CARAVAN_ISA {
 
-inline constexpr int kRowMajor = 101, kNoTranspose = 111, kTranspose = 112;
 inline constexpr int64_t kScratchFloats = CARAVAN_CPU_SCRATCH_BYTES / 4;
 inline constexpr int64_t kOperandFloats = kScratchFloats - kTileArea;
 
@@ -53,36 +53,11 @@ struct Rows {
     const int32_t* assignments;  // null: row r is row r
     int64_t choices;
 
-    int64_t source(int64_t r) const {
-        return assignments == nullptr ? r : assignments[r] / choices;
+    template <typename T>
+    StoredRows<T> stored() const {
+        return {data<T>(*matrix), row_stride(*matrix), assignments, choices};
     }
-    bool in_place() const { return assignments == nullptr && matrix->dtype == CARAVAN_F32; }
 };
-
-struct Operand {
-    const float* data;
-    int64_t ld;
-};
-
-template <typename T>
-inline void widen_row(const T* from, int64_t n, float* to) {
-    for_vectors(n, [&](int64_t i, auto part) { store(to + i, load(from + i, part), part); });
-}
-
-// Rows [first, first + rows), columns [column, column + columns): where they lie, or copied.
-inline Operand operand(const Rows& from, int64_t first, int64_t rows, int64_t column,
-                       int64_t columns, float* scratch) {
-    const int64_t ld = row_stride(*from.matrix);
-    if (from.in_place()) return {data<float>(*from.matrix) + first * ld + column, ld};
-    with_storage(from.matrix->dtype, [&](auto tag) {
-        using T = std::remove_pointer_t<decltype(tag)>;
-        for (int64_t r = 0; r < rows; ++r) {
-            const T* row = data<T>(*from.matrix) + from.source(first + r) * ld + column;
-            widen_row(row, columns, scratch + r * columns);
-        }
-    });
-    return {scratch, columns};
-}
 
 // One expert's weights as a matrix [rows, columns] of the tensor [E, rows, columns].
 struct ExpertWeights {
@@ -94,15 +69,6 @@ struct ExpertWeights {
     }
 };
 
-inline Operand operand(const ExpertWeights& from, int64_t row, int64_t rows, int64_t column,
-                       int64_t columns, float* scratch) {
-    const int64_t ld = from.w->shape[2];
-    if (from.w->dtype == CARAVAN_F32) return {data<float>(*from.w) + from.at(row, column), ld};
-    const bf16* const source = data<bf16>(*from.w) + from.at(row, column);
-    for (int64_t r = 0; r < rows; ++r) widen_row(source + r * ld, columns, scratch + r * columns);
-    return {scratch, columns};
-}
-
 // A tile of x op(w)^T: `rows` rows from `first` on, columns [column, column + columns) of the
 // product.
 struct RowTile {
@@ -110,38 +76,37 @@ struct RowTile {
 };
 
 // c [rows][ld] = the product. transpose: w is stored [N, K]. `scratch` holds kOperandFloats.
-inline void tile_product(const Rows& x, const ExpertWeights& w, bool transpose, const RowTile& t,
-                         float* c, int64_t ld, float* scratch) {
-    if (t.rows <= kFewRows && t.rows * (t.depth + t.columns) <= kOperandFloats - 32) {
-        const Operand a = operand(x, t.first, t.rows, 0, t.depth, scratch);
-        float* const sums = scratch + (t.rows * t.depth + 15) / 16 * 16;
-        with_storage(w.w->dtype, [&](auto tag) {
-            using B = std::remove_pointer_t<decltype(tag)>;
+inline void expert_product(const Rows& x, const ExpertWeights& w, bool transpose, const RowTile& t,
+                           float* c, int64_t ld, float* scratch) {
+    with_storage(x.matrix->dtype, [&](auto tag_x) {
+        with_storage(w.w->dtype, [&](auto tag_w) {
+            using A = std::remove_pointer_t<decltype(tag_x)>;
+            using B = std::remove_pointer_t<decltype(tag_w)>;
+            const StoredRows<A> rows = x.stored<A>();
             const B* const b = data<B>(*w.w) + w.at(0, 0);
-            const FewRows<float, B> few = {
-                a.data,  b,    t.rows,       transpose ? w.w->shape[1] : w.w->shape[2],
-                t.depth, a.ld, w.w->shape[2]};
+            const int64_t ld_b = w.w->shape[2];
+            if (t.rows > kFewRows || t.rows * (t.depth + t.columns) > kOperandFloats - 32) {
+                const Factor<B> weights = {
+                    {b, ld_b, nullptr, 1}, transpose ? t.column : 0, transpose ? 0 : t.column,
+                    transpose};
+                return tile_product(Factor<A>{rows, t.first, 0, false}, weights,
+                                    {t.rows, t.columns, t.depth}, false, c, ld, scratch);
+            }
+            float* const sums = scratch + (t.rows * t.depth + 15) / 16 * 16;
+            copy_along(rows, t.first, t.rows, 0, t.depth, scratch, t.depth);
+            const FewRows<float, B> few = {scratch,
+                                           b,
+                                           t.rows,
+                                           transpose ? w.w->shape[1] : ld_b,
+                                           t.depth,
+                                           t.depth,
+                                           ld_b};
             few_rows(few, transpose, t.column, t.columns, sums);
+            for (int64_t r = 0; r < t.rows; ++r) {
+                std::copy_n(sums + r * t.columns, t.columns, c + r * ld);
+            }
         });
-        for (int64_t r = 0; r < t.rows; ++r) {
-            std::copy_n(sums + r * t.columns, t.columns, c + r * ld);
-        }
-        return;
-    }
-    const bool copies = !x.in_place() || w.w->dtype != CARAVAN_F32;
-    const int64_t room = (kOperandFloats - 32) / (t.rows + t.columns) / 16 * 16;
-    const int64_t step = copies ? std::max<int64_t>(room, 16) : t.depth;
-    for (int64_t k = 0; k < t.depth; k += step) {
-        const int64_t d = std::min(step, t.depth - k);
-        float* const scratch_b = scratch + (t.rows * d + 15) / 16 * 16;
-        const Operand a = operand(x, t.first, t.rows, k, d, scratch);
-        const Operand b = transpose ? operand(w, t.column, t.columns, k, d, scratch_b)
-                                    : operand(w, k, d, t.column, t.columns, scratch_b);
-        cpu_sgemm()(kRowMajor, kNoTranspose, transpose ? kTranspose : kNoTranspose,
-                    static_cast<int>(t.rows), static_cast<int>(t.columns), static_cast<int>(d),
-                    1.0f, a.data, static_cast<int>(a.ld), b.data, static_cast<int>(b.ld),
-                    k == 0 ? 0.0f : 1.0f, c, static_cast<int>(ld));
-    }
+    });
 }
 
 }  // namespace CARAVAN_ISA

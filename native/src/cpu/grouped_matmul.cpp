@@ -1,5 +1,5 @@
 // Products of each expert's rows with its weights. A task is a tile of an expert's rows and of the
-// columns, made by the host's single-threaded sgemm; tiles follow from the counts of rows alone.
+// columns; tiles follow from the counts of rows alone.
 // The activation, or its gradient, is applied to a tile while it is in the cache.
 #include "cpu/glu.h"
 #include "cpu/grouped.h"
@@ -69,11 +69,11 @@ void forward_tile(const caravan_grouped_matmul_forward_args& args, const RowTile
     RowTile product = tile;
     if (one) {
         product.columns = parts * tile.columns;
-        tile_product(x, w, transpose, product, c[0], ld, operands);
+        expert_product(x, w, transpose, product, c[0], ld, operands);
     } else {
-        tile_product(x, w, transpose, product, c[0], ld, operands);
+        expert_product(x, w, transpose, product, c[0], ld, operands);
         product.column += units;
-        tile_product(x, w, transpose, product, c[1], ld, operands);
+        expert_product(x, w, transpose, product, c[1], ld, operands);
     }
     for (int64_t r = 0; r < tile.rows; ++r) {
         for (int64_t half = 0; half < parts && !direct; ++half) {
@@ -155,7 +155,7 @@ void backward_tile(const caravan_grouped_matmul_backward_args& args, const RowTi
         RowTile tile = rows;
         tile.column = column;
         tile.columns = std::min(kColumns, units - column);
-        tile_product(d_y, w, false, tile, scratch, tile.columns, scratch + kTileArea);
+        expert_product(d_y, w, false, tile, scratch, tile.columns, scratch + kTileArea);
         with_activation(args.activation, [&](auto f) {
             for (int64_t i = 0; i < tile.rows; ++i) {
                 const int64_t r = tile.first + i;

@@ -18,29 +18,25 @@ void grouped_outer_forward(Pool& pool, const caravan_grouped_outer_args& args) {
         const OuterTiles tiles = tiles_of(e);
         return offsets[e + 1] == offsets[e] ? 0 : tiles.row_tiles * tiles.column_tiles;
     });
-    const bool copies = !a.in_place() || !b.in_place();
     pool.run(tasks.count(), [&](int64_t number, int thread) {
         const auto task = tasks.of(number);
         const OuterTiles tiles = tiles_of(task.expert);
         const int64_t row = task.index / tiles.column_tiles * tiles.rows;
         const int64_t column = task.index % tiles.column_tiles * tiles.columns;
-        const int64_t rows = std::min(tiles.rows, m - row);
-        const int64_t columns = std::min(tiles.columns, n - column);
         const int64_t from = offsets[task.expert], to = offsets[task.expert + 1];
-        const int64_t room = (kScratchFloats - 32) / (rows + columns);
-        const int64_t step = copies ? std::max<int64_t>(room, 1) : to - from;
+        const TileShape shape = {std::min(tiles.rows, m - row), std::min(tiles.columns, n - column),
+                                 to - from};
         auto* const scratch = static_cast<float*>(pool.scratch(thread));
         float* const c = data<float>(args.c) + (task.expert * m + row) * n + column;
-        for (int64_t r = from; r < to; r += step) {
-            const int64_t depth = std::min(step, to - r);
-            const Operand left = operand(a, r, depth, row, rows, scratch);
-            const Operand right =
-                operand(b, r, depth, column, columns, scratch + (rows * depth + 15) / 16 * 16);
-            cpu_sgemm()(kRowMajor, kTranspose, kNoTranspose, static_cast<int>(rows),
-                        static_cast<int>(columns), static_cast<int>(depth), 1.0f, left.data,
-                        static_cast<int>(left.ld), right.data, static_cast<int>(right.ld), 1.0f, c,
-                        static_cast<int>(n));
-        }
+        with_storage(args.a.dtype, [&](auto tag_a) {
+            with_storage(args.b.dtype, [&](auto tag_b) {
+                using A = std::remove_pointer_t<decltype(tag_a)>;
+                using B = std::remove_pointer_t<decltype(tag_b)>;
+                tile_product(Factor<A>{a.stored<A>(), from, row, true},
+                             Factor<B>{b.stored<B>(), from, column, false}, shape, true, c, n,
+                             scratch);
+            });
+        });
     });
 }
 

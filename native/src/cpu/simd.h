@@ -274,6 +274,25 @@ inline Vec merge_high(Vec even, Vec odd) {
 }
 #endif
 
+// The transpose of kLanes vectors: lane j of vector i goes to lane i of vector j.
+inline void transpose(Vec (&v)[kLanes]) {
+    VecI lane;
+    for (int i = 0; i < kLanes; ++i) lane[i] = i;
+#pragma GCC unroll 4
+    for (int width = kLanes / 2; width > 0; width /= 2) {
+        // Swap, of each pair of vectors `width` apart, the lanes that are on the wrong side.
+        const VecI low = (lane & width) != 0 ? lane - width + kLanes : lane;
+        const VecI high = (lane & width) != 0 ? lane + kLanes : lane + width;
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) {
+            if ((i & width) != 0) continue;
+            const Vec a = v[i], b = v[i + width];
+            v[i] = __builtin_shuffle(a, b, low);
+            v[i + width] = __builtin_shuffle(a, b, high);
+        }
+    }
+}
+
 // Sums and maxima over lanes in a fixed order (halves folded onto each other).
 inline float reduce_add(Vec value) {
     float lanes[kLanes];
