@@ -271,13 +271,14 @@ class RanksTest {
       })
   void aRunOfExpertsGoesOnInAnotherLayout(
       String first, String then, String optimizer, String golden) throws IOException {
-    String[] common = {
-      "optimizer.schedule=constant", "experts.aux_loss=none", "optimizer.name=" + optimizer
-    };
-    TrainedRun whole = train(golden, "whole", common);
-    train(
-        golden, "parts", common[0], common[1], common[2], "train.steps=10", "parallel=" + first);
-    TrainedRun parts = train(golden, "parts", common[0], common[1], common[2], "parallel=" + then);
+    // Not the golden's rate: by it two experts of glam-shared are so near a tie in step 11 that the
+    // last bit decides.
+    String settings =
+        "optimizer={schedule: constant, lr: 7e-4, eps: 1e-3, name: " + optimizer + "}";
+    String losses = "experts.aux_loss=none";
+    TrainedRun whole = train(golden, "whole", settings, losses);
+    train(golden, "parts", settings, losses, "train.steps=10", "parallel=" + first);
+    TrainedRun parts = train(golden, "parts", settings, losses, "parallel=" + then);
     whole.assertSame(parts);
   }
 
