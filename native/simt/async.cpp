@@ -40,8 +40,17 @@ void run_work(Pending& pending) {
     if (pending.ran) return;
     pending.ran = true;
     const Trusted trusted;
+    if (pending.work.fetch && !pending.read) pending.work.fetch();
     if (pending.work.run) pending.work.run();
-    pending.work.run = nullptr;  // freed here, where memory is not checked
+    pending.work.fetch = pending.work.run = nullptr;  // freed here, where memory is not checked
+}
+
+// Reads the sources, and no more of work that can tell the two apart.
+void fetch(Pending& pending) {
+    if (pending.ran || pending.read) return;
+    if (!pending.work.fetch) return run_work(pending);
+    const Trusted trusted;
+    pending.work.fetch();
 }
 
 void end_reads(Pending& pending, int thread, Clock clock) {
@@ -65,7 +74,7 @@ MBarrier& barrier_at(const Thread& thread, const void* address, const char* what
     if (!in_shared(address, rank, offset)) {
         raise_fault(&thread, caller, "%s: the mbarrier is not in shared memory", what);
     }
-    if (rank != thread.block_rank && cluster.barrier.phase == 0) {
+    if (rank != thread.block->rank && cluster.barrier.phase == 0) {
         raise_fault(&thread, caller, "%s: an mbarrier of another block before a cluster barrier",
                     what);
     }
@@ -204,7 +213,7 @@ void async_wait_read(Group kind, int pending) {
         groups.committed.size() - std::min(groups.committed.size(), static_cast<size_t>(pending));
     for (size_t i = 0; i < done; ++i) {
         for (const PendingWork& work : groups.committed[i]) {
-            run_work(*work);
+            fetch(*work);
             end_reads(*work, thread.number, thread.clock);
         }
     }
@@ -226,7 +235,7 @@ void mbarrier_init(void* address, uint32_t count) {
     }
     int rank = 0;
     size_t offset = 0;
-    if (!in_shared(address, rank, offset) || rank != thread.block_rank) {
+    if (!in_shared(address, rank, offset) || rank != thread.block->rank) {
         raise_fault(&thread, caller, "mbarrier.init: not in the block's own shared memory");
     }
     if (thread.block->mbarriers.count(offset) != 0) {

@@ -16,7 +16,9 @@
 namespace simt {
 namespace {
 
-constexpr const char* kKindNames[] = {"read", "write", "atomic"};
+constexpr const char* kKindNames[] = {"read", "write", "atomic", "reduction"};
+
+bool is_atomic(Kind kind) { return kind == Kind::kAtomic || kind == Kind::kReduce; }
 
 struct Attempt {
     Thread& thread;
@@ -34,8 +36,8 @@ struct Attempt {
 
 std::string shared_place(const Attempt& attempt, const Block& block, size_t offset) {
     std::string text = text_of("byte %zu of %zu of shared memory", offset, cluster.shared_bytes);
-    if (block.rank != attempt.thread.block_rank)
-        text += text_of(" of block %d of the cluster", block.rank);
+    if (block.rank != attempt.thread.block->rank)
+        text += text_of(" of block (%u,%u,%u)", block.index.x, block.index.y, block.index.z);
     return text;
 }
 
@@ -109,7 +111,7 @@ bool known(const Thread& thread, Access access) {
 
 void check_shared(const Attempt& attempt, Block& block, size_t offset) {
     Thread& thread = attempt.thread;
-    if (block.rank != thread.block_rank) {
+    if (block.rank != thread.block->rank) {
         const char* problem = nullptr;
         if (cluster.barrier.phase == 0)
             problem = "another block's shared memory before a cluster barrier";
@@ -132,7 +134,7 @@ void check_shared(const Attempt& attempt, Block& block, size_t offset) {
     if (writes) std::memset(bytes, kWritten, attempt.bytes);
     if (attempt.bytes == 1) return;  // races are told apart by two bytes
 
-    const bool atomic = attempt.kind == Kind::kAtomic;
+    const bool atomic = is_atomic(attempt.kind);
     const Access now(thread.number, thread.clock, atomic, place_number(attempt.caller));
     const size_t first = offset / 2, last = (offset + attempt.bytes - 1) / 2;
     Access seen_write, seen_read;
@@ -167,21 +169,21 @@ std::unordered_map<const void*, std::vector<Owner>> atomics;
 std::unordered_set<Owner> before_self;
 Owner before_whom = 0;
 
-void note_atomic(const void* address) {
+void note_atomic(const void* address, Owner self) {
     std::vector<Owner>& owners = atomics[address];
-    if (!owners.empty() && owners.back() == cluster.owner) return;
-    owners.push_back(cluster.owner);
+    if (!owners.empty() && owners.back() == self) return;
+    owners.push_back(self);
     before_whom = 0;
 }
 
-bool ordered_by_atomics(Owner other) {
+bool ordered_by_atomics(Owner other, Owner self) {
     if (atomics.empty()) return false;
-    if (before_whom != cluster.owner) {
-        before_whom = cluster.owner;
+    if (before_whom != self) {
+        before_whom = self;
         before_self.clear();
         for (const auto& [address, owners] : atomics) {
-            const auto self = std::find(owners.rbegin(), owners.rend(), cluster.owner);
-            before_self.insert(self, owners.rend());
+            const auto last = std::find(owners.rbegin(), owners.rend(), self);
+            before_self.insert(last, owners.rend());
         }
     }
     return before_self.count(other) != 0;
@@ -193,7 +195,8 @@ bool ordered_by_atomics(Owner other) {
         cluster.memory->describe(attempt.address) + ", which " +
         (atomics ? "atomics update in the same launch"
                  : text_of("%s number %u of the same launch %s",
-                           cluster.blocks > 1 ? "cluster" : "block", other - cluster.first_owner,
+                           attempt.thread.cluster_size > 1 ? "cluster" : "block",
+                           other - cluster.first_owner,
                            other_writes ? "wrote" : "read"));
     refuse(attempt, "race between blocks", where.c_str());
 }
@@ -215,27 +218,27 @@ void check_device(const Attempt& attempt) {
     if (allocation->writers == nullptr) cluster.memory->make_shadow(*allocation);
     if (allocation->writers == nullptr || allocation->readers == nullptr)
         return;  // no memory for it
-    const bool writes = attempt.kind != Kind::kRead, atomic = attempt.kind == Kind::kAtomic;
+    const bool writes = attempt.kind != Kind::kRead, atomic = is_atomic(attempt.kind);
     const size_t first = offset / 2, last = (offset + attempt.bytes - 1) / 2;
-    const Owner least = cluster.first_owner, self = cluster.owner;
+    const Owner least = cluster.first_owner, self = attempt.thread.block->owner;
     for (size_t i = first; i <= last; ++i) {
         Owner& writer = allocation->writers[i];
         Owner& reader = allocation->readers[i];
         const Owner wrote = writer & ~kByAtomics;
         const bool both_atomic = atomic && (writer & kByAtomics) != 0;
-        if (wrote >= least && wrote != self && !both_atomic && !ordered_by_atomics(wrote)) {
+        if (wrote >= least && wrote != self && !both_atomic && !ordered_by_atomics(wrote, self)) {
             refuse_block_race(attempt, writer, true);
         }
         if (!writes) {
             reader = self;
             continue;
         }
-        if (reader >= least && reader != self && !ordered_by_atomics(reader)) {
+        if (reader >= least && reader != self && !ordered_by_atomics(reader, self)) {
             refuse_block_race(attempt, reader, false);
         }
         writer = atomic ? self | kByAtomics : self;
     }
-    if (atomic) note_atomic(attempt.address);
+    if (attempt.kind == Kind::kAtomic) note_atomic(attempt.address, self);
 }
 
 // ---------------------------------------------------------------- other memory

@@ -11,7 +11,8 @@ namespace simt {
 
 struct Thread;
 
-enum class Kind : uint8_t { kRead, kWrite, kAtomic };
+// kReduce: an atomic that brings nothing back, so that who makes it learns nothing of others.
+enum class Kind : uint8_t { kRead, kWrite, kAtomic, kReduce };
 
 // A launch begins.
 void begin_checks();

@@ -87,6 +87,8 @@ void check_write(const void* address, size_t bytes, size_t alignment, const char
                  int lane = kOwnLane);
 // One that other threads may make at the same time, as atomics do.
 void check_atomic(const void* address, size_t bytes, const char* what);
+// The same of additions to a range, of which nothing comes back.
+void check_reduction(const void* address, size_t bytes, size_t alignment, const char* what);
 
 // While one of these lives, memory is not checked by itself: the wrapper checks what it touches by
 // the functions above.
@@ -175,10 +177,11 @@ struct Range {
 // Work that is done at a random time between its start and the moment at which it must be done.
 // From its start until it has been waited for, reading or writing what it writes in shared memory
 // is a fault, and so is writing what it reads. `run` moves the data; the wrapper has checked what
-// it touches in global memory.
+// it touches in global memory. With `fetch`, which reads the sources, `run` may come later than
+// these are free again, and reads them no more.
 struct Work {
     const char* what = "";
-    std::function<void()> run;
+    std::function<void()> fetch, run;
     Range writes[2];
     Range reads[4];
     // By the asynchronous proxy (bulk copies, wgmma): what threads wrote to `reads` must have been

@@ -189,10 +189,18 @@ void named_barrier_arrive(int id, int threads, Site site) {
     wake(barrier.waiting);
 }
 
+namespace {
+
+ClusterBarrier& cluster_barrier_of(const Thread& thread) {
+    return thread.cluster_size > 1 ? cluster.barrier : thread.block->alone;
+}
+
+}  // namespace
+
 void cluster_arrive(Site) {
     const void* const caller = __builtin_return_address(0);
     Thread& thread = running_thread("barrier.cluster.arrive");
-    ClusterBarrier& barrier = cluster.barrier;
+    ClusterBarrier& barrier = cluster_barrier_of(thread);
     if (barrier.phases.empty()) barrier.phases.assign(static_cast<size_t>(cluster.threads), 0);
     uint64_t& arrivals = barrier.phases[static_cast<size_t>(thread.number)];
     if (arrivals != barrier.phase) {
@@ -200,7 +208,7 @@ void cluster_arrive(Site) {
     }
     ++arrivals;
     barrier.released.add(thread);
-    if (++barrier.arrived < cluster.threads) return;
+    if (++barrier.arrived < thread.block->count * thread.cluster_size) return;
     barrier.arrived = 0;
     ++barrier.phase;
     barrier.completed = barrier.released.snapshot();
@@ -212,7 +220,7 @@ void cluster_arrive(Site) {
 void cluster_wait(Site site) {
     const void* const caller = __builtin_return_address(0);
     Thread& thread = running_thread("barrier.cluster.wait");
-    ClusterBarrier& barrier = cluster.barrier;
+    ClusterBarrier& barrier = cluster_barrier_of(thread);
     const uint64_t arrivals =
         barrier.phases.empty() ? 0 : barrier.phases[static_cast<size_t>(thread.number)];
     if (arrivals == 0)

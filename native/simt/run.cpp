@@ -59,13 +59,13 @@ class Machine {
 
   private:
     static std::string refusal(const Launch& launch);
-    bool set_up(const Launch& launch);
-    void run_cluster(uint64_t number);
+    bool set_up(const Launch& launch, int alive);
+    void run_blocks(const uint32_t* numbers, int count);
     void set_up_block(Block& block, uint64_t number);
     void drive();
     void go_on(Thread& from, bool last);
     Thread* pick();
-    bool land_one();
+    bool land_one(bool must);
     bool ask_predicates();
 
     std::mutex mutex_;
@@ -148,10 +148,18 @@ std::string Machine::refusal(const Launch& launch) {
     return "";
 }
 
-// What stays the same for all clusters of a launch.
-bool Machine::set_up(const Launch& launch) {
+// Blocks that are alive together: a cluster, or as many of their own as the settings ask for.
+int blocks_alive(const Launch& launch) {
+    if (launch.cluster > 1) return launch.cluster;
+    const unsigned threads = launch.block.x * launch.block.y * launch.block.z;
+    const int most = std::min(kMostClusterBlocks, kMostThreads / static_cast<int>(threads));
+    return std::clamp(settings().resident, 1, most);
+}
+
+// What stays the same for all blocks of a launch, of which `alive` live together.
+bool Machine::set_up(const Launch& launch, int alive) {
     const int block_threads = static_cast<int>(launch.block.x * launch.block.y * launch.block.z);
-    const auto total = static_cast<size_t>(block_threads * launch.cluster);
+    const auto total = static_cast<size_t>(block_threads * alive);
     const auto shared = static_cast<size_t>(launch.shared_bytes);
     if (!stacks_.reserve(total)) return false;
     if (windows_ == nullptr) {
@@ -164,8 +172,8 @@ bool Machine::set_up(const Launch& launch) {
                                                     kWindowBytes);
     }
     if (threads_.size() < total) threads_.resize(total);
-    blocks_.resize(static_cast<size_t>(launch.cluster));
-    for (int rank = 0; rank < launch.cluster; ++rank) {
+    blocks_.resize(static_cast<size_t>(alive));
+    for (int rank = 0; rank < alive; ++rank) {
         Block& block = blocks_[static_cast<size_t>(rank)];
         block.rank = rank;
         block.threads = &threads_[static_cast<size_t>(rank * block_threads)];
@@ -182,7 +190,7 @@ bool Machine::set_up(const Launch& launch) {
                                    at / launch.block.x / launch.block.y};
             thread.block_dim = launch.block;
             thread.grid_dim = launch.grid;
-            thread.block_rank = rank;
+            thread.block_rank = launch.cluster > 1 ? rank : 0;
             thread.cluster_size = launch.cluster;
             thread.shared = windows_ + static_cast<size_t>(rank) * kWindowBytes;
             thread.shared_bytes = shared;
@@ -197,8 +205,6 @@ bool Machine::set_up(const Launch& launch) {
         }
     }
     cluster = Cluster();
-    cluster.blocks = launch.cluster;
-    cluster.threads = static_cast<int>(total);
     cluster.windows = windows_;
     cluster.shared_bytes = shared;
     cluster.closure = static_cast<const char*>(launch.closure.get());
@@ -224,7 +230,8 @@ std::string Machine::run(const Launch& launch, bool& lost) {
     const std::lock_guard<std::mutex> lock(mutex_);
     lost = false;
     std::string wrong = refusal(launch);
-    if (wrong.empty() && !set_up(launch)) wrong = "no memory for the threads of a block";
+    const int alive = wrong.empty() ? blocks_alive(launch) : 1;
+    if (wrong.empty() && !set_up(launch, alive)) wrong = "no memory for the threads of a block";
     if (!wrong.empty()) return kernel_name(launch.kernel) + ": " + wrong;
 
     if (static_cast<int64_t>(++launches_) == settings().lost_at) {
@@ -245,9 +252,9 @@ std::string Machine::run(const Launch& launch, bool& lost) {
         }
     }
     cluster.first_owner = device_memory().begin_launch(static_cast<uint32_t>(clusters));
-    for (size_t i = 0; i < order.size() && !faulted_; ++i) {
-        cluster.owner = cluster.first_owner + order[i];
-        run_cluster(order[i]);
+    const size_t step = launch.cluster > 1 ? 1 : static_cast<size_t>(alive);
+    for (size_t i = 0; i < order.size() && !faulted_; i += step) {
+        run_blocks(&order[i], static_cast<int>(std::min(step, order.size() - i)));
     }
     pending_.clear();
     launch_ = nullptr;
@@ -264,8 +271,10 @@ void Machine::set_up_block(Block& block, uint64_t number) {
     const auto size = static_cast<unsigned>(launch_->cluster);
     const uint64_t per_row = launch_->grid.x / size, row = number / per_row;
     block.index = {
-        static_cast<unsigned>(number % per_row) * size + static_cast<unsigned>(block.rank),
+        static_cast<unsigned>(number % per_row) * size + static_cast<unsigned>(block.threads->block_rank),
         static_cast<unsigned>(row % launch_->grid.y), static_cast<unsigned>(row / launch_->grid.y)};
+    block.owner = cluster.first_owner + static_cast<Owner>(number);
+    block.alone = ClusterBarrier();
     block.ended = 0;
     for (Warp& warp : block.warps) {
         warp.ended = 0;
@@ -286,13 +295,19 @@ void Machine::set_up_block(Block& block, uint64_t number) {
     std::memset(window, 0xff, shared);  // NaN
 }
 
-void Machine::run_cluster(uint64_t number) {
+// Runs a cluster, or `count` blocks of their own, to the end.
+void Machine::run_blocks(const uint32_t* numbers, int count) {
+    const bool one = launch_->cluster > 1;
+    cluster.blocks = one ? launch_->cluster : count;
+    cluster.threads = cluster.blocks * blocks_[0].count;
     time_ = 1;
     spins_ = 0;
     pending_.clear();
     predicates_.clear();
     cluster.barrier = ClusterBarrier();
-    for (Block& block : blocks_) set_up_block(block, number);
+    for (int rank = 0; rank < cluster.blocks; ++rank) {
+        set_up_block(blocks_[static_cast<size_t>(rank)], numbers[one ? 0 : rank]);
+    }
     ready_first_ = ready_count_ = 0;
     live_ = cluster.threads;
     for (int i = 0; i < cluster.threads; ++i) {
@@ -321,26 +336,29 @@ void Machine::drive() {
     while (live_ > 0 && !faulted_) {
         running = nullptr;
         // In order, work is done as late as it may be.
-        while (!pending_.empty() && random_below(2) == 1) land_one();
+        while (!pending_.empty() && random_below(2) == 1) land_one(false);
         if (!predicates_.empty()) ask_predicates();
         Thread* const next = pick();
         if (next == nullptr) {
-            if (land_one() || ask_predicates()) continue;
+            if (land_one(true) || ask_predicates()) continue;
             raise_fault(nullptr, nullptr, "deadlock: %s", describe_waiting().c_str());
         }
         running = next;
         switch_to(host_, next->fiber);
     }
     running = nullptr;
-    while (!faulted_ && land_one()) {
+    while (!faulted_ && land_one(true)) {
     }
 }
 
-// Does a piece of pending work that was chosen at random.
-bool Machine::land_one() {
+// Does a piece of pending work that was chosen at random. What only has to be written is often left
+// for later: threads that take it for done, as its sources are free, then come before it.
+bool Machine::land_one(bool must) {
+    constexpr uint32_t kLate = 1024;
     while (!pending_.empty()) {
         const size_t i = random_below(static_cast<uint32_t>(pending_.size()));
         const PendingWork chosen = pending_[i];
+        if (!must && chosen->read && !chosen->ran && random_below(kLate) != 0) return false;
         pending_[i] = pending_.back();
         pending_.pop_back();
         if (chosen->ran) continue;  // it was waited for
@@ -477,6 +495,7 @@ Settings& settings() {
         number_from("CARAVAN_SIMT_HELD_FROM", 0),
         static_cast<int32_t>(number_from("CARAVAN_SIMT_DEVICES", 1)),
         static_cast<int32_t>(number_from("CARAVAN_SIMT_DRIVER", 13000)),
+        static_cast<int32_t>(number_from("CARAVAN_SIMT_RESIDENT", 1)),
     };
     return made;
 }

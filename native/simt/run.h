@@ -39,6 +39,7 @@ struct Settings {
     int64_t held_from;     // CARAVAN_SIMT_HELD_FROM=N: from this process's allocation N on
     int32_t devices;       // CARAVAN_SIMT_DEVICES: how many there seem to be, of one memory
     int32_t driver;        // CARAVAN_SIMT_DRIVER=12040: no later CUDA than 12.4
+    int32_t resident;      // CARAVAN_SIMT_RESIDENT=N: blocks without a cluster run N at a time
 };
 Settings& settings();
 

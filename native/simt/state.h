@@ -110,16 +110,19 @@ struct MBarrier {
 
 struct Block {
     uint3 index = {0, 0, 0};
-    int rank = 0;
+    int rank = 0;     // among those that are alive, which are a cluster or blocks of their own
+    Owner owner = 0;  // of its cluster
     Thread* threads = nullptr;
     int count = 0, ended = 0;
     std::vector<Warp> warps;
     Shadow shadow;  // of its shared memory
     std::array<Barrier, 16> barriers;
     std::unordered_map<size_t, MBarrier> mbarriers;  // by offset
+    ClusterBarrier alone;                            // of a cluster of one
 };
 
-// The cluster that runs, and what checks need of its launch.
+// The cluster that runs, or clusters of one block that run beside each other, and what checks need
+// of its launch.
 struct Cluster {
     int blocks = 0, threads = 0;
     unsigned char* windows = nullptr;  // the shared memory of block `rank` is window `rank`
@@ -128,7 +131,7 @@ struct Cluster {
     size_t closure_bytes = 0;
     const StackPool* stacks = nullptr;
     DeviceMemory* memory = nullptr;
-    Owner first_owner = 0, owner = 0;
+    Owner first_owner = 0;
     uintptr_t image = 0;  // where the kernel's library begins
     bool checks = true;
     ClusterBarrier barrier;

@@ -37,6 +37,10 @@ void check_atomic(const void* address, size_t bytes, const char* what) {
     check(address, bytes, bytes, Kind::kAtomic, what, kOwnLane, __builtin_return_address(0));
 }
 
+void check_reduction(const void* address, size_t bytes, size_t alignment, const char* what) {
+    check(address, bytes, alignment, Kind::kReduce, what, kOwnLane, __builtin_return_address(0));
+}
+
 Trusted::Trusted() {
     if (running != nullptr) ++static_cast<Thread*>(running)->trusted;
 }
@@ -74,10 +78,11 @@ void* map_shared_rank(const void* pointer, unsigned rank) {
     if (!in_shared(pointer, own, offset)) {
         raise_fault(&thread, caller, "map_shared_rank: %p is not in shared memory", pointer);
     }
-    if (rank >= static_cast<unsigned>(cluster.blocks)) {
+    if (rank >= static_cast<unsigned>(thread.cluster_size)) {
         raise_fault(&thread, caller, "map_shared_rank: block %u of a cluster of %d", rank,
-                    cluster.blocks);
+                    thread.cluster_size);
     }
+    if (thread.cluster_size == 1) rank = static_cast<unsigned>(thread.block->rank);
     return cluster.windows + rank * kWindowBytes + offset;
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 #include "simt/machine.h"
 #include "simt/tile/tensor_map.h"
@@ -12,6 +14,16 @@
 namespace caravan::tile {
 
 namespace emulation {
+
+// Copies out of shared memory read it before they write; what they read is kept until then.
+using Kept = std::shared_ptr<std::vector<unsigned char>>;
+
+inline Kept keep_source(simt::Work& work, const void* from_shared, uint32_t bytes) {
+    const auto kept = std::make_shared<std::vector<unsigned char>>();
+    const auto* const first = static_cast<const unsigned char*>(from_shared);
+    work.fetch = [=] { kept->assign(first, first + bytes); };
+    return kept;
+}
 
 inline void check_bulk(const void* shared, const void* global, uint32_t bytes) {
     if (bytes == 0 || bytes % 16 != 0) {
@@ -155,12 +167,12 @@ inline void store_box(Box box, const void* from_shared) {
         simt::check_write(global, static_cast<size_t>(bytes), 1, "cp.async.bulk.tensor target");
     });
     const uint32_t address = simt::shared_address(from_shared);
-    auto* shared = static_cast<unsigned char*>(const_cast<void*>(from_shared));
     simt::Work work;
     work.what = "cp.async.bulk.tensor store";
     work.reads[0] = {from_shared, box.bytes(), 128};
     work.async_proxy = true;
-    work.run = [=] { box.store(shared, address); };
+    const Kept kept = keep_source(work, from_shared, box.bytes());
+    work.run = [=] { box.store(kept->data(), address); };
     simt::async_start(simt::Group::kBulk, std::move(work));
 }
 
@@ -210,7 +222,8 @@ inline void tma_copy_out(void* to_global, const void* from_shared, uint32_t byte
     work.what = "cp.async.bulk store";
     work.reads[0] = {from_shared, bytes, 16};
     work.async_proxy = true;
-    work.run = [=] { std::memcpy(to_global, from_shared, bytes); };
+    const emulation::Kept kept = emulation::keep_source(work, from_shared, bytes);
+    work.run = [=] { std::memcpy(to_global, kept->data(), bytes); };
     simt::async_start(simt::Group::kBulk, std::move(work));
 }
 
@@ -229,15 +242,18 @@ inline void tma_store(const TensorMap& map, int x, int y, int z, const void* fro
 inline void tma_add_out(float* to_global, const float* from_shared, uint32_t bytes) {
     const simt::Trusted trusted;
     emulation::check_bulk(from_shared, to_global, bytes);
-    for (uint32_t i = 0; i < bytes / 4; ++i) {
-        simt::check_atomic(to_global + i, 4, "cp.reduce.async.bulk target");
-    }
+    simt::check_reduction(to_global, bytes, 16, "cp.reduce.async.bulk target");
     simt::Work work;
     work.what = "cp.reduce.async.bulk";
     work.reads[0] = {from_shared, bytes, 16};
     work.async_proxy = true;
+    const emulation::Kept kept = emulation::keep_source(work, from_shared, bytes);
     work.run = [=] {
-        for (uint32_t i = 0; i < bytes / 4; ++i) to_global[i] += from_shared[i];
+        for (uint32_t i = 0; i < bytes / 4; ++i) {
+            float value;
+            std::memcpy(&value, kept->data() + i * 4, sizeof value);
+            to_global[i] += value;
+        }
     };
     simt::async_start(simt::Group::kBulk, std::move(work));
 }
