@@ -61,6 +61,7 @@ void cases() {
         simt::settings().in_order = false;
         for (int seed = 1; seed <= kSeeds; ++seed) {
             simt::settings().seed = static_cast<uint64_t>(seed);
+            simt::settings().resident = seed;
             const Result result = test.run(device);
             check(test, result);
             uint64_t expected = 0;
@@ -70,6 +71,7 @@ void cases() {
             test::check(expected == tile_test::hash(result.got), __FILE__, __LINE__,
                         test.name + " is not as recorded");
         }
+        simt::settings().resident = 1;
     }
     CHECK_EQUAL(names.size(), sizeof tile_test::kRecorded / sizeof *tile_test::kRecorded);
 }

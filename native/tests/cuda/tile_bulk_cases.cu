@@ -1,6 +1,7 @@
 // mbarrier, bulk and tensor copies, clusters.
 #include "cuda/tile/cluster.cuh"
 #include "cuda/tile/copy_async.cuh"
+#include "cuda/tile/counter.cuh"
 #include "cuda/tile/fence.cuh"
 #include "cuda/tile/mbarrier.cuh"
 #include "cuda/tile/shared.cuh"
@@ -154,6 +155,56 @@ Result bulk_copy_case(Device& device) {
     for (int i = 0; i < 256; ++i) {
         result.expected.push_back(bits_of(static_cast<float>(2 * small(i)) + 0.5f));
     }
+    return result;
+}
+
+// ------------------------------------------------------------------------------- turns
+
+constexpr float kLarge = 0x1p25f;  // beside it 1 is lost
+
+__host__ __device__ constexpr float turn_value(uint32_t number) {
+    return number % 3 == 0 ? kLarge : number % 3 == 1 ? 1.0f : -kLarge;
+}
+
+// Blocks add to the same 64 floats, one after the other as they have begun. counters: the next
+// number, and whose turn it is.
+__global__ void turns_kernel(uint32_t* counters, float* sums) {
+    tile::Shared shared;
+    auto* floats = shared.take<float>(64, 16);
+    auto* number = shared.take<uint32_t>(1);
+    const int t = threadIdx.x;
+    if (t == 0) *number = tile::counter_take(counters);
+    __syncthreads();
+    floats[t] = turn_value(*number);
+    tile::fence_async_shared();
+    __syncthreads();
+    if (t == 0) {
+        tile::counter_wait(counters + 1, *number);
+        tile::fence_async_global();
+        tile::tma_add_out(sums, floats, 64 * 4);
+        tile::tma_commit();
+        tile::tma_wait<0>();
+        tile::fence_async_global();
+        tile::counter_add(counters + 1);
+    }
+}
+
+Result turns_case(Device& device) {
+    constexpr uint32_t kBlocks = 31;
+    Words before, counters(2, 0);
+    for (int i = 0; i < 64; ++i) before.push_back(bits_of(static_cast<float>(small(i))));
+    Buffer turns(device, counters), sums(device, before);
+    Result result;
+    result.fault = launch(device, turns_kernel, tile::config(kBlocks, 64, 64 * 4 + 4),
+                          turns.as<uint32_t>(), sums.as<float>());
+    result.got = sums.read();
+    for (uint32_t count : turns.read()) result.got.push_back(count);
+    for (int i = 0; i < 64; ++i) {
+        float sum = static_cast<float>(small(i));
+        for (uint32_t n = 0; n < kBlocks; ++n) sum += turn_value(n);
+        result.expected.push_back(bits_of(sum));
+    }
+    for (int i = 0; i < 2; ++i) result.expected.push_back(kBlocks);
     return result;
 }
 
@@ -447,6 +498,7 @@ std::vector<Case> bulk_cases() {
         {"mbarrier_ring", 90, false, mbarrier_ring_case},
         {"mbarrier_copies", 90, false, mbarrier_copies_case},
         {"bulk_copy", 90, false, bulk_copy_case},
+        {"turns", 90, false, turns_case},
         {"cluster", 90, false, cluster_case},
         {"multicast", 90, true, multicast_case},
     };

@@ -35,6 +35,7 @@ constexpr Recorded kRecorded[] = {
     {"mbarrier_ring", 0x180fc01a60f0d5c8},
     {"mbarrier_copies", 0x328096d0afc6b4a5},
     {"bulk_copy", 0x29062dccc3026572},
+    {"turns", 0x4991e997751838bc},
     {"cluster", 0xfc02eb6db51ac1f5},
     {"multicast", 0x1f323b4491f91105},
     {"tensor_load_0", 0x054f014468a34ae5},
