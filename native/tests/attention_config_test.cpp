@@ -80,6 +80,9 @@ void routes() {
     CHECK(ninety([](Args args) { args.k.stride[1] = 0; }) == AttentionRoute::kMma);
     CHECK(ninety([](Args args) { args.q.stride[0] = 0; }) == AttentionRoute::kMma);
     CHECK(ninety([](Args args) { args.d_out.stride[0] = 0; }) == AttentionRoute::kMma);
+    CHECK(ninety([](Args args) {
+              args.workspace.data = static_cast<char*>(args.workspace.data) + 8;
+          }) == AttentionRoute::kMma);
     CHECK(ninety([](Args args) { args.v.stride[1] = int64_t{1} << 39; }) == AttentionRoute::kMma);
     CHECK(ninety([](Args args) { args.q.shape[1] = 1 << 26, args.q.shape[0] = 1 << 28; }) ==
           AttentionRoute::kMma);  // more tiles than are counted
@@ -90,6 +93,68 @@ void routes() {
     CHECK(attention_config(args, 90).route == AttentionRoute::kSm90);
     // Later GPUs run what sm_80 does.
     CHECK(attention_config(args, 100).route == AttentionRoute::kMma);
+}
+
+// Gradients of queries are added up in memory where heads are narrow and have no bias: four bytes a
+// column, and turns.
+void workspaces() {
+    const auto plan = [](int32_t dtype, int64_t tokens, int64_t width, int64_t value_width,
+                         int64_t buckets) {
+        reference::Attention how = test::documents(
+            {{static_cast<int>(tokens), static_cast<int>(tokens)}}, 4, 2, width, value_width);
+        how.buckets = buckets;
+        how.max_distance = 200;
+        AttentionProblem p(how, dtype, 0, 1);
+        const auto args = p.backward_args();
+        const auto made = caravan::plan_cuda_attention_backward(args);
+        int64_t bytes = 0;
+        CHECK_OK(caravan_attention_backward_workspace(CARAVAN_CUDA, &args, &bytes));
+        CHECK_EQUAL(bytes, 4 * made.count());
+        return made;
+    };
+    CHECK_EQUAL(plan(BF16, 300, 128, 128, 0).query_sums, int64_t{300} * 4 * 128);
+    CHECK_EQUAL(plan(BF16, 300, 72, 40, 0).query_sums, int64_t{300} * 4 * 128);
+    CHECK_EQUAL(plan(BF16, 300, 64, 8, 0).query_sums, int64_t{300} * 4 * 64);
+    CHECK_EQUAL(plan(BF16, 300, 128, 128, 0).turns, (int64_t{300 / 64} + 2) * 4 * 2 + 1);
+    CHECK_EQUAL(plan(BF16, 33, 64, 64, 0).deltas % 4, int64_t{0});
+    for (const auto& none : {plan(F32, 300, 128, 128, 0), plan(BF16, 300, 136, 128, 0),
+                             plan(BF16, 300, 64, 136, 0), plan(BF16, 300, 128, 128, 32)}) {
+        CHECK(none.query_sums == 0 && none.turns == 0);
+    }
+}
+
+// Tiles of keys that go over a tile of queries have the turns 0, 1, 2 ... in it, earlier keys first.
+void turns() {
+    test::Random random(40);
+    for (int i = 0; i < 3000; ++i) {
+        const int passed = random.below(2) == 0 ? 64 : 128, owned = 128;
+        const auto length = [&] {
+            return static_cast<int>(random.below(random.below(3) == 0 ? 3 : 900));
+        };
+        const int queries = length(), keys = length(), unlimited = queries + keys;
+        const auto window = [&] {
+            return random.below(3) == 0 ? unlimited : static_cast<int>(random.below(400));
+        };
+        const int left = window(), right = random.below(2) == 0 ? 0 : window();
+        std::vector<int> next(static_cast<size_t>(queries / passed + 1), 0);
+        for (int begin = 0; begin < keys; begin += owned) {
+            const int rows = std::min(owned, keys - begin), position = begin - (keys - queries);
+            const auto seen = caravan::cuda::attention_queries(position, rows, left, right,
+                                                               queries, passed);
+            CHECK(seen.from % passed == 0 && seen.from >= 0 && seen.to <= queries);
+            // Each query that sees one of these keys is among them.
+            for (int q = 0; q < queries; ++q) {
+                const int at = q + keys - queries;
+                if (at - left <= begin + rows - 1 && at + right >= begin) {
+                    CHECK(q >= seen.from && q < seen.to);
+                }
+            }
+            for (int query = seen.from; query < seen.to; query += passed) {
+                CHECK_EQUAL(caravan::cuda::attention_turn(begin, position, left, query, owned),
+                            next[static_cast<size_t>(query / passed)]++);
+            }
+        }
+    }
 }
 
 // Few queries for each document, and pages, go to the kernel that reads keys once.
@@ -213,7 +278,7 @@ constexpr AttentionWidths kAllWidths[] = {AttentionWidths::k64, AttentionWidths:
                                           AttentionWidths::k192, AttentionWidths::k256};
 constexpr AttentionPass kAllPasses[] = {AttentionPass::kForward, AttentionPass::kQueries,
                                         AttentionPass::kKeysAndValues, AttentionPass::kKeys,
-                                        AttentionPass::kValues};
+                                        AttentionPass::kValues, AttentionPass::kAll};
 
 // Bytes of owned and passed rows; a kernel's other needs are some KiB.
 int64_t tile_bytes(const AttentionTiles& tiles, bool owned_values) {
@@ -252,7 +317,13 @@ void tiles() {
             CHECK(sm90.passed % 16 == 0 && sm90.passed <= 256);
             CHECK(sm90.width % 64 == 0 && sm90.width <= 256 && sm90.value_width <= sm90.width);
             CHECK(sm90.passed * sm90.width * 2 % 1024 == 0);  // whole patterns of a swizzle
-            CHECK(tile_bytes(sm90, !forward && pass != AttentionPass::kValues) <= 226 << 10);
+            int64_t sm90_bytes = tile_bytes(sm90, !forward && pass != AttentionPass::kValues);
+            if (pass == AttentionPass::kAll && sm90.width <= caravan::kCudaAddedWidth) {
+                // Two stages of gradients of scores, and a tile of d_q in float32.
+                sm90_bytes += 2 * sm90.owned * sm90.passed * 2 + sm90.passed * sm90.width * 4;
+                CHECK(sm90.passed * sm90.width == sm90.warps / 4 * 64 * 64);
+            }
+            CHECK(sm90_bytes <= 226 << 10);
             const auto registers = caravan::cuda::attention_sm90_registers(pass, widths);
             CHECK(registers.producer % 8 == 0 && registers.consumer % 8 == 0);
             CHECK(registers.producer >= 24 && registers.consumer <= 240);
@@ -286,6 +357,8 @@ int main() {
     borders();
     decoding();
     splits();
+    workspaces();
+    turns();
     tiles();
     every_width();
     return test::finish();

@@ -469,6 +469,7 @@ void refusals(Stream& stream) {
     backward("d_sinks: needed", [](Backward args) { args.d_sinks.data = nullptr; });
     backward("d_sinks: needed", [](Backward args) { args.sinks.data = nullptr; });
     backward("d_sinks: got shape", [](Backward args) { args.d_sinks.shape[0] = 5; });
+    backward("any_order: got 2", [](Backward args) { args.any_order = 2; });
     backward("workspace: got null", [](Backward args) { args.workspace.data = nullptr; });
     backward("workspace: needs", [](Backward args) { args.workspace.bytes -= 1; });
 

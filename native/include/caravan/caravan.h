@@ -21,7 +21,8 @@
  *   - "=" means the output is overwritten, "+=" that the op adds to what is there;
  *   - storage is float32 or bfloat16 where "float" is written; sums, statistics, soft-max and losses
  *     are float32 or better, whatever the storage;
- *   - deterministic: the same arguments give the same bits, whatever the number of threads.
+ *   - deterministic: the same arguments give the same bits, whatever the number of threads (but see
+ *     any_order of attention).
  *
  * Letters in shapes: T tokens (rows of a packed buffer) . D model width . F feed-forward width .
  * H query heads . K key/value heads . N head width . V vocabulary . R rows . S documents.
@@ -444,7 +445,9 @@ typedef struct caravan_attention_forward_args {
  * documents); d_bias_table [B, H] f32 +=, present when bias_table is. With the weight of the sink
  * exp(sinks[h] - lse_i) and delta_i = d_out_i . out_i:
  *   d_sinks[h] += -sum over i of exp(sinks[h] - lse_i) * delta_i
- * d_sinks [H] f32 +=, present when sinks is. lse: as the forward pass left it, so with its sinks. */
+ * d_sinks [H] f32 +=, present when sinks is. lse: as the forward pass left it, so with its sinks.
+ * any_order is for measuring what a fixed order of sums costs, and for nothing else: where blocks add to
+ * the same rows of d_q, they do so as they come, so the last bits of d_q change from call to call. */
 typedef struct caravan_attention_backward_args {
     int64_t size;
     caravan_tensor d_out;
@@ -470,6 +473,7 @@ typedef struct caravan_attention_backward_args {
     int32_t bias_max_distance;
     caravan_tensor sinks;
     caravan_tensor d_sinks;
+    int32_t any_order; /* 0, or 1 to measure */
 } caravan_attention_backward_args;
 
 CARAVAN_API caravan_status caravan_attention_forward(caravan_stream stream,

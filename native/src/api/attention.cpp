@@ -143,6 +143,7 @@ void check_backward(const caravan_attention_backward_args& args, int64_t workspa
     if (present(args.d_sinks)) {
         check.packed("d_sinks", args.d_sinks, {CARAVAN_F32}, {args.q.shape[1]});
     }
+    check_flag(check, "any_order", args.any_order);
     check.buffer("workspace", args.workspace, workspace);
 }
 
@@ -226,13 +227,9 @@ int64_t workspace_bytes(const char* op, int32_t kind, const caravan_attention_fo
 
 int64_t workspace_bytes(const char* op, int32_t kind, const caravan_attention_backward_args& args) {
     check_extents(op, args);
+    if (kind == CARAVAN_CUDA) return 4 * caravan::plan_cuda_attention_backward(args).count();
     const int64_t documents = args.cu_q.shape[0] - 1;
     const int64_t buckets = args.bias_table.rank == 0 ? 0 : args.bias_table.shape[0];
-    if (kind == CARAVAN_CUDA) {
-        const auto plan = caravan::plan_cuda_attention_backward(args.q.shape[0], args.q.shape[1],
-                                                                documents, buckets);
-        return 4 * (plan.deltas + plan.bias_sums);
-    }
     const auto plan = caravan::plan_attention_backward(
         args.q.shape[0], args.k.shape[0], args.q.shape[1], args.k.shape[1], args.q.shape[2],
         args.v.shape[2], documents, buckets);

@@ -118,16 +118,39 @@ inline int64_t attention_slots(int64_t rows, int64_t s, int64_t step) {
     return rows / step + s + 1;
 }
 
-// Floats of workspace: a sum for each row and head, and partial sums of the bias table's gradient.
+// Heads of keys and values up to so wide have the gradients of their queries added up in memory.
+constexpr int64_t kCudaAddedWidth = 128;
+// Least rows of a tile of queries that a block adds to, and the parts of it that take turns of
+// their own.
+constexpr int64_t kCudaAddedRows = 64, kCudaAddedParts = 2;
+
+// Workspace of the backward pass in units of four bytes, in this order: a sum for each row and
+// head; partial sums of the bias table's gradient; gradients of queries [heads, width / 64, rows,
+// 64], 0 where no block adds to them, and the turns of those that do, behind the next tile to take.
 struct CudaAttentionBackwardPlan {
     int64_t deltas;
     int64_t bias_sums;
+    int64_t query_sums;
+    int64_t turns;
+
+    int64_t count() const { return deltas + bias_sums + query_sums + turns; }
 };
 
-// tq: rows of q; h: heads; s: documents; b: buckets or 0.
-inline CudaAttentionBackwardPlan plan_cuda_attention_backward(int64_t tq, int64_t h, int64_t s,
-                                                              int64_t b) {
-    return {tq * h, b > 0 ? attention_slots(tq, s, kCudaBiasRows) * h * b : 0};
+// Of shapes and storage alone, so of any device: whether a route adds to query_sums, it decides.
+inline CudaAttentionBackwardPlan plan_cuda_attention_backward(
+    const caravan_attention_backward_args& args) {
+    const int64_t tq = args.q.shape[0], h = args.q.shape[1], s = args.cu_q.shape[0] - 1;
+    const int64_t b = args.bias_table.rank == 0 ? 0 : args.bias_table.shape[0];
+    const int64_t width = std::max(args.q.shape[2], args.v.shape[2]);
+    CudaAttentionBackwardPlan plan = {
+        tq * h, b > 0 ? attention_slots(tq, s, kCudaBiasRows) * h * b : 0, 0, 0};
+    if (b == 0 && args.q.dtype == CARAVAN_BF16 && width <= kCudaAddedWidth) {
+        // Bulk copies want 16 bytes' alignment.
+        plan.deltas = (plan.deltas + 3) / 4 * 4;
+        plan.query_sums = tq * h * (width <= 64 ? 64 : 128);
+        plan.turns = 1 + attention_slots(tq, s, kCudaAddedRows) * h * kCudaAddedParts;
+    }
+    return plan;
 }
 
 }  // namespace caravan

@@ -37,21 +37,26 @@ void attention_forward(tile::Launcher& launcher, const caravan_attention_forward
 void attention_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args) {
     if (!serves(launcher, args.q.shape[1])) return;
     const AttentionConfig config = attention_config(args, launcher.target().capability);
+    AttentionLeft left = {};
     switch (config.route) {
         case AttentionRoute::kPlain:
-            attention_plain_backward(launcher, args);
+            left = attention_plain_backward(launcher, args);
             break;
         case AttentionRoute::kMma:
         case AttentionRoute::kDecode:
-            attention_mma_backward(launcher, args, config.widths);
+            left = attention_mma_backward(launcher, args, config.widths);
             break;
         case AttentionRoute::kSm90:
-            attention_backward_queries_sm90(launcher, args, config.widths);
+            left.query_sums = plan_cuda_attention_backward(args).query_sums > 0;
+            if (left.query_sums) {
+                attention_deltas(launcher, args, true);
+            } else {
+                left = attention_backward_queries_sm90(launcher, args, config.widths);
+            }
             attention_backward_keys_sm90(launcher, args, config.widths);
             break;
     }
-    // Every route leaves delta at the front of the workspace.
-    attention_sink_sum(launcher, args, data<float>(args.workspace));
+    attention_end(launcher, args, left);
 }
 
 }  // namespace cuda

@@ -19,10 +19,22 @@ struct Backward {
     int64_t lse_stride;
     float* delta;      // [heads, query rows]
     float* bias_sums;  // [slots, heads, buckets]
+    // Where d_q is added up in memory, else null: over scale, in panels of 64 columns, [heads,
+    // panels, query rows, 64]; the next tile of keys that a block takes; and how many tiles of keys
+    // have added to each part of a tile of queries, [slots, heads, parts].
+    float* query_sums;
+    uint32_t *next_tile, *turns;
+    bool any_order;  // in whatever order the tiles come
 };
 
-// Gradients that a block of keys computes; without d_k it needs no values.
-enum class Part { kBoth, kValues, kKeys };
+// Gradients that a block of keys computes; without d_k it needs no values. kAll: of queries too.
+enum class Part { kBoth, kValues, kKeys, kAll };
+
+inline constexpr int kSumColumns = 64;  // of a panel of query_sums
+
+// Where the four columns `chunk` of a row are among a panel's: so that neighbouring rows, stored by
+// a warp in pairs of columns, meet in no bank of shared memory.
+__device__ __forceinline__ int sum_chunk(int row, int chunk) { return chunk ^ (row % 4 * 2); }
 
 inline Backward backward_of(const caravan_attention_backward_args& args) {
     Backward a = {};
@@ -39,10 +51,15 @@ inline Backward backward_of(const caravan_attention_backward_args& args) {
     a.d_v = heads_of<bf16>(args.d_v);
     a.lse = data<float>(args.lse);
     a.lse_stride = row_stride(args.lse);
-    const auto plan = plan_cuda_attention_backward(a.rules.query_rows, a.rules.heads,
-                                                   a.rules.documents, a.rules.bias_buckets);
+    const auto plan = plan_cuda_attention_backward(args);
     a.delta = data<float>(args.workspace);
     a.bias_sums = a.delta + plan.deltas;
+    if (plan.query_sums > 0) {
+        a.query_sums = a.bias_sums + plan.bias_sums;
+        a.next_tile = reinterpret_cast<uint32_t*>(a.query_sums + plan.query_sums);
+        a.turns = a.next_tile + 1;
+        a.any_order = args.any_order != 0;
+    }
     return a;
 }
 

@@ -33,19 +33,6 @@ __device__ __forceinline__ void load_biases(const Backward& a, const Memory<S>& 
     }
 }
 
-// Makes 0 of a warpgroup's owned rows from `valid` on, which are another document's or nobody's: no
-// row of d_q has part in them, but the sums of the bias's gradient have.
-template <int kWidth>
-__device__ __forceinline__ void clear_owned(unsigned char* owned, int valid) {
-    const tile::Vector<uint32_t, 4> zeros = {};
-    const int chunks = (64 - valid) * (kLine / 16);
-    for (int i = threadIdx.x % kGroup; i < chunks * (kWidth / kPanel); i += kGroup) {
-        tile::store(reinterpret_cast<uint32_t*>(owned + (i / chunks * 64 + valid) * kLine +
-                                                i % chunks * 16),
-                    zeros);
-    }
-}
-
 // A warpgroup: number `group` of the consumers.
 template <typename S>
 __device__ __forceinline__ void consume_keys(const Backward& a, const Memory<S>& memory, int slot,
@@ -93,7 +80,7 @@ __device__ __forceinline__ void consume_keys(const Backward& a, const Memory<S>&
         uint32_t operand[S::kPassed / 16][1][4];
         tile::mbarrier_wait(&control->owned, 0);
         const int own_rows = max(owner.rows - group * 64, 0);
-        if (biased && own_rows < 64) {
+        if (biased && own_rows < 64) {  // no row of d_q has part in them, but the bias's gradient has
             clear_owned<S::kWidth>(queries, own_rows);
             clear_owned<S::kValueWidth>(d_outs, own_rows);
             tile::fence_async_shared();
@@ -187,7 +174,7 @@ __global__ void __launch_bounds__(S::kThreads, 1)
         place_queries<S::kOwned, S::kPassed>(rules, document, &place);
         begin(memory,
               {place.query_row, place.rows, place.position, place.first_key, place.keys,
-               place.keys_from, place.keys_to},
+               place.keys_from, place.keys_to, 0, 0},
               biased ? 2 : 1);
     }
     __syncthreads();
@@ -233,18 +220,17 @@ void run_queries(tile::Launcher& launcher, const caravan_attention_backward_args
 
 }  // namespace
 
-void attention_backward_queries_sm90(tile::Launcher& launcher,
-                                     const caravan_attention_backward_args& args,
-                                     AttentionWidths widths) {
+AttentionLeft attention_backward_queries_sm90(tile::Launcher& launcher,
+                                              const caravan_attention_backward_args& args,
+                                              AttentionWidths widths) {
+    AttentionLeft left = {};
     with_widths(widths, [&](auto chosen) {
         using S = ShapeOf<AttentionPass::kQueries, decltype(chosen)::value>;
         const Backward a = backward_of(args);
         run_queries<S>(launcher, args, a);
-        if (a.bias.table != nullptr) {
-            attention_bias_sum(launcher, args, a.bias_sums,
-                               attention_slots(a.rules.query_rows, a.rules.documents, S::kOwned));
-        }
+        left.bias_slots = attention_slots(a.rules.query_rows, a.rules.documents, S::kOwned);
     });
+    return left;
 }
 
 }  // namespace cuda

@@ -1,7 +1,8 @@
 // What the kernels of backward attention for sm_90a share, attention_backward_queries_sm90.cu for
-// d_q and attention_backward_keys_sm90.cu for d_k and d_v: two kernels that own what they write, so
-// that no sum depends on the order of blocks and none passes through memory; the five products
-// become seven.
+// d_q and attention_backward_keys_sm90.cu for d_k and d_v. Heads of up to 128 without a bias take
+// the second alone, by five products: its blocks add to d_q in memory, in turns
+// (attention_query_sums.cuh). For the others both kernels own what they write, no sum passes
+// through memory, and the five products become seven.
 //
 // In both one warpgroup fetches, by tensor copies, and two have 64 owned rows each: they take
 // scores and gradients of weights from products of shared memory, turn these into weights and
@@ -14,6 +15,7 @@
 #include "cuda/attention_backward.cuh"
 #include "cuda/attention_sm90.cuh"
 #include "cuda/tile/fence.cuh"
+#include "cuda/tile/matrix.cuh"
 #include "cuda/tile/named_barrier.cuh"
 #include "cuda/tile/opaque.cuh"
 #include "cuda/tile/registers.cuh"
@@ -30,14 +32,14 @@ struct BackwardShape {
     static constexpr int kWidth = kWidth_, kValueWidth = kValueWidth_;
     static constexpr int kPassed = kPassed_, kStages = kStages_;
     static constexpr bool kOfKeys = kPart != Part::kValues, kOfValues = kPart != Part::kKeys;
+    static constexpr bool kOfQueries = kPart == Part::kAll;
     static constexpr int kGroups = 2, kOwned = kGroups * 64, kConsumers = kGroups * kGroup;
     static constexpr int kThreads = kConsumers + kGroup;
-    static constexpr int kProducerRegisters =
-        attention_sm90_registers(AttentionPass::kQueries, attention_widths(kWidth, kValueWidth))
-            .producer;
-    static constexpr int kConsumerRegisters =
-        attention_sm90_registers(AttentionPass::kQueries, attention_widths(kWidth, kValueWidth))
-            .consumer;
+    static constexpr Sm90Registers kRegisters =
+        attention_sm90_registers(kOfQueries ? AttentionPass::kAll : AttentionPass::kQueries,
+                                 attention_widths(kWidth, kValueWidth));
+    static constexpr int kProducerRegisters = kRegisters.producer;
+    static constexpr int kConsumerRegisters = kRegisters.consumer;
     static_assert(kGroup * kProducerRegisters + kConsumers * kConsumerRegisters <= 65536,
                   "a multiprocessor has so many registers");
     static constexpr int kOwnedBytes = kOwned * kWidth * 2;
@@ -45,12 +47,22 @@ struct BackwardShape {
     static constexpr int kPassedBytes = kPassed * kWidth * 2;
     static constexpr int kPassedValueBytes = kPassed * kValueWidth * 2;
     static constexpr int kStageBytes = kPassedBytes + kPassedValueBytes;
-    static constexpr int kBytes = kOwnedBytes + kOwnedValueBytes + kStages * kStageBytes;
+    // Gradients of scores [panels of 64 queries][owned][128 bytes], swizzled, a stage while it is
+    // multiplied and one to write; each warpgroup's part of d_q [64][64] float32.
+    static constexpr int kScoreStages = 2, kScoreBytes = kOfQueries ? kOwned * kPassed * 2 : 0;
+    static constexpr int kPartBytes = kOfQueries ? 64 * kSumColumns * 4 : 0;
+    static constexpr int kPanels = kWidth / kSumColumns;
+    static_assert(!kOfQueries || (kPassed % 64 == 0 && kPassed / 64 * kPanels == kGroups),
+                  "a part for each warpgroup");
+    static_assert(!kOfQueries || (kGroups == kCudaAddedParts && kPassed >= kCudaAddedRows),
+                  "the workspace has so many turns");
+    static constexpr int kBytes = kOwnedBytes + kOwnedValueBytes + kStages * kStageBytes +
+                                  kScoreStages * kScoreBytes + kGroups * kPartBytes;
     static_assert(kPassedBytes % 1024 == 0 && kPassedValueBytes % 1024 == 0,
                   "tiles begin with the pattern");
     static_assert(kOfKeys || (kOfValues && kValueWidth <= kWidth), "staged where the keys were");
     // Biases of a stage's tile and their gradient; beside sums of 256 columns there is no room.
-    static constexpr bool kBiased = kWidth <= 192;
+    static constexpr bool kBiased = kWidth <= 192 && !kOfQueries;
     using Biases = BiasTile<kOwned, kPassed>;
     // In pieces of columns where tiles leave no room for more.
     using BiasSums =
@@ -63,6 +75,8 @@ struct Owner {
     int position;     // of its first row among the document's passed rows
     int first, rest;  // the document's passed rows: the first of all, and how many
     int from, to;     // those that it goes over, from a tile's border on
+    int begin;        // its first row in the document
+    int slot;         // of the document's first passed tile, counted over all (find_tile)
 };
 
 // Behind the tiles in shared memory.
@@ -73,6 +87,9 @@ struct Control {
     Mbarrier arrived[S::kStages];  // tiles of passed rows, with the statistics of queries
     Mbarrier free[S::kStages];     // have been read by all consumer warps
     int single[S::kStages];        // of the biases, see BiasTile
+    int number;                    // of the block among those that take turns
+    Mbarrier scored[S::kScoreStages], spent[S::kScoreStages];  // gradients of scores: there, read
+    Mbarrier summed[S::kGroups], added[S::kGroups];            // parts of d_q: there, read
 };
 
 // Bytes behind them: of the kernel of d_q biases with their buckets, the sums by bucket of each
@@ -93,7 +110,7 @@ constexpr int64_t key_bytes(bool biased) {
 
 template <typename S>
 struct Memory {
-    unsigned char *owned, *owned_values, *stages;
+    unsigned char *owned, *owned_values, *stages, *score_stages, *parts;
     Control<S>* control;
     float* statistics;  // [stages][2][passed]: bases of weights and deltas of queries; not for d_q
 
@@ -101,6 +118,8 @@ struct Memory {
         : owned(from),
           owned_values(from + S::kOwnedBytes),
           stages(owned_values + S::kOwnedValueBytes),
+          score_stages(stages + S::kStages * S::kStageBytes),
+          parts(score_stages + S::kScoreStages * S::kScoreBytes),
           control(reinterpret_cast<Control<S>*>(from + S::kBytes)),
           statistics(reinterpret_cast<float*>(control + 1)) {}
 
@@ -145,6 +164,14 @@ __device__ __forceinline__ void begin(const Memory<S>& memory, const Owner& owne
         tile::mbarrier_init(control->arrived + stage, arrivals);
         tile::mbarrier_init(control->free + stage, S::kConsumers / tile::kWarp);
     }
+    for (int stage = 0; S::kOfQueries && stage < S::kScoreStages; ++stage) {
+        tile::mbarrier_init(control->scored + stage, S::kConsumers / tile::kWarp);
+        tile::mbarrier_init(control->spent + stage, S::kConsumers / tile::kWarp);
+    }
+    for (int group = 0; S::kOfQueries && group < S::kGroups; ++group) {
+        tile::mbarrier_init(control->summed + group, kGroup / tile::kWarp);
+        tile::mbarrier_init(control->added + group, 1);
+    }
     tile::mbarrier_init_fence();
 }
 
@@ -182,6 +209,18 @@ __device__ __forceinline__ void load_passed(const Memory<S>& memory, const Owner
                          arrived);
     load_rows<S::kValueWidth>(memory.passed_values(turn.stage), S::kPassed, value_map, head,
                               owner.first + at, arrived);
+}
+
+// Makes 0 of a warpgroup's owned rows from `valid` on, which are another document's or nobody's.
+template <int kWidth>
+__device__ __forceinline__ void clear_owned(unsigned char* owned, int valid) {
+    const tile::Vector<uint32_t, 4> zeros = {};
+    const int chunks = (64 - valid) * (kLine / 16);
+    for (int i = threadIdx.x % kGroup; i < chunks * (kWidth / kPanel); i += kGroup) {
+        tile::store(reinterpret_cast<uint32_t*>(owned + (i / chunks * 64 + valid) * kLine +
+                                                i % chunks * 16),
+                    zeros);
+    }
 }
 
 // Makes 0 of a stage's rows from `valid` on, which belong to another document or to none: what is

@@ -140,8 +140,10 @@ inline AttentionConfig attention_config(const caravan_attention_backward_args& a
     const bool wide = wide_heads(args.d_out) && wide_heads(args.d_q) && wide_heads(args.d_k) &&
                       wide_heads(args.d_v);
     if (!wide) config.route = AttentionRoute::kPlain;
+    // What is added to in memory, by bulk copies, begins at a multiple of 16 bytes.
+    const bool aligned = reinterpret_cast<uintptr_t>(args.workspace.data) % 16 == 0;
     if (config.route == AttentionRoute::kMma && capability == 90 && attention_serves_sm90(args) &&
-        mapped_heads(args.d_out)) {
+        mapped_heads(args.d_out) && aligned) {
         config.route = AttentionRoute::kSm90;
     }
     return config;

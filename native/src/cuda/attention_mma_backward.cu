@@ -377,8 +377,9 @@ struct ShapeOf {
     static_assert(Shape::kOwned == kTiles.owned, "16 rows a warp");
 };
 
+// Returns the slots of queries.
 template <typename QueryShape, typename KeyShape>
-void run(tile::Launcher& launcher, const caravan_attention_backward_args& args, const Backward& a) {
+int64_t run(tile::Launcher& launcher, const Backward& a) {
     const AttentionRules& rules = a.rules;
     const int64_t query_slots =
         attention_slots(rules.query_rows, rules.documents, QueryShape::kOwned);
@@ -392,19 +393,23 @@ void run(tile::Launcher& launcher, const caravan_attention_backward_args& args, 
                        static_cast<unsigned>(rules.heads / rules.group), KeyShape::kWide ? 2 : 1),
                   dim3(KeyShape::kThreads), KeyMemory<KeyShape>::bytes(a.bias.table != nullptr), 1},
                  a);
-    if (a.bias.table != nullptr) attention_bias_sum(launcher, args, a.bias_sums, query_slots);
+    return query_slots;
 }
 
 }  // namespace
 
-void attention_mma_backward(tile::Launcher& launcher, const caravan_attention_backward_args& args,
-                            AttentionWidths widths) {
+AttentionLeft attention_mma_backward(tile::Launcher& launcher,
+                                     const caravan_attention_backward_args& args,
+                                     AttentionWidths widths) {
     const Backward a = backward_of(args);
+    AttentionLeft left = {};
     with_widths(widths, [&](auto chosen) {
         constexpr AttentionWidths kWidths = decltype(chosen)::value;
-        run<typename ShapeOf<AttentionPass::kQueries, kWidths>::Shape,
-            typename ShapeOf<AttentionPass::kKeysAndValues, kWidths>::Shape>(launcher, args, a);
+        left.bias_slots =
+            run<typename ShapeOf<AttentionPass::kQueries, kWidths>::Shape,
+                typename ShapeOf<AttentionPass::kKeysAndValues, kWidths>::Shape>(launcher, a);
     });
+    return left;
 }
 
 }  // namespace cuda

@@ -126,23 +126,6 @@ __global__ void __launch_bounds__(kThreads) attention_plain_fwd_kernel(Forward<T
     }
 }
 
-// delta[head][row] = sum of d_out * out: a warp for each.
-template <typename T>
-__global__ void __launch_bounds__(kThreads) attention_delta_kernel(Backward<T> a) {
-    const int lane = threadIdx.x % tile::kWarp;
-    const int64_t row = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / tile::kWarp,
-                  head = blockIdx.y;
-    if (row >= a.rules.query_rows) return;
-    const T* out = a.out.at(row, head);
-    const T* d_out = a.d_out.at(row, head);
-    float sum = 0;
-    for (int c = lane; c < a.rules.value_width; c += tile::kWarp) {
-        sum += tile::to_float(out[c]) * tile::to_float(d_out[c]);
-    }
-    sum = tile::warp_sum(sum);
-    if (lane == 0) a.delta[head * a.rules.query_rows + row] = sum;
-}
-
 // A row's statistics; a row that sees no key has lse -infinity, and 0 for what it would read.
 struct RowStatistics {
     float lse[kEach], delta[kEach];
@@ -343,8 +326,9 @@ void attention_plain_forward(tile::Launcher& launcher, const caravan_attention_f
     });
 }
 
-void attention_plain_backward(tile::Launcher& launcher,
-                              const caravan_attention_backward_args& args) {
+AttentionLeft attention_plain_backward(tile::Launcher& launcher,
+                                       const caravan_attention_backward_args& args) {
+    AttentionLeft left = {};
     with_storage(args.q.dtype, [&](auto* tag) {
         using T = StorageOf<decltype(tag)>;
         Backward<T> a = {};
@@ -360,14 +344,9 @@ void attention_plain_backward(tile::Launcher& launcher,
         a.d_v = heads_of<T>(args.d_v);
         a.lse = data<float>(args.lse);
         a.lse_stride = row_stride(args.lse);
-        const auto plan = plan_cuda_attention_backward(rules.query_rows, rules.heads,
-                                                       rules.documents, rules.bias_buckets);
         a.delta = data<float>(args.workspace);
-        a.bias_sums = a.delta + plan.deltas;
-        constexpr int64_t kWarps = kThreads / tile::kWarp;
-        tile::Config deltas = tile::config((rules.query_rows + kWarps - 1) / kWarps, kThreads);
-        deltas.grid.y = grid_extent(rules.heads);
-        launcher.run(attention_delta_kernel<T>, deltas, a);
+        a.bias_sums = a.delta + plan_cuda_attention_backward(args).deltas;
+        attention_deltas(launcher, args, false);
         const int64_t query_slots = attention_slots(rules.query_rows, rules.documents, kTile);
         const int64_t key_slots = attention_slots(rules.key_rows, rules.documents, kTile);
         launcher.run(attention_plain_bwd_q_kernel<T>, grid(query_slots, rules.heads, rules.width),
@@ -376,10 +355,9 @@ void attention_plain_backward(tile::Launcher& launcher,
             attention_plain_bwd_kv_kernel<T>,
             grid(key_slots, rules.heads / rules.group, std::max(rules.width, rules.value_width)),
             a);
-        if (rules.bias_table != nullptr) {
-            attention_bias_sum(launcher, args, a.bias_sums, query_slots);
-        }
+        left.bias_slots = query_slots;
     });
+    return left;
 }
 
 }  // namespace cuda

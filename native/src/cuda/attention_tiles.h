@@ -9,8 +9,8 @@
 namespace caravan {
 namespace cuda {
 
-// Gradients of queries, of keys and values together, and of either alone.
-enum class AttentionPass { kForward, kQueries, kKeysAndValues, kKeys, kValues };
+// Gradients of queries, of keys and values together, of either alone, and of all three.
+enum class AttentionPass { kForward, kQueries, kKeysAndValues, kKeys, kValues, kAll };
 
 // What is in a block: owned rows, whose results it computes, and passed ones, which it goes over.
 struct AttentionTiles {
@@ -48,9 +48,11 @@ constexpr AttentionTiles attention_sm90_tiles(AttentionPass pass, AttentionWidth
     switch (widths) {
         case AttentionWidths::k64:
             if (forward) return {64, 64, 12, 192, 128, 2, 2, 1};
+            if (pass == AttentionPass::kAll) return {64, 64, 8, 128, 128, 2, 1, 1};
             return {64, 64, 8, 128, queries ? 128 : 96, queries ? 3 : 4, 1, 1};
         case AttentionWidths::k128:
             if (forward) return {128, 128, 8, 128, 128, 2, 2, 1};
+            if (pass == AttentionPass::kAll) return {128, 128, 8, 128, 64, 3, 1, 1};
             return {128, 128, 8, 128, queries ? 96 : 64, queries ? 3 : 4, 1, 1};
         case AttentionWidths::k192:
             if (forward) return {192, 128, 8, 128, 128, 2, 1, 1};
@@ -84,9 +86,35 @@ struct Sm90Registers {
 };
 
 constexpr Sm90Registers attention_sm90_registers(AttentionPass pass, AttentionWidths widths) {
+    // Without biases. With fewer than 240 sums of d_q are not kept apart from those that run.
+    if (pass == AttentionPass::kAll) return {24, 240};
     // With fewer for those that copy, find tiles and lay out biases something spills.
     return attention_sm90_tiles(pass, widths).warps == 12 ? Sm90Registers{32, 160}
                                                           : Sm90Registers{40, 232};
+}
+
+// The tiles of `passed` queries that a tile of keys goes over: each that begins in [from, to).
+struct AttentionQueries {
+    int from, to;  // rows of the document; from a tile's border on
+};
+
+// Of keys whose first has the position of query `position` and that are `rows` many; a query sees
+// as many keys behind it and ahead as left and right say.
+CARAVAN_HOST_DEVICE constexpr AttentionQueries attention_queries(int position, int rows, int left,
+                                                                 int right, int queries,
+                                                                 int passed) {
+    const int first = position - right, end = position + rows + left;
+    return {first > 0 ? first / passed * passed : 0, end < queries ? end : queries};
+}
+
+// Tiles of `owned` keys add to the gradients of a tile of queries in ascending order: how many do
+// so before the one that begins at key `begin`, whose position is that of query `position`. As all
+// go over the queries from the last to the first, and those of earlier keys are begun first, each
+// finds the ones before it a tile ahead of it. query: the first of the tile.
+CARAVAN_HOST_DEVICE constexpr int attention_turn(int begin, int position, int left, int query,
+                                                 int owned) {
+    const int first_seen = query + (begin - position) - left;
+    return begin / owned - (first_seen > 0 ? first_seen / owned : 0);
 }
 
 // Calls body(std::integral_constant<AttentionWidths, widths>()).
