@@ -1,11 +1,10 @@
 // y = x + bias on every row, and the sum of gradients over rows.
 // Bytes, in elements of x for each element: forward 2 (x, y), backward 1 (d_y). Besides: bias once,
 // and in the backward 8 bytes a column for each block of partial_blocks, mostly in L2.
-#include "core/blocks.h"
+#include "cuda/column_sums.cuh"
 #include "cuda/kernels.h"
 #include "cuda/partials.cuh"
 #include "cuda/row_parts.cuh"
-#include "cuda/tile/shared.cuh"
 
 namespace caravan {
 namespace cuda {
@@ -41,35 +40,20 @@ __global__ void __launch_bounds__(RowParts::kThreads)
 
 // ------------------------------------------------------------------------------- backward
 
-constexpr int kSumThreads = 256;
-
-// A block of threads is cut into rows side by side of `group` columns' parts each.
-struct SumShape {
-    int64_t rows, block_rows, width, parts;
-    int32_t group;  // a power of two, up to kSumThreads
-};
-
-// Block (x, y) sums the parts from x * group on over the y-th block of rows.
 template <typename T, bool kWide>
-__global__ void __launch_bounds__(kSumThreads)
-    bias_bwd_kernel(Rows<const T> d_y, float* partials, SumShape shape) {
+__global__ void __launch_bounds__(ColumnSums::kThreads)
+    bias_bwd_kernel(Rows<const T> d_y, float* partials, ColumnSums shape) {
     constexpr int N = tile::kLanes<T>;
-    auto* const sums = tile::Shared().take<tile::Vector<float, N>>(kSumThreads, 16);
-    const int lane = static_cast<int>(threadIdx.x) % shape.group;
-    const int side = static_cast<int>(threadIdx.x) / shape.group;
-    const int side_by_side = kSumThreads / shape.group;
-    const int64_t part = static_cast<int64_t>(blockIdx.x) * shape.group + lane;
-    const int64_t begin = blockIdx.y * shape.block_rows;
-    const int64_t end =
-        begin + shape.block_rows < shape.rows ? begin + shape.block_rows : shape.rows;
+    const auto at = shape.place();
     tile::Vector<float, N> sum = {};
-    if (part < shape.parts) {
-        for (int64_t first = begin + side; first < end; first += kIlp * side_by_side) {
+    if (at.part < shape.parts) {
+        for (int64_t first = at.begin; first < at.end; first += kIlp * at.step) {
             tile::Vector<T, N> rows[kIlp] = {};
 #pragma unroll
             for (int k = 0; k < kIlp; ++k) {
-                const int64_t row = first + k * side_by_side;
-                if (row < end) rows[k] = tile::load_part<kWide, N>(d_y[row], part * N, shape.width);
+                const int64_t row = first + k * at.step;
+                if (row < at.end)
+                    rows[k] = tile::load_part<kWide, N>(d_y[row], at.part * N, shape.width);
             }
 #pragma unroll
             for (int k = 0; k < kIlp; ++k) {
@@ -79,16 +63,7 @@ __global__ void __launch_bounds__(kSumThreads)
             }
         }
     }
-    sums[threadIdx.x] = sum;
-    __syncthreads();
-    // The rows side by side, added in their order.
-    if (side != 0 || part >= shape.parts) return;
-    for (int s = 1; s < side_by_side; ++s) {
-        const auto other = sums[s * shape.group + lane];
-#pragma unroll
-        for (int j = 0; j < N; ++j) sum[j] += other[j];
-    }
-    tile::store_part<false>(partials + blockIdx.y * shape.width, part * N, shape.width, sum);
+    shape.store(at, sum, partials);
 }
 
 }  // namespace
@@ -119,15 +94,10 @@ void bias_backward(tile::Launcher& launcher, const caravan_bias_backward_args& a
     auto* const partials = data<float>(args.workspace);
     with_storage(args.d_y.dtype, [&](auto* tag) {
         using T = StorageOf<decltype(tag)>;
-        const auto parts = row_parts<tile::kLanes<T>>(args.d_y, false);
-        SumShape shape = {parts.rows, blocks.size, parts.width, parts.parts, 1};
-        while (shape.group < kSumThreads && shape.group < shape.parts) shape.group *= 2;
-        tile::Config config =
-            tile::config((shape.parts + shape.group - 1) / shape.group, kSumThreads,
-                         kSumThreads * tile::kLanes<T> * static_cast<int64_t>(sizeof(float)));
-        config.grid.y = static_cast<unsigned>(blocks.count);
+        const auto shape = column_sums<tile::kLanes<T>>(args.d_y, blocks);
         const auto start = [&](auto kernel) {
-            launcher.run(kernel, config, rows_of<const T>(args.d_y), partials, shape);
+            launcher.run(kernel, shape.template config<tile::kLanes<T>>(),
+                         rows_of<const T>(args.d_y), partials, shape);
         };
         if (wide_parts(false, args.d_y)) {
             start(bias_bwd_kernel<T, true>);
