@@ -116,6 +116,165 @@ void matches_reference(const Case& c, uint64_t seed) {
     test::context().clear();
 }
 
+// The columns begin .. end - 1 of rows of `whole`.
+std::vector<double> columns(const std::vector<double>& rows, int64_t whole, int64_t begin,
+                            int64_t end) {
+    std::vector<double> part;
+    for (size_t r = 0; r * static_cast<size_t>(whole) < rows.size(); ++r) {
+        const auto row = rows.begin() + static_cast<int64_t>(r) * whole;
+        part.insert(part.end(), row + begin, row + end);
+    }
+    return part;
+}
+
+void set_columns(std::vector<double>& rows, int64_t whole, int64_t begin,
+                 const std::vector<double>& part, int64_t width) {
+    for (size_t i = 0; i < part.size(); ++i) {
+        const auto at = static_cast<int64_t>(i);
+        rows[static_cast<size_t>(at / width * whole + begin + at % width)] = part[i];
+    }
+}
+
+struct PartsCase {
+    int64_t rows;
+    std::vector<int64_t> widths;  // of the parts
+    int32_t dtype, weight_dtype;
+    float offset;
+    bool adds, gaps;
+};
+
+// Each part is normalised by itself, given the sums that row_dot has made of all of them: together
+// they are the norm of the whole rows.
+void parts_make_the_whole(const PartsCase& c, uint64_t seed) {
+    int64_t whole = 0;
+    for (const int64_t width : c.widths) whole += width;
+    test::context() = std::string(test::name(c.dtype)) + " weight " + test::name(c.weight_dtype) +
+                      " " + test::shape_name({c.rows, whole}) + " in " +
+                      std::to_string(c.widths.size()) + " parts" + (c.adds ? " with d_sum" : "") +
+                      (c.gaps ? " with gaps" : "");
+    test::Random random(seed);
+    const int64_t n = c.rows * whole;
+    const auto h = test::rounded(random.normals(n, 2), c.dtype);
+    const auto weight = test::rounded(random.normals(whole), c.weight_dtype);
+    const auto d_y = test::rounded(random.normals(n), c.dtype);
+    const auto d_sum = test::rounded(random.normals(n), c.dtype);
+    const double offset = c.offset;
+    const auto exact =
+        reference::rmsnorm_forward<double>(h, weight, offset, static_cast<float>(kEps));
+    const auto plain = reference::rmsnorm_forward<float>(test::floats(h), test::floats(weight),
+                                                         c.offset, static_cast<float>(kEps));
+    auto gradient = reference::rmsnorm_backward<double>(d_y, h, weight, exact.rstd, offset);
+    auto plain_gradient = reference::rmsnorm_backward<float>(
+        test::floats(d_y), test::floats(h), test::floats(weight), plain.rstd, c.offset);
+    double dx_term = 0, dw_term = 0;  // as above
+    for (size_t i = 0; i < h.size(); ++i) {
+        const double rstd = exact.rstd[i / weight.size()];
+        const double g = d_y[i] * (offset + weight[i % weight.size()]);
+        dx_term = std::fmax(dx_term, std::fabs(g * rstd));
+        dw_term = std::fmax(dw_term, std::fabs(d_y[i] * h[i] * rstd));
+        if (!c.adds) continue;
+        gradient.d_x[i] += d_sum[i];
+        plain_gradient.d_x[i] += static_cast<float>(d_sum[i]);
+    }
+
+    test::same_bits_for_threads([&](caravan_stream stream) {
+        struct Part {
+            int64_t begin, width;
+            Tensor x, scale, dy;
+        };
+        std::vector<Part> parts;
+        parts.reserve(c.widths.size());
+        for (const int64_t width : c.widths) {
+            const int64_t begin = parts.empty() ? 0 : parts.back().begin + parts.back().width;
+            const auto of = [&](const std::vector<double>& all) {
+                return Tensor::of(c.dtype, {c.rows, width},
+                                  columns(all, whole, begin, begin + width), c.gaps ? 3 : 0);
+            };
+            parts.push_back({begin, width, of(h),
+                             Tensor::of(c.weight_dtype, {width},
+                                        columns(weight, whole, begin, begin + width)),
+                             of(d_y)});
+        }
+        Tensor sums = Tensor::of(CARAVAN_F32, {c.rows}, std::vector<double>(exact.rstd.size()));
+        const auto add_dots = [&](Part& part, bool backward) {
+            Tensor dots(CARAVAN_F32, {c.rows});
+            caravan_row_dot_args args = {};
+            args.size = sizeof args;
+            args.a = backward ? part.dy.view() : part.x.view();
+            args.b = part.x.view();
+            if (backward) args.weight = part.scale.view();
+            args.weight_offset = c.offset;
+            args.out = dots.view();
+            CHECK_OK(caravan_row_dot_forward(stream, &args));
+            for (int64_t r = 0; r < c.rows; ++r) sums.set(r, sums.get(r) + dots.get(r));
+        };
+
+        for (Part& part : parts) add_dots(part, false);
+        std::vector<double> y(h.size());
+        Tensor rstd(CARAVAN_F32, {c.rows});
+        for (Part& part : parts) {
+            Tensor out(c.dtype, {c.rows, part.width}, c.gaps ? 5 : 8);
+            caravan_rmsnorm_forward_args forward = {};
+            forward.size = sizeof forward;
+            forward.x = part.x.view();
+            forward.weight = part.scale.view();
+            forward.y = out.view();
+            forward.rstd = rstd.view();
+            forward.eps = static_cast<float>(kEps);
+            forward.weight_offset = c.offset;
+            forward.squares = sums.view();
+            forward.whole = whole;
+            rstd.poison();
+            CHECK_OK(caravan_rmsnorm_forward(stream, &forward));
+            CHECK_ACCURACY(rstd.values(), test::doubles(plain.rstd), exact.rstd);
+            set_columns(y, whole, part.begin, out.values(), part.width);
+        }
+        CHECK_ACCURACY(y, test::rounded(test::doubles(plain.y), c.dtype), exact.y);
+
+        sums.set(std::vector<double>(exact.rstd.size()));
+        for (Part& part : parts) add_dots(part, true);
+        std::vector<double> d_x(h.size()), d_weight(weight.size());
+        for (Part& part : parts) {
+            Tensor dx(c.dtype, {c.rows, part.width}, c.gaps ? 2 : 0);
+            Tensor dw = Tensor::of(CARAVAN_F32, {part.width},
+                                   std::vector<double>(static_cast<size_t>(part.width)));
+            caravan_rmsnorm_backward_args backward = {};
+            backward.size = sizeof backward;
+            backward.d_y = part.dy.view();
+            backward.x = part.x.view();
+            backward.weight = part.scale.view();
+            backward.rstd = rstd.view();
+            backward.d_x = dx.view();
+            backward.d_weight = dw.view();
+            backward.weight_offset = c.offset;
+            backward.dots = sums.view();
+            backward.whole = whole;
+            if (c.adds) {  // in place
+                dx.set(columns(d_sum, whole, part.begin, part.begin + part.width));
+                backward.d_sum = dx.view();
+            }
+            int64_t bytes = -1;
+            CHECK_OK(caravan_rmsnorm_backward_workspace(test::kind(), &backward, &bytes));
+            Tensor workspace(CARAVAN_U8, {bytes});
+            backward.workspace = workspace.view();
+            CHECK_OK(caravan_rmsnorm_backward(stream, &backward));
+            set_columns(d_x, whole, part.begin, dx.values(), part.width);
+            set_columns(d_weight, whole, part.begin, dw.values(), part.width);
+        }
+        CHECK_ACCURACY_AT(dx_term, d_x, test::rounded(test::doubles(plain_gradient.d_x), c.dtype),
+                          gradient.d_x);
+        CHECK_ACCURACY_AT(dw_term, d_weight, test::doubles(plain_gradient.d_weight),
+                          gradient.d_weight);
+        std::string bits;
+        for (const auto* values : {&y, &d_x, &d_weight}) {
+            bits.append(reinterpret_cast<const char*>(values->data()),
+                        values->size() * sizeof(double));
+        }
+        return bits;
+    });
+    test::context().clear();
+}
+
 void reference_gradient() {
     test::Random random(5);
     const auto h = random.normals(3 * 7), weight = random.normals(7), d_y = random.normals(3 * 7);
@@ -155,6 +314,19 @@ void refusals() {
     refused("rstd: got shape [8]", [&](auto& args) { args.rstd = weight.view(); });
     refused("sum: got null", [&](auto& args) { args.residual = x.view(); });
     refused("sum: got a tensor", [&](auto& args) { args.sum = x.view(); });
+    refused("squares: got a tensor", [&](auto& args) { args.squares = rstd.view(); });
+    refused("squares: got null", [](auto& args) { args.whole = 16; });
+    refused("squares: got shape [8], needs [4]", [&](auto& args) {
+        args.whole = 16;
+        args.squares = weight.view();
+    });
+    refused("whole: got 7, needs 0 or at least the width of x, 8",
+            [](auto& args) { args.whole = 7; });
+    refused("residual: got a tensor, needs none beside squares", [&](auto& args) {
+        args.whole = 16;
+        args.squares = rstd.view();
+        args.residual = args.sum = x.view();
+    });
     refused("eps: got -1", [&](auto& args) { args.eps = -1; });
     refused("eps: got nan", [&](auto& args) { args.eps = NAN; });
     CHECK_REFUSED(caravan_rmsnorm_forward(nullptr, &good), "rmsnorm_forward: stream");
@@ -180,6 +352,9 @@ void refusals() {
     back_refused("weight: got null", [&](auto& args) { args.weight.data = nullptr; });
     back_refused("d_weight: got shape [4]", [&](auto& args) { args.d_weight = rstd.view(); });
     back_refused("rstd: got shape [8]", [&](auto& args) { args.rstd = weight.view(); });
+    back_refused("dots: got a tensor", [&](auto& args) { args.dots = rstd.view(); });
+    back_refused("dots: got null", [](auto& args) { args.whole = 8; });
+    back_refused("whole: got -1, needs 0 or", [](auto& args) { args.whole = -1; });
 
     int64_t bytes = 0;
     back.x.data = nullptr;  // a workspace is asked for before there is memory
@@ -240,6 +415,19 @@ int main() {
                                           ++seed);
                     }
                 }
+            }
+        }
+    }
+    for (int32_t dtype : {CARAVAN_F32, CARAVAN_BF16}) {
+        for (const std::vector<int64_t>& widths :
+             {std::vector<int64_t>{8, 8}, {1, 5, 3}, {64, 64, 64}, {264}, {2056, 2056}}) {
+            for (const int64_t rows : {0, 1, 37}) {
+                ++seed;
+                const int32_t weight_dtype = seed % 3 == 0 ? CARAVAN_BF16 : CARAVAN_F32;
+                const float offset = seed % 5 == 0 ? 1.0f : 0.0f;
+                parts_make_the_whole(
+                    {rows, widths, dtype, weight_dtype, offset, seed % 2 == 0, seed / 2 % 2 == 0},
+                    seed);
             }
         }
     }

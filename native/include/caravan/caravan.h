@@ -320,13 +320,32 @@ CARAVAN_API caravan_status caravan_bias_backward_workspace(int32_t kind,
                                                            const caravan_bias_backward_args* args,
                                                            int64_t* bytes);
 
+/* ------------------------------------------------------------------ row_dot --------------------- */
+
+/* out[r] = sum over i of a[r, i] * b[r, i] (* (weight_offset + weight[i]) where a weight is given).
+ * Rows that are cut among devices have the sum of their parts': what an rmsnorm of them needs to know.
+ *   a, b [R, D] float, may be one . weight optional [D] float . out [R] f32 = */
+typedef struct caravan_row_dot_args {
+    int64_t size;
+    caravan_tensor a;
+    caravan_tensor b;
+    caravan_tensor weight;
+    caravan_tensor out;
+    float weight_offset;
+} caravan_row_dot_args;
+
+CARAVAN_API caravan_status caravan_row_dot_forward(caravan_stream stream,
+                                                   const caravan_row_dot_args* args);
+
 /* ------------------------------------------------------------------ rmsnorm --------------------- */
 
 /* h = x + residual (or x);  y = h * rstd * (weight_offset + weight),  rstd = 1/sqrt(mean(h^2) + eps).
  * Source: Zhang and Sennrich 2019, arXiv 1910.07467, eq. 4. Per-head use: rows are (token, head).
+ * With whole > 0 x is a part, D columns of rows of `whole`, over which the mean is: squares has the sum
+ * of h^2 over each whole row (row_dot of x with itself, added up over the parts).
  *   x [R, D] float . residual optional [R, D] float . weight [D] float
  *   y [R, D] float = . sum [R, D] float =, needed with residual: receives h, may be x or residual
- *   rstd [R] f32 = optional (a backward needs it) */
+ *   rstd [R] f32 = optional (a backward needs it) . squares [R] f32, with whole > 0, without residual */
 typedef struct caravan_rmsnorm_forward_args {
     int64_t size;
     caravan_tensor x;
@@ -337,13 +356,17 @@ typedef struct caravan_rmsnorm_forward_args {
     caravan_tensor rstd;
     float eps;
     float weight_offset; /* 0, or 1 where the checkpoint stores weight - 1 */
+    caravan_tensor squares;
+    int64_t whole; /* 0: rows are whole */
 } caravan_rmsnorm_forward_args;
 
 /* With g = d_y * (weight_offset + weight) and n = h * rstd:
  *   d_x = rstd * (g - n * mean(g * n)) (+ d_sum where given);  d_weight += sum over r of d_y * n
+ * With whole > 0, see above, dots has the sum of g * h over each whole row (row_dot of d_y and x with
+ * the weight, added up over the parts), and the mean is over `whole`.
  *   d_y, x [R, D] float (x: what was normalised, h) . weight [D] . rstd [R] f32
  *   d_sum optional [R, D] float: gradient that reaches h by its other uses, may be d_x
- *   d_x [R, D] float = . d_weight [D] float += */
+ *   d_x [R, D] float = . d_weight [D] float += . dots [R] f32, with whole > 0 */
 typedef struct caravan_rmsnorm_backward_args {
     int64_t size;
     caravan_tensor d_y;
@@ -355,6 +378,8 @@ typedef struct caravan_rmsnorm_backward_args {
     caravan_tensor d_weight;
     caravan_tensor workspace;
     float weight_offset;
+    caravan_tensor dots;
+    int64_t whole;
 } caravan_rmsnorm_backward_args;
 
 CARAVAN_API caravan_status caravan_rmsnorm_forward(caravan_stream stream,

@@ -6,6 +6,18 @@ namespace {
 constexpr const char* kForward = "rmsnorm_forward";
 constexpr const char* kBackward = "rmsnorm_backward";
 
+// Sums over whole rows, where the rows at hand are parts of them.
+void check_part(const caravan::Check& check, const char* name, const caravan_tensor& sums,
+                const caravan_tensor& x, int64_t whole) {
+    if (whole != 0) {
+        check.that(whole >= x.shape[1], "whole: got %lld, needs 0 or at least the width of x, %lld",
+                   static_cast<long long>(whole), static_cast<long long>(x.shape[1]));
+        check.packed(name, sums, {CARAVAN_F32}, {x.shape[0]});
+    } else {
+        check.that(!caravan::present(sums), "%s: got a tensor, needs none for whole rows", name);
+    }
+}
+
 void check(const caravan_rmsnorm_forward_args& args) {
     const caravan::Check check(kForward);
     check.matrix("x", args.x, {CARAVAN_F32, CARAVAN_BF16}, caravan::kAny, caravan::kAny);
@@ -25,6 +37,9 @@ void check(const caravan_rmsnorm_forward_args& args) {
     like_x("y", args.y);
     check.packed("weight", args.weight, {CARAVAN_F32, CARAVAN_BF16}, {width});
     if (caravan::present(args.rstd)) check.packed("rstd", args.rstd, {CARAVAN_F32}, {rows});
+    check_part(check, "squares", args.squares, args.x, args.whole);
+    check.that(args.whole == 0 || !caravan::present(args.residual),
+               "residual: got a tensor, needs none beside squares");
     check.that(args.eps >= 0, "eps: got %g, needs at least 0", static_cast<double>(args.eps));
 }
 
@@ -50,6 +65,7 @@ void check(int32_t kind, const caravan_rmsnorm_backward_args& args) {
     check.packed("weight", args.weight, {CARAVAN_F32, CARAVAN_BF16}, {width});
     check.packed("d_weight", args.d_weight, {CARAVAN_F32, CARAVAN_BF16}, {width});
     check.packed("rstd", args.rstd, {CARAVAN_F32}, {rows});
+    check_part(check, "dots", args.dots, args.x, args.whole);
     check.buffer("workspace", args.workspace, workspace_bytes(kind, args));
 }
 

@@ -35,5 +35,6 @@
     X(rope_backward, caravan_rope_args)                              \
     X(router_forward, caravan_router_forward_args)                   \
     X(router_backward, caravan_router_backward_args)                 \
+    X(row_dot_forward, caravan_row_dot_args)                         \
     X(swiglu_forward, caravan_glu_forward_args)                      \
     X(swiglu_backward, caravan_glu_backward_args)

@@ -1,4 +1,5 @@
-// RMSNorm, optionally fused with the residual addition before it. Sums of a row are float32.
+// RMSNorm, optionally fused with the residual addition before it, or of a part of every row. Sums
+// of a row are float32.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -6,6 +7,7 @@
 #include "core/blocks.h"
 #include "cpu/kernels.h"
 #include "cpu/partials.h"
+#include "cpu/row_dot.h"
 #include "cpu/simd.h"
 
 namespace caravan {
@@ -19,29 +21,27 @@ void add_row(const T* x, const T* residual, T* sum, int64_t n) {
     });
 }
 
-// y = h * rstd * (offset + weight); returns rstd.
-template <typename T, typename W>
-float normalise_row(const T* h, const W* weight, float offset, float eps, T* y, int64_t n) {
-    const float squares = sum_vectors(n, [&](int64_t i, auto part) {
+template <typename T>
+float squares_of(const T* h, int64_t n) {
+    return sum_vectors(n, [&](int64_t i, auto part) {
         const Vec v = load(h + i, part);
         return v * v;
     });
-    const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps);
+}
+
+// y = h * rstd * (offset + weight)
+template <typename T, typename W>
+void normalise_row(const T* h, const W* weight, float offset, float rstd, T* y, int64_t n) {
     for_vectors(n, [&](int64_t i, auto part) {
         store(y + i, load(h + i, part) * rstd * (load(weight + i, part) + offset), part);
     });
-    return rstd;
 }
 
-// d_x = rstd * (g - n * mean(g * n)) + d_sum and d_weight += d_y * n, with n = h * rstd and
-// g = d_y * (offset + weight). d_sum may be null, and may be d_x.
+// d_x = rstd * (g - n * mean) + d_sum and d_weight += d_y * n, with n = h * rstd,
+// g = d_y * (offset + weight) and mean that of g * n. d_sum may be null, and may be d_x.
 template <typename T, typename W>
-void backward_row(const T* d_y, const T* h, const W* weight, float offset, float rstd,
+void backward_row(const T* d_y, const T* h, const W* weight, float offset, float rstd, float mean,
                   const T* d_sum, T* d_x, float* d_weight, int64_t n) {
-    const float dot = sum_vectors(n, [&](int64_t i, auto part) {
-        return load(d_y + i, part) * (load(weight + i, part) + offset) * load(h + i, part);
-    });
-    const float mean = dot * rstd / static_cast<float>(n);
     for_vectors(n, [&](int64_t i, auto part) {
         const Vec dy = load(d_y + i, part);
         const Vec normal = load(h + i, part) * rstd;
@@ -56,6 +56,8 @@ void backward_row(const T* d_y, const T* h, const W* weight, float offset, float
 
 void rmsnorm_forward(Pool& pool, const caravan_rmsnorm_forward_args& args) {
     const int64_t width = args.x.shape[1];
+    const bool part = args.whole > 0;
+    const auto mean_over = static_cast<float>(part ? args.whole : width);
     const bool adds = args.residual.data != nullptr;
     const Blocks blocks = row_blocks(args.x.shape[0], width);
     with_storage(args.x.dtype, [&](auto tag) {
@@ -70,8 +72,11 @@ void rmsnorm_forward(Pool& pool, const caravan_rmsnorm_forward_args& args) {
                         add_row(h, row<T>(args.residual, r), row<T>(args.sum, r), width);
                         h = row<T>(args.sum, r);
                     }
-                    const float rstd = normalise_row(h, data<W>(args.weight), args.weight_offset,
-                                                     args.eps, row<T>(args.y, r), width);
+                    const float squares =
+                        part ? data<float>(args.squares)[r] : squares_of(h, width);
+                    const float rstd = 1.0f / std::sqrt(squares / mean_over + args.eps);
+                    normalise_row(h, data<W>(args.weight), args.weight_offset, rstd,
+                                  row<T>(args.y, r), width);
                     if (args.rstd.data != nullptr) data<float>(args.rstd)[r] = rstd;
                 }
             });
@@ -81,6 +86,9 @@ void rmsnorm_forward(Pool& pool, const caravan_rmsnorm_forward_args& args) {
 
 void rmsnorm_backward(Pool& pool, const caravan_rmsnorm_backward_args& args) {
     const int64_t width = args.x.shape[1];
+    const bool part = args.whole > 0;
+    const auto mean_over = static_cast<float>(part ? args.whole : width);
+    const float offset = args.weight_offset;
     const Blocks blocks = partial_blocks(CARAVAN_CPU, args.x.shape[0]);
     auto* const partials = data<float>(args.workspace);  // [blocks.count, D]
     with_storage(args.x.dtype, [&](auto tag) {
@@ -90,9 +98,14 @@ void rmsnorm_backward(Pool& pool, const caravan_rmsnorm_backward_args& args) {
             pool.run(blocks.count, [&](int64_t block, int) {
                 float* const d_weight = partials + block * width;
                 std::fill(d_weight, d_weight + width, 0.0f);
+                const W* const weight = data<W>(args.weight);
                 for (int64_t r = blocks.begin(block); r < blocks.end(block); ++r) {
-                    backward_row(row<T>(args.d_y, r), row<T>(args.x, r), data<W>(args.weight),
-                                 args.weight_offset, data<float>(args.rstd)[r],
+                    const T* const d_y = row<T>(args.d_y, r);
+                    const T* const h = row<T>(args.x, r);
+                    const float rstd = data<float>(args.rstd)[r];
+                    const float dot = part ? data<float>(args.dots)[r]
+                                           : row_dot(d_y, h, weight, offset, width);
+                    backward_row(d_y, h, weight, offset, rstd, dot * rstd / mean_over,
                                  args.d_sum.data == nullptr ? nullptr : row<T>(args.d_sum, r),
                                  row<T>(args.d_x, r), d_weight, width);
                 }

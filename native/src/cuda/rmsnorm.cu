@@ -9,7 +9,8 @@
 //   sm_80            forward  32,768  (32,768)    backward  32,768  (16,384)
 //   sm_90            forward 262,144 (262,144)    backward 262,144 (131,072)
 //   sm_120           forward 262,144 (262,144)    backward 196,608  (98,304)
-// and else up to half or a quarter of that; tests/rmsnorm_config_test.cpp holds all of it.
+// and else up to half or a quarter of that; tests/rmsnorm_config_test.cpp holds all of it. Parts of
+// rows are in rmsnorm_part.cu.
 #include "core/blocks.h"
 #include "cuda/kernels.h"
 #include "cuda/partials.cuh"
@@ -38,16 +39,6 @@ __device__ __forceinline__ float squares(const tile::Vector<T, N>& part, float s
 #pragma unroll
     for (int j = 0; j < N; ++j) sum += h[j] * h[j];
     return sum;
-}
-
-template <typename T, int N>
-__device__ __forceinline__ tile::Vector<T, N> normalised(const tile::Vector<T, N>& h,
-                                                         const tile::Vector<float, N>& weight,
-                                                         float rstd) {
-    auto y = tile::to_floats(h);
-#pragma unroll
-    for (int j = 0; j < N; ++j) y[j] = y[j] * rstd * weight[j];
-    return tile::from_floats<T>(y);
 }
 
 // ------------------------------------------------------------------------------- forward
@@ -189,47 +180,6 @@ __global__ void __launch_bounds__(kRmsNormThreads)
 }
 
 // ------------------------------------------------------------------------------- backward
-
-// With g = d_y * weight and n = h * rstd: the part's share of the sum of g * h.
-template <typename T, int N>
-__device__ __forceinline__ float products(const tile::Vector<T, N>& d_y,
-                                          const tile::Vector<T, N>& h,
-                                          const tile::Vector<float, N>& weight, float sum) {
-    const auto d = tile::to_floats(d_y), x = tile::to_floats(h);
-#pragma unroll
-    for (int j = 0; j < N; ++j) sum += d[j] * weight[j] * x[j];
-    return sum;
-}
-
-// rstd * (g - n * mean), mean that of g * n; and d_weight += d_y * n.
-template <typename T, int N>
-__device__ __forceinline__ tile::Vector<float, N> gradient(const tile::Vector<T, N>& d_y,
-                                                           const tile::Vector<T, N>& h,
-                                                           const tile::Vector<float, N>& weight,
-                                                           float rstd, float mean,
-                                                           tile::Vector<float, N>& d_weight) {
-    const auto d = tile::to_floats(d_y), x = tile::to_floats(h);
-    tile::Vector<float, N> d_x;
-#pragma unroll
-    for (int j = 0; j < N; ++j) {
-        const float normal = x[j] * rstd;
-        d_weight[j] += d[j] * normal;
-        d_x[j] = (d[j] * weight[j] - normal * mean) * rstd;
-    }
-    return d_x;
-}
-
-// Stores d_x, with what d_sum() gives added where there is any.
-template <bool kWide, typename T, int N, typename DSum>
-__device__ __forceinline__ void store_gradient(T* row, int64_t at, int64_t width, bool adds,
-                                               tile::Vector<float, N> d_x, DSum&& d_sum) {
-    if (adds) {
-        const auto more = tile::to_floats(d_sum());
-#pragma unroll
-        for (int j = 0; j < N; ++j) d_x[j] += more[j];
-    }
-    tile::store_part<kWide>(row, at, width, tile::from_floats<T>(d_x));
-}
 
 __device__ __forceinline__ void wait_for_all_but(int groups) {
     switch (groups) {
@@ -448,25 +398,14 @@ __global__ void __launch_bounds__(kRmsNormThreads)
     }
 }
 
-// ------------------------------------------------------------------------------- launchers
-
-// Calls body(tag, wide) with tags for the storage of rows and for the route.
-template <typename Body>
-void with_route(int32_t dtype, bool wide, Body&& body) {
-    with_storage(dtype, [&](auto* tag) {
-        if (wide) {
-            body(tag, std::true_type{});
-        } else {
-            body(tag, std::false_type{});
-        }
-    });
-}
-
 }  // namespace
+
+// ------------------------------------------------------------------------------- launchers
 
 void rmsnorm_forward(tile::Launcher& launcher, const caravan_rmsnorm_forward_args& args) {
     const int64_t rows = args.x.shape[0], width = args.x.shape[1];
     if (rows == 0) return;
+    if (args.whole > 0) return rmsnorm_part_forward(launcher, args);
     const bool adds = args.residual.data != nullptr;
     const bool wide = wide_rows(args.x) && wide_rows(args.y) && wide_start(args.weight) &&
                       (!adds || (wide_rows(args.residual) && wide_rows(args.sum)));
@@ -475,20 +414,7 @@ void rmsnorm_forward(tile::Launcher& launcher, const caravan_rmsnorm_forward_arg
     with_route(args.x.dtype, wide, [&](auto* tag, auto is_wide) {
         using T = StorageOf<decltype(tag)>;
         constexpr bool kWide = decltype(is_wide)::value;
-        RmsNormForward<T> known = {};
-        known.x = rows_of<const T>(args.x);
-        known.y = rows_of<T>(args.y);
-        if (adds) {
-            known.residual = rows_of<const T>(args.residual);
-            known.sum = rows_of<T>(args.sum);
-        }
-        known.weight = weight_of(args.weight, args.weight_offset);
-        known.rstd = data<float>(args.rstd);
-        known.rows = rows;
-        known.width = width;
-        known.parts = ceil_divide(width, tile::kLanes<T>);
-        known.eps = args.eps;
-        known.inverse_width = static_cast<float>(1 / static_cast<double>(width));
+        RmsNormForward<T> known = forward_of<T>(args);
         known.group = config.group;
         known.cluster = config.cluster;
         tile::Config launch =
@@ -523,6 +449,7 @@ void rmsnorm_forward(tile::Launcher& launcher, const caravan_rmsnorm_forward_arg
 void rmsnorm_backward(tile::Launcher& launcher, const caravan_rmsnorm_backward_args& args) {
     const int64_t rows = args.x.shape[0], width = args.x.shape[1];
     if (rows == 0) return;
+    if (args.whole > 0) return rmsnorm_part_backward(launcher, args);
     const bool adds = args.d_sum.data != nullptr;
     const Blocks blocks = partial_blocks(CARAVAN_CUDA, rows);
     const bool wide = wide_rows(args.d_y) && wide_rows(args.x) && wide_rows(args.d_x) &&
@@ -530,23 +457,10 @@ void rmsnorm_backward(tile::Launcher& launcher, const caravan_rmsnorm_backward_a
     const RmsNormConfig config =
         rmsnorm_backward_config(blocks.size, width, element_bytes(args.x), adds ? 3 : 2, wide,
                                 launcher.target().capability, launcher.target().shared_bytes);
-    auto* const partials = data<float>(args.workspace);
     with_route(args.x.dtype, wide, [&](auto* tag, auto is_wide) {
         using T = StorageOf<decltype(tag)>;
         constexpr bool kWide = decltype(is_wide)::value;
-        RmsNormBackward<T> known = {};
-        known.d_y = rows_of<const T>(args.d_y);
-        known.x = rows_of<const T>(args.x);
-        if (adds) known.d_sum = rows_of<const T>(args.d_sum);
-        known.d_x = rows_of<T>(args.d_x);
-        known.weight = weight_of(args.weight, args.weight_offset);
-        known.rstd = data<const float>(args.rstd);
-        known.partials = partials;
-        known.rows = rows;
-        known.block_rows = blocks.size;
-        known.width = width;
-        known.parts = ceil_divide(width, tile::kLanes<T>);
-        known.inverse_width = static_cast<float>(1 / static_cast<double>(width));
+        RmsNormBackward<T> known = backward_of<T>(args, blocks);
         known.group = config.group;
         known.side_by_side = config.side_by_side();
         known.cluster = config.cluster;
@@ -576,7 +490,7 @@ void rmsnorm_backward(tile::Launcher& launcher, const caravan_rmsnorm_backward_a
                 break;
         }
     });
-    add_partials(launcher, partials, blocks.count, args.d_weight);
+    add_partials(launcher, data<float>(args.workspace), blocks.count, args.d_weight);
 }
 
 }  // namespace cuda

@@ -1,6 +1,8 @@
-// What the kernels of rmsnorm share: their arguments, and sums over the threads that hold a row.
+// What the kernels of rmsnorm share: their arguments, what they do with 16 bytes of a row, and sums
+// over the threads that hold a row.
 #pragma once
 
+#include "core/blocks.h"
 #include "cuda/rmsnorm_config.h"
 #include "cuda/row_parts.cuh"
 #include "cuda/tile/cluster.cuh"
@@ -47,6 +49,8 @@ inline RmsNormWeight weight_of(const caravan_tensor& weight, float offset) {
     return {weight.data, weight.dtype == CARAVAN_BF16, offset};
 }
 
+inline float inverse(int64_t width) { return static_cast<float>(1 / static_cast<double>(width)); }
+
 template <typename T>
 struct RmsNormForward {
     Rows<const T> x, residual;  // no residual: null
@@ -69,6 +73,48 @@ struct RmsNormBackward {
     float inverse_width;
     int32_t group, side_by_side, cluster, streams, stages;
 };
+
+// All but how rows are laid on threads.
+template <typename T>
+RmsNormForward<T> forward_of(const caravan_rmsnorm_forward_args& args) {
+    RmsNormForward<T> known = {};
+    known.x = rows_of<const T>(args.x);
+    known.y = rows_of<T>(args.y);
+    if (args.residual.data != nullptr) {
+        known.residual = rows_of<const T>(args.residual);
+        known.sum = rows_of<T>(args.sum);
+    }
+    known.weight = weight_of(args.weight, args.weight_offset);
+    known.rstd = data<float>(args.rstd);
+    known.rows = args.x.shape[0];
+    known.width = args.x.shape[1];
+    known.parts = ceil_divide(known.width, tile::kLanes<T>);
+    known.eps = args.eps;
+    known.inverse_width = inverse(args.whole > 0 ? args.whole : known.width);
+    return known;
+}
+
+template <typename T>
+RmsNormBackward<T> backward_of(const caravan_rmsnorm_backward_args& args, const Blocks& blocks) {
+    RmsNormBackward<T> known = {};
+    known.d_y = rows_of<const T>(args.d_y);
+    known.x = rows_of<const T>(args.x);
+    if (args.d_sum.data != nullptr) known.d_sum = rows_of<const T>(args.d_sum);
+    known.d_x = rows_of<T>(args.d_x);
+    known.weight = weight_of(args.weight, args.weight_offset);
+    known.rstd = data<const float>(args.rstd);
+    known.partials = data<float>(args.workspace);
+    known.rows = args.x.shape[0];
+    known.block_rows = blocks.size;
+    known.width = args.x.shape[1];
+    known.parts = ceil_divide(known.width, tile::kLanes<T>);
+    known.inverse_width = inverse(args.whole > 0 ? args.whole : known.width);
+    return known;
+}
+
+// Of a part of every row, the sums over whole rows given (rmsnorm_part.cu); some rows.
+void rmsnorm_part_forward(tile::Launcher& launcher, const caravan_rmsnorm_forward_args& args);
+void rmsnorm_part_backward(tile::Launcher& launcher, const caravan_rmsnorm_backward_args& args);
 
 // The sums of kRows values over the threads of each group, by a butterfly in every warp and then
 // over its warps. The block calls it together; `side` is the group's number in the block, kRows is
@@ -112,6 +158,69 @@ __device__ __forceinline__ float cluster_sum(float value, int cluster, float* sl
     tile::cluster_sync();
     value = lane < cluster ? tile::cluster_load(slot, lane) : 0.0f;
     return tile::warp_sum(value);
+}
+
+template <typename T, int N>
+__device__ __forceinline__ tile::Vector<T, N> normalised(const tile::Vector<T, N>& h,
+                                                         const tile::Vector<float, N>& weight,
+                                                         float rstd) {
+    auto y = tile::to_floats(h);
+#pragma unroll
+    for (int j = 0; j < N; ++j) y[j] = y[j] * rstd * weight[j];
+    return tile::from_floats<T>(y);
+}
+
+// With g = d_y * weight and n = h * rstd: the part's share of the sum of g * h.
+template <typename T, int N>
+__device__ __forceinline__ float products(const tile::Vector<T, N>& d_y,
+                                          const tile::Vector<T, N>& h,
+                                          const tile::Vector<float, N>& weight, float sum) {
+    const auto d = tile::to_floats(d_y), x = tile::to_floats(h);
+#pragma unroll
+    for (int j = 0; j < N; ++j) sum += d[j] * weight[j] * x[j];
+    return sum;
+}
+
+// rstd * (g - n * mean), mean that of g * n; and d_weight += d_y * n.
+template <typename T, int N>
+__device__ __forceinline__ tile::Vector<float, N> gradient(const tile::Vector<T, N>& d_y,
+                                                           const tile::Vector<T, N>& h,
+                                                           const tile::Vector<float, N>& weight,
+                                                           float rstd, float mean,
+                                                           tile::Vector<float, N>& d_weight) {
+    const auto d = tile::to_floats(d_y), x = tile::to_floats(h);
+    tile::Vector<float, N> d_x;
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+        const float normal = x[j] * rstd;
+        d_weight[j] += d[j] * normal;
+        d_x[j] = (d[j] * weight[j] - normal * mean) * rstd;
+    }
+    return d_x;
+}
+
+// Stores d_x, with what d_sum() gives added where there is any.
+template <bool kWide, typename T, int N, typename DSum>
+__device__ __forceinline__ void store_gradient(T* row, int64_t at, int64_t width, bool adds,
+                                               tile::Vector<float, N> d_x, DSum&& d_sum) {
+    if (adds) {
+        const auto more = tile::to_floats(d_sum());
+#pragma unroll
+        for (int j = 0; j < N; ++j) d_x[j] += more[j];
+    }
+    tile::store_part<kWide>(row, at, width, tile::from_floats<T>(d_x));
+}
+
+// Calls body(tag, wide) with tags for the storage of rows and for the route.
+template <typename Body>
+void with_route(int32_t dtype, bool wide, Body&& body) {
+    with_storage(dtype, [&](auto* tag) {
+        if (wide) {
+            body(tag, std::true_type{});
+        } else {
+            body(tag, std::false_type{});
+        }
+    });
 }
 
 }  // namespace cuda

@@ -194,6 +194,17 @@ final class KernelCases {
     double moved = (double) rows * width;
     String shape = by(rows, width);
     add(
+        "row_dot",
+        shape,
+        elements(2 * moved, 0, 3 * moved),
+        bed ->
+            RmsNorm.dots(
+                bed.random(t, rows, width),
+                bed.random(t, rows, width),
+                bed.random(t, width),
+                bed.output(F32, rows),
+                0));
+    add(
         "rmsnorm",
         shape,
         elements(moved, moved, 4 * moved),
@@ -231,6 +242,36 @@ final class KernelCases {
                 bed.random(t, rows, width),
                 bed.random(t, width),
                 bed.ones(F32, rows),
+                null,
+                bed.output(t, rows, width),
+                bed.sum(F32, width),
+                0));
+    add(
+        "rmsnorm part",
+        shape,
+        elements(moved, moved, 2 * moved),
+        bed ->
+            RmsNorm.forwardOfPart(
+                bed.random(t, rows, width),
+                bed.random(t, width),
+                bed.ones(F32, rows),
+                2 * width,
+                bed.output(t, rows, width),
+                bed.output(F32, rows),
+                EPS,
+                0));
+    add(
+        "rmsnorm part bwd",
+        shape,
+        elements(2 * moved, moved, 6 * moved),
+        bed ->
+            RmsNorm.backwardOfPart(
+                bed.random(t, rows, width),
+                bed.random(t, rows, width),
+                bed.random(t, width),
+                bed.ones(F32, rows),
+                bed.ones(F32, rows),
+                2 * width,
                 null,
                 bed.output(t, rows, width),
                 bed.sum(F32, width),

@@ -213,6 +213,49 @@ class OpsTest {
     assertNear(expectedWeight, dWeight);
   }
 
+  /** The other half of the row is 0: its sums are those of this one. */
+  @Test
+  void rmsNormOfAPartIsThatOfTheWholeRow() {
+    int d = 6;
+    TensorRef x = arena.random(2, d);
+    TensorRef weight = arena.random(d);
+    TensorRef dY = arena.random(2, d);
+    TensorRef squares = arena.poisoned(2);
+    TensorRef dots = arena.poisoned(2);
+    arena.run(RmsNorm.dots(x, x, null, squares, 0));
+    arena.run(RmsNorm.dots(dY, x, weight, dots, 1));
+    double[] expectedSquares = new double[2];
+    double[] expectedDots = new double[2];
+    for (int i = 0; i < 2 * d; i++) {
+      expectedSquares[i / d] += values(x)[i] * values(x)[i];
+      expectedDots[i / d] += values(dY)[i] * (1 + values(weight)[i % d]) * values(x)[i];
+    }
+    assertNear(expectedSquares, squares);
+    assertNear(expectedDots, dots);
+
+    TensorRef y = arena.poisoned(2, d);
+    TensorRef rstd = arena.poisoned(2);
+    arena.run(RmsNorm.forwardOfPart(x, weight, squares, 2 * d, y, rstd, 0.25f, 1));
+    TensorRef dX = arena.poisoned(2, d);
+    TensorRef dWeight = arena.zeros(DType.F32, d);
+    arena.run(RmsNorm.backwardOfPart(dY, x, weight, rstd, dots, 2 * d, null, dX, dWeight, 1));
+    double[] expectedY = new double[2 * d];
+    double[] expectedX = new double[2 * d];
+    double[] expectedWeight = new double[d];
+    for (int i = 0; i < 2 * d; i++) {
+      double itsRstd = 1 / Math.sqrt(expectedSquares[i / d] / (2 * d) + 0.25);
+      double n = values(x)[i] * itsRstd;
+      double factor = 1 + values(weight)[i % d];
+      expectedY[i] = n * factor;
+      expectedWeight[i % d] += values(dY)[i] * n;
+      expectedX[i] =
+          itsRstd * (values(dY)[i] * factor - n * expectedDots[i / d] * itsRstd / (2 * d));
+    }
+    assertNear(expectedY, y);
+    assertNear(expectedX, dX);
+    assertNear(expectedWeight, dWeight);
+  }
+
   @Test
   void ropeTurnsAndTurnsBackInBothLayouts() {
     for (Rope.Layout layout : Rope.Layout.values()) {
