@@ -7,117 +7,11 @@ import torch.nn.functional as F
 import attention_case
 import expert_case
 import matmul_case
+import norm_case
 import optimizer_case
 from case_base import Case, Size, bits, compiled, gradient, normal, sample_rows
 
 BF16, F32, F64 = torch.bfloat16, torch.float32, torch.float64
-
-
-# ----------------------------------------------------------------------------------------- rmsnorm
-
-
-class RmsnormForward(Case):
-    op = "rmsnorm_forward"
-
-    def __init__(self, rows, width, dtype, residual=False):
-        super().__init__(f"{rows}x{width}", dtype, variant="residual" if residual else "")
-        self.rows, self.width, self.residual = rows, width, residual
-        tensors = 4 if residual else 2
-        self.bytes = rows * width * bits(dtype) * tensors + rows * 4
-
-    def inputs(self, place, generator):
-        x = {"x": normal(place, (self.rows, self.width), self.dtype, generator)}
-        x["weight"] = normal(place, (self.width,), self.dtype, generator)
-        if self.residual:
-            x["residual"] = normal(place, (self.rows, self.width), self.dtype, generator)
-            x["sum"] = place.empty((self.rows, self.width), self.dtype)
-        x["y"] = place.empty((self.rows, self.width), self.dtype)
-        x["rstd"] = place.empty((self.rows,), F32)
-        return x
-
-    outputs = ("y", "sum", "rstd")
-
-    def ours(self, library, x):
-        return library.args("caravan_rmsnorm_forward_args", eps=1e-5, **x)
-
-    def plain(self, x):
-        h = x["x"] + x["residual"] if self.residual else x["x"]
-        y = F.rms_norm(h, (self.width,), x["weight"], 1e-5)
-        return {"y": y, "sum": h} if self.residual else {"y": y}
-
-    def peers(self, place):
-        def unfused(x):
-            return self.plain(x)
-
-        def by_hand(x):
-            h = x["x"] + x["residual"] if self.residual else x["x"]
-            wide = h.float()
-            y = (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-5)).to(h.dtype) * x["weight"]
-            return {"y": y, "sum": h} if self.residual else {"y": y}
-
-        fused = compiled(by_hand)
-        return {"torch eager": lambda x: lambda: unfused(x), "torch.compile": lambda x: lambda: fused(x)}
-
-    def reference(self, x):
-        rows = sample_rows(self.rows, x["x"])
-        h = x["x"][rows].double()
-        if self.residual:
-            h = h + x["residual"][rows].double()
-        rstd = torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + 1e-5)
-        out = {"y": (rows, h * rstd * x["weight"].double())}
-        if self.residual:
-            out["sum"] = (rows, h)
-        return out
-
-
-class RmsnormBackward(Case):
-    op = "rmsnorm_backward"
-    workspace = "caravan_rmsnorm_backward_workspace"
-    accumulates = ("d_weight",)
-    outputs = ("d_x", "d_weight")
-
-    def __init__(self, rows, width, dtype):
-        super().__init__(f"{rows}x{width}", dtype)
-        self.rows, self.width = rows, width
-        self.bytes = rows * width * bits(dtype) * 3 + rows * 4
-
-    def inputs(self, place, generator):
-        shape = (self.rows, self.width)
-        x = {name: normal(place, shape, self.dtype, generator) for name in ("d_y", "x")}
-        x["weight"] = normal(place, (self.width,), self.dtype, generator)
-        x["rstd"] = place.put(torch.rsqrt(x["x"].double().pow(2).mean(-1) + 1e-5).float())
-        x["d_x"] = place.empty(shape, self.dtype)
-        x["d_weight"] = place.empty((self.width,), F32)
-        return x
-
-    def ours(self, library, x):
-        return library.args("caravan_rmsnorm_backward_args", **x)
-
-    def peers(self, place):
-        def forward(h, weight):
-            return F.rms_norm(h, (self.width,), weight, 1e-5)
-
-        def by_hand(h, weight):
-            wide = h.float()
-            return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-5)).to(h.dtype) * weight
-
-        fused = compiled(by_hand)
-        names = ("d_x", "d_weight")
-        return {
-            "torch eager": lambda x: gradient(forward, (x["x"], x["weight"]), x["d_y"], names),
-            "torch.compile": lambda x: gradient(fused, (x["x"], x["weight"]), x["d_y"], names),
-        }
-
-    def reference(self, x):
-        rows = sample_rows(self.rows, x["x"])
-        d_weight = torch.zeros(self.width, dtype=F64, device=x["x"].device)
-        for first in range(0, self.rows, 4096):
-            part = slice(first, first + 4096)
-            d_weight += (x["d_y"][part].double() * x["x"][part].double() * x["rstd"][part, None].double()).sum(0)
-        g = x["d_y"][rows].double() * x["weight"].double()
-        rstd = x["rstd"][rows, None].double()
-        n = x["x"][rows].double() * rstd
-        return {"d_x": (rows, rstd * (g - n * (g * n).mean(-1, keepdim=True))), "d_weight": (None, d_weight)}
 
 
 # ----------------------------------------------------------------------------------------- gated units
@@ -514,8 +408,8 @@ def all_cases(size):
     s = Size.of(size)
     r, d, f, v = s.rows, s.width, s.feed_forward, s.vocabulary
     cases = [
-        RmsnormForward(r, d, BF16),
-        RmsnormBackward(r, d, BF16),
+        norm_case.RmsnormForward(r, d, BF16),
+        norm_case.RmsnormBackward(r, d, BF16),
         GluForward("swiglu", r, f, BF16),
         GluBackward("swiglu", r, f, BF16),
         Rope("forward", r, s.heads, s.head_width, BF16),
@@ -531,15 +425,18 @@ def all_cases(size):
     cases += [
         matmul_case.Matmul(s.products[0][0], s.products[0][1], s.products[0][2], BF16, 1, 0),
         matmul_case.Matmul(s.products[0][0], s.products[0][1], s.products[0][2], BF16, 0, 0),
-        RmsnormForward(r, d, BF16, residual=True),
-        RmsnormForward(r // 2, 2 * d, BF16),
-        RmsnormBackward(r // 2, 2 * d, BF16),
-        RmsnormForward(8 * r, s.head_width, BF16),
-        RmsnormBackward(8 * r, s.head_width, BF16),
-        RmsnormForward(r // 4, 4 * d, BF16),
-        RmsnormBackward(r // 4, 4 * d, BF16),
-        RmsnormForward(r, d, F32),
-        RmsnormBackward(r, d, F32),
+        norm_case.RmsnormForward(r, d, BF16, residual=True),
+        norm_case.RmsnormForward(r // 2, 2 * d, BF16),
+        norm_case.RmsnormBackward(r // 2, 2 * d, BF16),
+        norm_case.RmsnormForward(8 * r, s.head_width, BF16),
+        norm_case.RmsnormBackward(8 * r, s.head_width, BF16),
+        norm_case.RmsnormForward(r // 4, 4 * d, BF16),
+        norm_case.RmsnormBackward(r // 4, 4 * d, BF16),
+        norm_case.RmsnormForward(r, d, F32),
+        norm_case.RmsnormBackward(r, d, F32),
+        norm_case.RowDot(r, d, BF16),
+        norm_case.RmsnormHalfForward(r, d, BF16),
+        norm_case.RmsnormHalfBackward(r, d, BF16),
         Rope("backward", r, s.heads, s.head_width, BF16),
         GluForward("geglu", r, f, BF16),
         GluBackward("geglu", r, f, BF16),
