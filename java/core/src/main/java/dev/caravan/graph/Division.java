@@ -59,8 +59,8 @@ public record Division(int ranks, Function<String, Split> split) {
     }
   }
 
-  /** The same, but for weights that have a row for each token: each rank knows some of the tokens. */
-  public Division withVocabulary(Collection<String> names) {
+  /** The same, but for weights of which each rank has some rows: of a vocabulary, or of a norm. */
+  public Division withRows(Collection<String> names) {
     return new Division(ranks, name -> names.contains(name) ? Split.ROWS : split.apply(name));
   }
 

@@ -1,6 +1,8 @@
 package dev.caravan.graph;
 
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.ops.Add;
+import dev.caravan.ops.AllReduce;
 import dev.caravan.ops.Attention;
 import dev.caravan.ops.Bias;
 import dev.caravan.ops.Embedding;
@@ -11,7 +13,9 @@ import dev.caravan.ops.MatMul;
 import dev.caravan.ops.Node;
 import dev.caravan.ops.Op;
 import dev.caravan.ops.RmsNorm;
+import dev.caravan.ops.RmsNormPart;
 import dev.caravan.ops.Rope;
+import dev.caravan.ops.RowDot;
 import dev.caravan.ops.SumParts;
 import dev.caravan.ops.ToParts;
 import dev.caravan.ops.View;
@@ -35,8 +39,9 @@ import java.util.Set;
  *
  * <p>A product with a part of a weight's rows makes a part of the outputs: of attention, some heads; of
  * a gated unit, some of its width. What follows stays within the part, until a product with a part of a
- * weight's columns makes a term of a sum over ranks. A part of an embedding's rows makes a term too, and
- * the loss on a part of the vocabulary meets the other parts within itself. Weights that are whole are
+ * weight's columns makes a term of a sum over ranks. A norm over columns of all parts exchanges a number a
+ * row. A part of an embedding's rows makes a term too, and the loss on a part of the vocabulary meets the
+ * other parts within itself. Weights that are whole are
  * read, and get their gradients, by every rank alike.
  *
  * <p>Of sparse experts every rank has some of each one's width. All choose alike, so balance losses, which
@@ -143,6 +148,8 @@ public final class Partition {
       emit(node, op, inputs(node), true);
     } else if (op instanceof Rope || (op instanceof RmsNorm && ofHeads(node))) {
       emit(node, op, inputs(node), true);
+    } else if (op instanceof RmsNorm norm && ofParts(node)) {
+      norm(node, norm);
     } else if (op instanceof Glu || op instanceof Bias || op instanceof Add) {
       if (!cut.containsAll(node.inputs())) {
         throw mixed(node);
@@ -157,6 +164,13 @@ public final class Partition {
   private boolean ofHeads(Node node) {
     return node.in(0).type().rank() > AXIS + 1
         && division.split().apply(node.in(1).name()) == Division.Split.SHARED;
+  }
+
+  /** Whether a norm is over rows of which every rank has a part, as it has of the weight. */
+  private boolean ofParts(Node node) {
+    return node.inputs().size() == 2
+        && node.in(0).type().rank() == AXIS + 1
+        && cut.containsAll(node.inputs());
   }
 
   private IllegalArgumentException mixed(Node node) {
@@ -180,6 +194,15 @@ public final class Partition {
     } else {
       throw mixed(node);
     }
+  }
+
+  /** A part of every row, and what it has to know of the others. */
+  private void norm(Node node, RmsNorm norm) {
+    List<Tensor> inputs = inputs(node);
+    Tensor x = inputs.get(0);
+    Tensor squares = one(node, new RowDot(), x, x);
+    inputs.add(one(node, new AllReduce(Axis.TENSOR, division.ranks(), false), squares));
+    emit(node, new RmsNormPart(norm.eps(), division.ranks()), inputs, true);
   }
 
   /** Some of the width of every expert, on whole activations and choices. */
@@ -224,8 +247,8 @@ public final class Partition {
     return inputs;
   }
 
-  private Tensor one(Node node, Op op, Tensor input) {
-    return result.emit(op, Arrays.asList(input), node.scope(), node.block()).out(0);
+  private Tensor one(Node node, Op op, Tensor... inputs) {
+    return result.emit(op, Arrays.asList(inputs), node.scope(), node.block()).out(0);
   }
 
   private void emit(Node node, Op op, List<Tensor> inputs, boolean parts) {

@@ -4,6 +4,7 @@ import dev.caravan.data.UserError;
 import dev.caravan.graph.Division;
 import dev.caravan.model.WeightSpec.Init;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -54,19 +55,25 @@ public final class LlamaWeights {
   /**
    * How tensor-parallel ranks divide the model: each has some of the heads, some of the width of the
    * feed-forward layers and of every expert, and some of the vocabulary if it is a multiple of the ranks.
-   * Norms and routers are whole on every rank, and so are embedding and output projection of any other
-   * vocabulary.
+   * Norms, but those over all heads, and routers are whole on every rank, and so are embedding and output
+   * projection of any other vocabulary.
    *
    * @throws IllegalArgumentException if the heads, or a width, are no multiple of the ranks
    */
   public static Division division(LlamaConfig c, int ranks) {
     divides("query heads", c.heads(), ranks);
     divides("key and value heads", c.kvHeads(), ranks);
-    if (ranks > 1 && c.wideQkNorm()) {
-      throw new IllegalArgumentException(
-          "norms of q and k over all heads are not built yet in parts; parallel.expert divides experts");
+    Division division = division(c, c.ffn(), ranks);
+    return c.wideQkNorm() ? division.withRows(qkNorms(c)) : division;
+  }
+
+  private static Set<String> qkNorms(LlamaConfig c) {
+    Set<String> names = new HashSet<>();
+    for (int layer = 0; layer < c.layers(); layer++) {
+      names.add(weight(layer, Q_NORM));
+      names.add(weight(layer, K_NORM));
     }
-    return division(c, c.ffn(), ranks);
+    return names;
   }
 
   /** The same of a model of any family whose heads can be divided, with dense layers of a width. */
@@ -81,7 +88,7 @@ public final class LlamaWeights {
               divides("columns of the shared expert", e.shared(), ranks);
             });
     Division blocks = new Division(ranks, LlamaWeights::split);
-    return c.vocab() % ranks == 0 ? blocks.withVocabulary(vocabulary(c)) : blocks;
+    return c.vocab() % ranks == 0 ? blocks.withRows(vocabulary(c)) : blocks;
   }
 
   /** The weights that have a row for each token of the vocabulary. */

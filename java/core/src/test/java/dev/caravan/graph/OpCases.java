@@ -1,16 +1,20 @@
 package dev.caravan.graph;
 
 import dev.caravan.graph.OpCase.Builder;
+import dev.caravan.kernels.Collective.Axis;
 import dev.caravan.kernels.DType;
 import dev.caravan.nn.Inputs;
 import dev.caravan.ops.Add;
+import dev.caravan.ops.AllReduce;
 import dev.caravan.ops.Bias;
 import dev.caravan.ops.Embedding;
 import dev.caravan.ops.Glu;
 import dev.caravan.ops.LinearCrossEntropy;
 import dev.caravan.ops.MatMul;
 import dev.caravan.ops.RmsNorm;
+import dev.caravan.ops.RmsNormPart;
 import dev.caravan.ops.Rope;
+import dev.caravan.ops.RowDot;
 import dev.caravan.ops.View;
 import dev.caravan.tensor.Tensor;
 import dev.caravan.tensor.Tensor.Role;
@@ -94,6 +98,15 @@ final class OpCases {
           return b.loss("rmsnorm whose input goes elsewhere, too", b.one(new Add(), x, y));
         },
         b -> {
+          Tensor x = b.activation("x", 5, 19);
+          return b.loss("rmsnorm of parts", part(b, x, b.weight("gain", 19)));
+        },
+        b -> {
+          Tensor x = b.activation("x", 5, 16);
+          Tensor y = part(b, x, b.weight("gain", 16));
+          return b.loss("rmsnorm of parts whose input goes elsewhere, too", b.one(new Add(), x, y));
+        },
+        b -> {
           List<Tensor> made = fused(b);
           return b.loss("rmsnorm fused with the residual add", made.get(0), made.get(2));
         },
@@ -105,6 +118,13 @@ final class OpCases {
           Tensor y = b.one(MatMul.linear(false, b.storage()), both, b.weight("w", 16, 16));
           return b.loss("rmsnorm fused, its outputs added up", y);
         });
+  }
+
+  /** As one rank has it, whose part is the whole. */
+  private static Tensor part(Builder b, Tensor x, Tensor weight) {
+    Tensor squares =
+        b.one(new AllReduce(Axis.TENSOR, 1, false), b.one(new RowDot(), x, x));
+    return b.first(new RmsNormPart(EPS, 1), x, weight, squares);
   }
 
   private static List<Tensor> fused(Builder b) {

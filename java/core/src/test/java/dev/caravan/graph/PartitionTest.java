@@ -44,9 +44,13 @@ class PartitionTest {
 
   /** Models whose heads and widths are even. */
   static List<TinyLlama> models() {
-    return TinyLlama.all().stream()
-        .filter(model -> !(model.config() instanceof LlamaConfig llama && llama.wideQkNorm()))
-        .toList();
+    return TinyLlama.all();
+  }
+
+  /** Norms over all heads of a layer: of the queries, and of the keys. */
+  private static int wideNorms(TinyLlama model) {
+    boolean wide = model.config() instanceof LlamaConfig llama && llama.wideQkNorm();
+    return wide ? 2 * model.config().layers() : 0;
   }
 
   static List<TinyLlama> dense() {
@@ -65,7 +69,7 @@ class PartitionTest {
   /** The vocabulary alone, among ranks that may have no multiple of the heads. */
   private static Division vocabulary(TinyLlama model, int ranks) {
     return new Division(ranks, name -> Split.WHOLE)
-        .withVocabulary(LlamaWeights.vocabulary(model.config()));
+        .withRows(LlamaWeights.vocabulary(model.config()));
   }
 
   private static Division division(TinyLlama model, Mesh mesh) {
@@ -431,7 +435,7 @@ class PartitionTest {
 
   /**
    * What a sparse layer exchanges: one sum forward, of a shared expert's too, and backward those of its
-   * input's gradient and of the choices' weights.
+   * input's gradient and of the choices' weights. Norms over all heads exchange a number a row each way.
    */
   @ParameterizedTest
   @MethodSource("sparse")
@@ -443,11 +447,13 @@ class PartitionTest {
       int layers = model.config().layers();
       assertEquals(2 * layers, count(graph, SumParts.class));
       assertEquals(
-          2 * layers + (1 + shared) * experts.layers(), count(graph, AllReduce.class));
+          2 * layers + (1 + shared) * experts.layers() + 2 * wideNorms(model),
+          count(graph, AllReduce.class));
       long tokens = graph.leaf("ids").dim(0);
       long activations = 4 * layers * tokens * model.config().dModel();
       long weights = experts.layers() * tokens * (experts.choices() + shared);
-      assertEquals((activations + weights) * Float.BYTES, graph.wireBytes());
+      long norms = 2 * wideNorms(model) * tokens;
+      assertEquals((activations + weights + norms) * Float.BYTES, graph.wireBytes());
     }
   }
 
@@ -477,7 +483,9 @@ class PartitionTest {
     for (Tensor weight : half.leaves(Role.PARAMETER)) {
       Tensor whole = one.leaf(weight.name());
       boolean summed = weight.name().matches(".*(o|down)_proj.bias"); // behind the sum
-      boolean divided = weight.name().matches(".*(_proj|relative_attention_bias).*");
+      boolean divided =
+          weight.name().matches(".*(_proj|relative_attention_bias).*")
+              || weight.name().matches(".*[qk]_norm.*") && wideNorms(model) > 0;
       int parts = divided && !summed ? 2 : 1;
       assertEquals(whole.type().elements(), parts * weight.type().elements(), weight.name());
     }

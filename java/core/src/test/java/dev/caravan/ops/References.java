@@ -55,6 +55,9 @@ public final class References {
     put(MatMul.class, MatMulReference::product);
     put(RmsNorm.class, RmsNormReference::forward);
     put(RmsNorm.Backward.class, RmsNormReference::backward);
+    put(RowDot.class, RmsNormReference::dots);
+    put(RmsNormPart.class, RmsNormReference::forwardOfPart);
+    put(RmsNormPart.Backward.class, RmsNormReference::backwardOfPart);
     put(Rope.class, RopeReference::turn);
     put(Attention.class, AttentionReference::forward);
     put(Attention.Backward.class, AttentionReference::backward);

@@ -75,6 +75,14 @@ class ShapeRulesTest {
             List.of(f(3, 4), f(3, 4), f(4), f(3), f(4), f(3, 4)),
             f(3, 4),
             f(4)),
+        fit(new RowDot(), List.of(f(3, 2, 4), f(3, 2, 4)), f(6)),
+        fit(new RowDot(), List.of(f(3, 4), f(3, 4), f(4)), f(3)),
+        fit(new RmsNormPart(1e-5f, 2), List.of(f(3, 2, 4), f(4), f(6)), f(3, 2, 4), f(6)),
+        fit(
+            new RmsNormPart.Backward(2, true),
+            List.of(f(3, 4), f(3, 4), f(4), f(3), f(4), f(3), f(3, 4)),
+            f(3, 4),
+            f(4)),
         fit(new Rope(false, false), List.of(f(3, 2, 8), i(3), f(9, 4), f(9, 4)), f(3, 2, 8)),
         fit(new Glu(Glu.Activation.SILU), List.of(f(3, 4), f(3, 4)), f(3, 4)),
         fit(

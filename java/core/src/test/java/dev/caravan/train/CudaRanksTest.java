@@ -139,6 +139,18 @@ class CudaRanksTest {
         "model.config.num_experts_per_tok=2");
   }
 
+  /** With norms of q and k over the heads of both. */
+  @Test
+  void ranksOnGpusShareRowsOfANorm() throws IOException {
+    assertShared(
+        HEADS,
+        EVEN,
+        "model.config.model_type=olmoe",
+        "model.config.num_hidden_layers=1",
+        "model.config.num_experts=4",
+        "model.config.num_experts_per_tok=2");
+  }
+
   /** With some of the table of relative positions, too, and sums for the means of what is cut. */
   @Test
   void ranksOnGpusShareGlamAndTrainByAdafactor() throws IOException {

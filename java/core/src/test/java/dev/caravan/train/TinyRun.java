@@ -50,6 +50,16 @@ record TinyRun(Path folder, Device device) {
           "train.examples_per_step=4",
           "train.micro_batch_tokens=32");
 
+  private static final String SPARSE =
+      "vocab_size: 61, hidden_size: 32, intermediate_size: 24, num_hidden_layers: 3,"
+          + " num_attention_heads: 4, num_key_value_heads: 2, num_experts_per_tok: 2,"
+          + " max_position_embeddings: 64}";
+
+  /** Make the model one of sparse experts, the second with norms of q and k over all heads. */
+  static final String EXPERTS =
+      "model.config={model_type: mixtral, num_local_experts: 4, " + SPARSE;
+  static final String OLMOE = "model.config={model_type: olmoe, num_experts: 4, " + SPARSE;
+
   private static final String MODEL =
       """
       model:

@@ -27,6 +27,8 @@ class WireBytesTest {
 
   private static final int CHUNKS = 8;
 
+  private static final String DENSE = "model.config.model_type=llama";
+
   @TempDir Path folder;
 
   @ParameterizedTest
@@ -49,7 +51,14 @@ class WireBytesTest {
       })
   void aStepSendsWhatThePlanSays(
       String layout, int vocabulary, String recompute, boolean sparse) {
-    assertPlanned(layout, vocabulary, recompute, sparse, "adamw");
+    assertPlanned(layout, vocabulary, recompute, sparse ? TinyRun.EXPERTS : DENSE, "adamw");
+  }
+
+  /** Norms over all heads send a number a row each way. */
+  @ParameterizedTest
+  @ValueSource(strings = {"{data: 1, tensor: 2}", "{data: 2, tensor: 2, shard: parameters}"})
+  void normsOfAllHeadsArePlanned(String layout) {
+    assertPlanned(layout, 62, "selective", TinyRun.OLMOE, "adamw");
   }
 
   /** Sums of columns and rows that are cut travel too, as many from each rank. */
@@ -61,18 +70,18 @@ class WireBytesTest {
         "{data: 2, tensor: 2, shard: parameters}"
       })
   void adafactorsSumsArePlanned(String layout) {
-    assertPlanned(layout, 62, "none", false, "adafactor");
-    assertPlanned(layout, 62, "none", true, "adafactor");
+    assertPlanned(layout, 62, "none", DENSE, "adafactor");
+    assertPlanned(layout, 62, "none", TinyRun.EXPERTS, "adafactor");
   }
 
   private void assertPlanned(
-      String layout, int vocabulary, String recompute, boolean sparse, String optimizer) {
+      String layout, int vocabulary, String recompute, String model, String optimizer) {
     Blas.install();
     TinyRun runs = new TinyRun(folder, Device.CPU);
     RunConfig config =
         runs.config(
             "parallel=" + layout,
-            sparse ? RanksTest.EXPERTS : "model.config.model_type=llama",
+            model,
             "model.config.vocab_size=" + vocabulary,
             "recompute=" + recompute,
             "optimizer.name=" + optimizer);
