@@ -198,6 +198,7 @@ class CudaExpertsTest {
       assertEquals(one.loadMax(), other.loadMax());
       assertEquals(one.entropy(), other.entropy());
       assertEquals(one.dropShare(), other.dropShare());
+      assertEquals(one.choices(), other.choices());
     }
   }
 

@@ -55,6 +55,7 @@ record TrainedRun(Path checkpoint, List<JsonNode> metrics) {
       for (String key : List.of("step", "target_tokens", "input_tokens", "eval_targets", "lr")) {
         assertEquals(its.get(key), line.get(key), key);
       }
+      assertEquals(its.findValues("choices"), line.findValues("choices"), "choices, line " + i);
       for (String key :
           List.of("loss", "grad_norm", "eval_loss", "aux_loss", "z_loss", "drop_share")) {
         if (its.has(key)) {

@@ -20,9 +20,23 @@ public record ExpertMetrics(
     double entropy,
     double dropShare,
     List<Layer> layers) {
-  /** One sparse layer. */
+  /**
+   * One sparse layer.
+   *
+   * @param choices how many choices each expert got over all ranks, before any were dropped
+   */
   public record Layer(
-      double auxLoss, double zLoss, double loadMax, double entropy, double dropShare) {}
+      double auxLoss,
+      double zLoss,
+      double loadMax,
+      double entropy,
+      double dropShare,
+      List<Long> choices) {
+    /** Copies the list. */
+    public Layer {
+      choices = List.copyOf(choices);
+    }
+  }
 
   /** Copies the list. */
   public ExpertMetrics {
@@ -44,7 +58,9 @@ public record ExpertMetrics(
       int first = l * width;
       double all = 0;
       double most = 0;
+      List<Long> choices = new ArrayList<>();
       for (int e = 3; e < width; e++) {
+        choices.add(Math.round(totals[first + e]));
         all += totals[first + e];
         most = Math.max(most, totals[first + e]);
       }
@@ -55,7 +71,7 @@ public record ExpertMetrics(
       }
       double loadMax = all > 0 ? most / all * (width - 3) : 0;
       double drops = all > 0 ? totals[first + 2] / all : 0;
-      each.add(new Layer(totals[first], totals[first + 1], loadMax, entropy, drops));
+      each.add(new Layer(totals[first], totals[first + 1], loadMax, entropy, drops, choices));
       sums[0] += totals[first];
       sums[1] += totals[first + 1];
       sums[2] = Math.max(sums[2], loadMax);

@@ -101,6 +101,7 @@ public final class MetricsFile implements AutoCloseable {
     put(line, "load_max", layer.loadMax());
     put(line, "entropy", layer.entropy());
     put(line, "drop_share", layer.dropShare());
+    layer.choices().forEach(line.withArray("choices")::add);
   }
 
   /** Appends an evaluation's line, which carries no "loss". */

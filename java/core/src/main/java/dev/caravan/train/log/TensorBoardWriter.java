@@ -10,11 +10,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
 import java.util.Map;
 import java.util.zip.CRC32C;
 
 /**
- * A TensorBoard event file of scalars.
+ * A TensorBoard event file of scalars, and of histograms for the load of experts.
  *
  * <p>The file is a sequence of TFRecords: length (8 bytes, little-endian), masked CRC-32C of the
  * length, payload, masked CRC-32C of the payload. Each payload is an {@code Event} message in
@@ -23,8 +24,9 @@ import java.util.zip.CRC32C;
  */
 public final class TensorBoardWriter implements AutoCloseable {
   // Event: 1 wall_time double, 2 step int64, 3 file_version string, 5 summary, 7 session_log.
-  // Summary: 1 repeated Value {1 tag string, 2 simple_value float}. SessionLog: 1 status, START =
-  // 1.
+  // Summary: 1 repeated Value {1 tag string, 2 simple_value float, 5 histo}. HistogramProto: doubles, 1
+  // min, 2 max, 3 num, 4 sum, 5 sum_squares, packed 6 bucket_limit, 7 bucket. SessionLog: 1 status,
+  // START = 1.
   private static final int EVENT_WALL_TIME = 1;
   private static final int EVENT_STEP = 2;
   private static final int EVENT_FILE_VERSION = 3;
@@ -33,6 +35,14 @@ public final class TensorBoardWriter implements AutoCloseable {
   private static final int SUMMARY_VALUE = 1;
   private static final int VALUE_TAG = 1;
   private static final int VALUE_SIMPLE = 2;
+  private static final int VALUE_HISTOGRAM = 5;
+  private static final int HISTOGRAM_MIN = 1;
+  private static final int HISTOGRAM_MAX = 2;
+  private static final int HISTOGRAM_NUM = 3;
+  private static final int HISTOGRAM_SUM = 4;
+  private static final int HISTOGRAM_SUM_SQUARES = 5;
+  private static final int HISTOGRAM_LIMITS = 6;
+  private static final int HISTOGRAM_BUCKETS = 7;
   private static final int SESSION_STATUS = 1;
   private static final int SESSION_START = 1;
 
@@ -42,10 +52,13 @@ public final class TensorBoardWriter implements AutoCloseable {
   private static final int FIXED32 = 5;
   private static final int CRC_MASK = 0xa282ead8;
 
+  /** TensorBoard shows some dozens of a run's histograms, which are large. */
+  private static final int HISTOGRAM_STEPS = 10;
+
   private final Path file;
   private final OutputStream out;
-  private final ByteBuffer message = buffer(512);
-  private final ByteBuffer event = buffer(1024);
+  private ByteBuffer message = buffer(512);
+  private ByteBuffer event = buffer(1024);
 
   /**
    * Starts an event file. TensorBoard joins the files of one folder; the start is marked with the
@@ -77,7 +90,10 @@ public final class TensorBoardWriter implements AutoCloseable {
     end();
   }
 
-  /** Writes the curves of a step: loss, grad_norm, lr, tokens_per_s, data_wait_share. */
+  /**
+   * Writes the curves of a step: loss, grad_norm, lr, tokens_per_s, data_wait_share, and those of each
+   * sparse layer; after the first step and every tenth also which experts its tokens chose.
+   */
   public void write(StepMetrics m) {
     begin(m.step());
     scalar("train/loss", m.loss());
@@ -99,6 +115,9 @@ public final class TensorBoardWriter implements AutoCloseable {
       scalar("experts/" + l + "/load_max", layer.loadMax());
       scalar("experts/" + l + "/entropy", layer.entropy());
       scalar("experts/" + l + "/drop_share", layer.dropShare());
+      if (step == 1 || step % HISTOGRAM_STEPS == 0) {
+        histogram("experts/" + l + "/choices", layer.choices());
+      }
       end();
     }
   }
@@ -137,9 +156,60 @@ public final class TensorBoardWriter implements AutoCloseable {
     bytes(one, VALUE_TAG, utf8);
     tag(one, VALUE_SIMPLE, FIXED32);
     one.putFloat((float) value);
+    summary(one);
+  }
+
+  /** Adds how often each number from 0 on occurred: bucket n lies between n and n + 1. */
+  private void histogram(String name, List<Long> counts) {
+    double all = 0;
+    double sum = 0;
+    double squares = 0;
+    for (int n = 0; n < counts.size(); n++) {
+      all += counts.get(n);
+      sum += (double) counts.get(n) * n;
+      squares += (double) counts.get(n) * n * n;
+    }
+    ByteBuffer limits = buffer(counts.size() * Double.BYTES);
+    ByteBuffer buckets = buffer(counts.size() * Double.BYTES);
+    for (int n = 0; n < counts.size(); n++) {
+      limits.putDouble(n + 1);
+      buckets.putDouble(counts.get(n));
+    }
+    ByteBuffer histogram = buffer(2 * limits.capacity() + 64);
+    number(histogram, HISTOGRAM_MIN, 0);
+    number(histogram, HISTOGRAM_MAX, counts.size());
+    number(histogram, HISTOGRAM_NUM, all);
+    number(histogram, HISTOGRAM_SUM, sum);
+    number(histogram, HISTOGRAM_SUM_SQUARES, squares);
+    bytes(histogram, HISTOGRAM_LIMITS, limits.array());
+    bytes(histogram, HISTOGRAM_BUCKETS, buckets.array());
+    byte[] utf8 = name.getBytes(StandardCharsets.UTF_8);
+    ByteBuffer one = buffer(histogram.position() + utf8.length + 16);
+    bytes(one, VALUE_TAG, utf8);
+    nested(one, VALUE_HISTOGRAM, histogram);
+    summary(one);
+  }
+
+  private void summary(ByteBuffer value) {
     message.clear();
-    nested(message, SUMMARY_VALUE, one);
+    message = withRoom(message, value.position() + 16);
+    nested(message, SUMMARY_VALUE, value);
+    event = withRoom(event, message.position() + 16);
     nested(event, EVENT_SUMMARY, message);
+  }
+
+  /** The buffer, or a larger one with the same contents where so many bytes do not fit. */
+  private static ByteBuffer withRoom(ByteBuffer buffer, int bytes) {
+    if (buffer.remaining() >= bytes) {
+      return buffer;
+    }
+    buffer.flip();
+    return buffer(2 * (buffer.remaining() + bytes)).put(buffer);
+  }
+
+  private static void number(ByteBuffer out, int field, double value) {
+    tag(out, field, FIXED64);
+    out.putDouble(value);
   }
 
   private void end() {

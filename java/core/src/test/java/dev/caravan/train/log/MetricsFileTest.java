@@ -54,8 +54,8 @@ class MetricsFileTest {
             1.5,
             0.125,
             List.of(
-                new ExpertMetrics.Layer(1, 10, 2, 1, 0.25),
-                new ExpertMetrics.Layer(2, 20, 1.5, 2, 0)));
+                new ExpertMetrics.Layer(1, 10, 2, 1, 0.25, List.of(6L, 0L, 2L)),
+                new ExpertMetrics.Layer(2, 20, 1.5, 2, 0, List.of(2L, 2L, 4L))));
     try (MetricsFile metrics = new MetricsFile(file, 0)) {
       metrics.write(new StepMetrics(1, 2.5, 0.5, 1e-3, 7, 9, 8, 1, 0, 6, 5, Optional.of(experts)));
     }
@@ -64,8 +64,10 @@ class MetricsFileTest {
         {"step":1,"loss":2.5,"grad_norm":0.5,"lr":0.001,"target_tokens":7,"input_tokens":9,\
         "tokens_per_s":8.0,"seconds":1.0,"data_wait_s":0.0,"host_peak_bytes":6,"device_peak_bytes":5,\
         "aux_loss":3.0,"z_loss":30.0,"expert_load_max":2.0,"expert_entropy":1.5,"drop_share":0.125,\
-        "expert_layers":[{"aux_loss":1.0,"z_loss":10.0,"load_max":2.0,"entropy":1.0,"drop_share":0.25},\
-        {"aux_loss":2.0,"z_loss":20.0,"load_max":1.5,"entropy":2.0,"drop_share":0.0}]}
+        "expert_layers":[{"aux_loss":1.0,"z_loss":10.0,"load_max":2.0,"entropy":1.0,"drop_share":0.25,\
+        "choices":[6,0,2]},\
+        {"aux_loss":2.0,"z_loss":20.0,"load_max":1.5,"entropy":2.0,"drop_share":0.0,\
+        "choices":[2,2,4]}]}
         """,
         Files.readString(file));
   }

@@ -14,7 +14,9 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -68,7 +70,8 @@ class TensorBoardWriterTest {
   @Test
   void aModelOfManySparseLayersHasAllItsCurves() throws IOException {
     int layers = 64;
-    ExpertMetrics.Layer layer = new ExpertMetrics.Layer(1, 2, 3, 4, 5);
+    List<Long> choices = LongStream.range(0, 256).boxed().toList();
+    ExpertMetrics.Layer layer = new ExpertMetrics.Layer(1, 2, 3, 4, 5, choices);
     ExpertMetrics experts =
         new ExpertMetrics(64, 128, 3, 4, 5, Collections.nCopies(layers, layer));
     try (TensorBoardWriter out = new TensorBoardWriter(dir, 0)) {
@@ -90,6 +93,31 @@ class TensorBoardWriterTest {
             "experts/63/drop_share",
             5f),
         events.get(2 + layers).get("scalars"));
+    Map<?, ?> histograms = (Map<?, ?>) events.get(2 + layers).get("histograms");
+    assertEquals(Set.of("experts/63/choices"), histograms.keySet());
+    List<?> read = (List<?>) histograms.get("experts/63/choices");
+    double sum = 255 * 256 * 511 / 6.0; // of squares
+    double squares = Math.pow(255 * 256 / 2.0, 2); // of cubes
+    assertEquals(List.of(0.0, 256.0, 255 * 128.0, sum, squares), read.subList(0, 5));
+    assertEquals(LongStream.rangeClosed(1, 256).mapToObj(n -> (double) n).toList(), read.get(5));
+    assertEquals(choices.stream().map(n -> (double) n).toList(), read.get(6));
+  }
+
+  @Test
+  void histogramsAreThoseOfEveryTenthStep() throws IOException {
+    ExpertMetrics.Layer layer = new ExpertMetrics.Layer(1, 2, 3, 4, 5, List.of(3L, 5L));
+    ExpertMetrics experts = new ExpertMetrics(1, 2, 3, 4, 5, List.of(layer));
+    try (TensorBoardWriter out = new TensorBoardWriter(dir, 0)) {
+      for (int step = 1; step <= 21; step++) {
+        out.write(new StepMetrics(step, 2, 1, 1, 7, 9, 9, 1, 0, 0, 0, Optional.of(experts)));
+      }
+    }
+    assertEquals(
+        List.of(1L, 10L, 20L),
+        events().stream()
+            .filter(event -> event.get("histograms") instanceof Map<?, ?> some && !some.isEmpty())
+            .map(event -> event.get("step"))
+            .toList());
   }
 
   @Test
@@ -122,6 +150,7 @@ class TensorBoardWriterTest {
   private static Map<String, Object> event(byte[] payload) {
     Map<String, Object> event = new TreeMap<>();
     Map<String, Float> scalars = new TreeMap<>();
+    Map<String, Object> histograms = new TreeMap<>();
     for (Field field : fields(payload)) {
       switch (field.number) {
         case 1 -> event.put("time", Double.longBitsToDouble(field.bits));
@@ -130,9 +159,12 @@ class TensorBoardWriterTest {
         case 5 -> {
           for (Field value : fields(field.bytes)) {
             List<Field> parts = fields(value.bytes);
-            scalars.put(
-                new String(parts.get(0).bytes, StandardCharsets.UTF_8),
-                Float.intBitsToFloat((int) parts.get(1).bits));
+            String tag = new String(parts.get(0).bytes, StandardCharsets.UTF_8);
+            if (parts.get(1).number == 5) {
+              histograms.put(tag, histogram(parts.get(1).bytes));
+            } else {
+              scalars.put(tag, Float.intBitsToFloat((int) parts.get(1).bits));
+            }
           }
         }
         case 7 -> event.put("session", fields(field.bytes).get(0).bits);
@@ -140,7 +172,27 @@ class TensorBoardWriterTest {
       }
     }
     event.put("scalars", scalars);
+    event.put("histograms", histograms);
     return event;
+  }
+
+  /** Its fields in order: five numbers, limits, counts. */
+  private static List<Object> histogram(byte[] message) {
+    List<Object> parts = new ArrayList<>();
+    for (Field field : fields(message)) {
+      assertEquals(parts.size() + 1, field.number);
+      if (field.number <= 5) {
+        parts.add(Double.longBitsToDouble(field.bits));
+        continue;
+      }
+      ByteBuffer packed = ByteBuffer.wrap(field.bytes).order(ByteOrder.LITTLE_ENDIAN);
+      List<Double> numbers = new ArrayList<>();
+      while (packed.hasRemaining()) {
+        numbers.add(packed.getDouble());
+      }
+      parts.add(numbers);
+    }
+    return parts;
   }
 
   private record Field(int number, long bits, byte[] bytes) {}
