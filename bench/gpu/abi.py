@@ -156,6 +156,11 @@ class Place:
             self.library.call("caravan_free_host", self.kind, 0, address)
         self._hold.clear()
 
+    def zero(self, value):
+        """Enqueues zeros for all of a contiguous tensor, as a training step does for its gradients."""
+        bytes_ = value.numel() * value.element_size()
+        self.library.call("caravan_memset", self.stream, value.data_ptr(), 0, bytes_)
+
     def prepare(self, op, block):
         """A call without arguments that enqueues the op; fails as the library does."""
         function = self.library.function(f"caravan_{op}")

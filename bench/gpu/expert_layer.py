@@ -68,6 +68,7 @@ class SparseLayer:
         self.d_router, self.d_gate_up, self.d_down = self.gradients
         sorted_rows = {"assignments": assignments, "offsets": self.offsets}
 
+        self.place = place
         self.forward = Ops(library, place)
         add = self.forward.add
         self.forward.matmul("router product", x, router, logits, transpose_b=1)
@@ -113,7 +114,7 @@ class SparseLayer:
     def step(self):
         """Forward and backward, with gradients of weights that begin at zero."""
         for gradient in self.gradients:
-            gradient.zero_()
+            self.place.zero(gradient)
         self.forward()
         self.backward()
 
@@ -131,6 +132,7 @@ class DenseLayer:
         self.gradients = [place.put(torch.zeros(value.shape, dtype=F32)) for value in (gate_up, down)]
         self.d_gate_up, self.d_down = self.gradients
 
+        self.place = place
         self.forward = Ops(library, place)
         self.forward.matmul("up", x, gate_up, h, transpose_b=1)
         self.forward.add("swiglu_forward", args="glu_forward_args", gate=gate, up=up, out=act)
