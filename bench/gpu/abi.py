@@ -131,8 +131,9 @@ class Place:
             self.torch_stream = torch.cuda.ExternalStream(native.value, device=self.torch_device)
 
     def empty(self, shape, dtype):
-        """Memory that the device reaches: the emulation only knows its own."""
-        if not self.emulated:
+        """Memory that the device reaches. Off the GPU it is the library's: the emulation only knows its own, and on the
+        CPU it comes in large pages, as a run's does."""
+        if self.on_gpu:
             return torch.empty(shape, dtype=dtype, device=self.torch_device)
         count = math.prod(shape)
         bytes_ = count * torch.empty((), dtype=dtype).element_size()
@@ -144,14 +145,14 @@ class Place:
 
     def put(self, value):
         """A copy of a tensor in memory of the device."""
-        if not self.emulated:
+        if self.on_gpu:
             return value.to(self.torch_device).contiguous()
         copy = self.empty(value.shape, value.dtype)
         copy.copy_(value)
         return copy
 
     def release(self):
-        """Gives back what `empty` took on the emulation. Its tensors must be gone."""
+        """Gives back what `empty` took from the library. Its tensors must be gone."""
         for address in self._hold:
             self.library.call("caravan_free_host", self.kind, 0, address)
         self._hold.clear()

@@ -10,8 +10,9 @@ weights on an input that is always 1: uniform; zipf, first choices about as 1/ra
 sides have the same numbers, and their outputs and gradients are compared. The peer runs each of its ways to multiply
 (a loop over experts, torch's grouped product), and counts as the fastest of them; its gradients come from
 torch.autograd.grad, new memory and no sum, while ours are zeroed and added to. A side's figure for a round is its median
-over samples, the ratio is that of the medians over rounds. On a busy machine --clock cpu, with one thread, counts the
-processor's time of each side instead of the wall's.
+over samples, the ratio is that of the medians over rounds. Each side has the memory that its own runs have: ours from the
+library, in large pages where the kernel gives them, the peer's from PyTorch. On a busy machine --clock cpu, with one
+thread, counts the processor's time of each side instead of the wall's.
 """
 
 import argparse
@@ -120,7 +121,7 @@ def caravan(skews, threads, now, library_path, blas):
         found["ops"][name] = {op: statistics.median(run[op] for run in runs) for op in runs[0]}
 
     for skew in skews:
-        layer = SparseLayer(library, place, *inputs(skew), CHOICES)
+        layer = SparseLayer(library, place, *map(place.put, inputs(skew)), CHOICES)
         layer.step()
         place.synchronize()
         marks = fingerprints({name: getattr(layer, name) for name in RESULTS})
@@ -129,7 +130,7 @@ def caravan(skews, threads, now, library_path, blas):
     x, _, _, _, d_y = inputs("uniform")
     gate_up = torch.randn(2 * UNITS * CHOICES, WIDTH) / math.sqrt(WIDTH)
     down = torch.randn(WIDTH, UNITS * CHOICES) / math.sqrt(UNITS * CHOICES)
-    measure("dense", DenseLayer(library, place, x, gate_up, down, d_y))
+    measure("dense", DenseLayer(library, place, *map(place.put, (x, gate_up, down, d_y))))
     return found
 
 
