@@ -24,7 +24,7 @@ class BenchTest {
     assertEquals(0, run.code(), run.err());
     String[] lines = run.out().split("\n");
     long rows = run.out().lines().filter(line -> line.startsWith("| rmsnorm ")).count();
-    assertEquals(6, rows, run.out()); // three variants, float32 and bfloat16
+    assertEquals(10, rows, run.out()); // five variants, float32 and bfloat16
     assertTrue(run.out().contains("| matmul dW "), run.out());
     assertTrue(run.out().contains("Measured roof: copy "), run.out());
     for (String line : lines) {
