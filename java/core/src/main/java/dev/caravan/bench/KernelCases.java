@@ -198,7 +198,7 @@ final class KernelCases {
         shape,
         elements(2 * moved, 0, 3 * moved),
         bed ->
-            RmsNorm.dots(
+            RmsNorm.rowDot(
                 bed.random(t, rows, width),
                 bed.random(t, rows, width),
                 bed.random(t, width),

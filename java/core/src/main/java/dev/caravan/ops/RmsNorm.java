@@ -121,7 +121,7 @@ public record RmsNorm(float eps, boolean fused) implements Op {
           adds ? memory.rows(node.in(5)) : null,
           memory.rows(node.out(0)),
           memory.ref(node.in(4)),
-            0);
+          0);
     }
   }
 }

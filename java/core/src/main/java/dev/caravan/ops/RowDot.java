@@ -32,7 +32,7 @@ public record RowDot() implements Op {
     boolean weighted = node.inputs().size() > WEIGHT;
     return List.of(
         memory.launch(
-            dev.caravan.kernels.RmsNorm.dots(
+            dev.caravan.kernels.RmsNorm.rowDot(
                 memory.rows(node.in(0)),
                 memory.rows(node.in(1)),
                 weighted ? memory.ref(node.in(WEIGHT)) : null,

@@ -44,7 +44,7 @@ public final class RmsNorm {
    *
    * @param x float [R, D]
    * @param weight float [D]
-   * @param squares f32 [R], the sum of h^2 over each whole row: {@link #dots} of x with itself, added up
+   * @param squares f32 [R], the sum of h^2 over each whole row: {@link #rowDot} of x with itself, added up
    *     over the parts
    * @param whole at least D
    * @param y float [R, D] =
@@ -95,7 +95,7 @@ public final class RmsNorm {
    * @param weight float [D] or null
    * @param out f32 [R] =
    */
-  public static KernelCall dots(
+  public static KernelCall rowDot(
       TensorRef a, TensorRef b, TensorRef weight, TensorRef out, float weightOffset) {
     caravan_row_dot_args args = zeroed(new caravan_row_dot_args());
     set(args.a(), a);
@@ -134,7 +134,7 @@ public final class RmsNorm {
   /**
    * The same of a part of every row, see {@link #forwardOfPart}.
    *
-   * @param dots f32 [R], the sum of {@code g * x} over each whole row: {@link #dots} of dY and x with the
+   * @param dots f32 [R], the sum of {@code g * x} over each whole row: {@link #rowDot} of dY and x with the
    *     weight, added up over the parts
    * @param whole at least D
    */

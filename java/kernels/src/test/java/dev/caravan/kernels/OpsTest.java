@@ -222,8 +222,8 @@ class OpsTest {
     TensorRef dY = arena.random(2, d);
     TensorRef squares = arena.poisoned(2);
     TensorRef dots = arena.poisoned(2);
-    arena.run(RmsNorm.dots(x, x, null, squares, 0));
-    arena.run(RmsNorm.dots(dY, x, weight, dots, 1));
+    arena.run(RmsNorm.rowDot(x, x, null, squares, 0));
+    arena.run(RmsNorm.rowDot(dY, x, weight, dots, 1));
     double[] expectedSquares = new double[2];
     double[] expectedDots = new double[2];
     for (int i = 0; i < 2 * d; i++) {
