@@ -23,10 +23,12 @@ CARAVAN_HOST_DEVICE inline int64_t expert_units(int32_t activation, int64_t widt
     return expert_gated(activation) ? width / 2 : width;
 }
 
+constexpr int64_t kMostTileRows = 256;
+
 // Rows of a tile of the CPU's grouped products, given the rows of all experts: few enough tiles
-// that a BLAS packs little for each product, enough of them to share out evenly.
+// that little is copied for each product, enough of them to share out evenly.
 inline int64_t grouped_tile_rows(int64_t rows) {
-    return rows >= 4096 ? 256 : rows >= 1024 ? 128 : 64;
+    return rows >= 4096 ? kMostTileRows : rows >= 1024 ? 128 : 64;
 }
 
 // An expert's `count` rows in tiles of at most `most`, of equal size but for the last.
@@ -41,9 +43,11 @@ inline RowTiles row_tiles(int64_t count, int64_t most) {
     return {count, size == 0 ? 0 : (count + size - 1) / size, size};
 }
 
+constexpr int64_t kMostOuterSide = 1024;
+
 // The sides of a tile of an expert's gradient [m, n]: halved, the longer first, into as many pieces
 // as its share of all rows is of a sixteenth, so that one busy expert does not keep one thread
-// alone. No side is cut below kLeastSide: a BLAS packs both sides of every tile anew, which took a
+// alone. No side is cut below kLeastSide: both operands of every tile are copied anew, which took a
 // third of the time of tiles of 128 by 128 (bench/LOG.md).
 struct OuterTiles {
     int64_t rows, columns;
@@ -51,7 +55,7 @@ struct OuterTiles {
 };
 
 inline OuterTiles outer_tiles(int64_t count, int64_t all, int64_t m, int64_t n) {
-    constexpr int64_t kShares = 16, kMostSide = 1024, kLeastSide = 256;
+    constexpr int64_t kShares = 16, kLeastSide = 256;
     OuterTiles tiles = {m, n, 1, 1};
     const auto cut = [](int64_t extent, int64_t parts) {
         return std::max<int64_t>((extent + parts * 16 - 1) / (parts * 16) * 16, 16);
@@ -59,7 +63,7 @@ inline OuterTiles outer_tiles(int64_t count, int64_t all, int64_t m, int64_t n) 
     int64_t row_parts = 1, column_parts = 1;
     const int64_t wanted = all == 0 ? 1 : (count * kShares + all - 1) / all;
     for (;;) {
-        const bool small = tiles.rows <= kMostSide && tiles.columns <= kMostSide;
+        const bool small = tiles.rows <= kMostOuterSide && tiles.columns <= kMostOuterSide;
         const bool can = std::max(tiles.rows, tiles.columns) >= 2 * kLeastSide;
         if (small && (row_parts * column_parts >= wanted || !can)) break;
         (tiles.rows >= tiles.columns ? row_parts : column_parts) *= 2;

@@ -181,10 +181,10 @@ void forward_tiles(const Attention& a, const caravan_attention_forward_args& arg
     for (int64_t key = seen.from / kTileKeys * kTileKeys; key < seen.to; key += kTileKeys) {
         const int64_t keys = std::min(kTileKeys, document.keys - key);
         a.each_run(document, key, keys, [&](int64_t row, int64_t done, int64_t count) {
-            copy_rows(head_row<T>(args.k, row, kv_head), args.k.stride[0], count, a.width,
-                      k + done * ld, ld);
-            copy_rows(head_row<T>(args.v, row, kv_head), args.v.stride[0], count, a.value_width,
-                      v + done * value_ld, value_ld);
+            const StoredRows<T> key_rows = {head_row<T>(args.k, row, kv_head), args.k.stride[0]};
+            const StoredRows<T> value_rows = {head_row<T>(args.v, row, kv_head), args.v.stride[0]};
+            copy_padded(key_rows, 0, count, 0, a.width, k + done * ld, ld);
+            copy_padded(value_rows, 0, count, 0, a.value_width, v + done * value_ld, value_ld);
         });
         for (int64_t t = 0; t < count; ++t) {
             QueryTile& tile = tiles[t];

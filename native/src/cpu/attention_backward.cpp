@@ -58,8 +58,9 @@ void load_queries(const Attention& a, const Args& args, const Document& document
     const T* out = head_row<T>(args.out, row, head);
     const T* d_out = head_row<T>(args.d_out, row, head);
     const int64_t value_ld = padded(a.value_width);
-    copy_rows(q, args.q.stride[0], queries, a.width, to.q, padded(a.width));
-    copy_rows(d_out, args.d_out.stride[0], queries, a.value_width, to.d_out, value_ld);
+    copy_padded(StoredRows<T>{q, args.q.stride[0]}, 0, queries, 0, a.width, to.q, padded(a.width));
+    copy_padded(StoredRows<T>{d_out, args.d_out.stride[0]}, 0, queries, 0, a.value_width, to.d_out,
+                value_ld);
     copy_transposed(q, args.q.stride[0], queries, a.width, a.scale, to.q_turned);
     copy_transposed(d_out, args.d_out.stride[0], queries, a.value_width, 1, to.d_out_turned);
     const float* lse = data<float>(args.lse) + head * args.lse.stride[0] + row;
@@ -129,9 +130,10 @@ void backward_keys(const Attention& a, const Args& args, const Document& documen
     const int64_t row = document.first_key + from;
     const Keys keys = {scratch.take(count * ld), scratch.take(count * value_ld),
                        scratch.take(count * ld), scratch.take(count * value_ld)};
-    copy_rows(head_row<T>(args.k, row, kv_head), args.k.stride[0], count, a.width, keys.k, ld);
-    copy_rows(head_row<T>(args.v, row, kv_head), args.v.stride[0], count, a.value_width, keys.v,
-              value_ld);
+    const StoredRows<T> k = {head_row<T>(args.k, row, kv_head), args.k.stride[0]};
+    const StoredRows<T> v = {head_row<T>(args.v, row, kv_head), args.v.stride[0]};
+    copy_padded(k, 0, count, 0, a.width, keys.k, ld);
+    copy_padded(v, 0, count, 0, a.value_width, keys.v, value_ld);
     std::fill_n(keys.d_k, count * ld, 0.0f);
     std::fill_n(keys.d_v, count * value_ld, 0.0f);
     const Queries queries = {scratch.take(kTileQueries * ld),

@@ -12,7 +12,7 @@
 
 #include "core/attention_plan.h"
 #include "cpu/register_block.h"
-#include "cpu/simd.h"
+#include "cpu/stored_rows.h"
 
 namespace caravan {
 namespace CARAVAN_ISA {
@@ -80,19 +80,6 @@ inline void score_product(int64_t rows, int64_t depth, Left a, const float* b, f
 }
 
 // ------------------------------------------------------------------ copies
-
-// to [rows][ld] = from, with zeros behind the columns up to `padded(columns)`.
-template <typename T>
-void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t columns, float* to,
-               int64_t ld) {
-    for (int64_t r = 0; r < rows; ++r) {
-        const T* source = from + r * stride;
-        float* target = to + r * ld;
-        int64_t i = 0;
-        for (; i + kLanes <= columns; i += kLanes) store(target + i, load(source + i));
-        if (i < columns) store(target + i, load_part(source + i, columns - i));
-    }
-}
 
 // to [columns][kTileQueries] = factor * the transpose of from [rows, columns], zeros behind the
 // rows.

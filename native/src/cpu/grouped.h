@@ -17,6 +17,8 @@ namespace CARAVAN_ISA {
 
 inline constexpr int64_t kScratchFloats = CARAVAN_CPU_SCRATCH_BYTES / 4;
 inline constexpr int64_t kOperandFloats = kScratchFloats - kTileArea;
+static_assert(tile_scratch(kMostTileRows) <= kOperandFloats, "a thread has so much scratch");
+static_assert(tile_scratch(kMostOuterSide) <= kScratchFloats, "a thread has so much scratch");
 
 // Which expert a task belongs to: experts have `count(e)` tasks each, numbered one after another.
 class ExpertTasks {
@@ -87,8 +89,7 @@ inline void expert_product(const Rows& x, const ExpertWeights& w, bool transpose
             const int64_t ld_b = w.w->shape[2];
             if (t.rows > kFewRows || t.rows * (t.depth + t.columns) > kOperandFloats - 32) {
                 const Factor<B> weights = {
-                    {b, ld_b, nullptr, 1}, transpose ? t.column : 0, transpose ? 0 : t.column,
-                    transpose};
+                    {b, ld_b}, transpose ? t.column : 0, transpose ? 0 : t.column, transpose};
                 return tile_product(Factor<A>{rows, t.first, 0, false}, weights,
                                     {t.rows, t.columns, t.depth}, false, c, ld, scratch);
             }

@@ -37,38 +37,6 @@ struct HalfMatrix {
 
 // ------------------------------------------------------------------ packing
 
-// Words of 16 rows become words of 16 columns: pairs of rows are interleaved by words, then by
-// pairs of words, and then the quarters are brought to their places.
-inline void transpose_words(VecU (&r)[16]) {
-    constexpr VecI kLowWords = {0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29};
-    constexpr VecI kLowPairs = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
-    constexpr VecI kEven = {0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27};
-    constexpr VecI kHighWords = kLowWords + 2, kHighPairs = kLowPairs + 2, kOdd = kEven + 4;
-    VecU t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = __builtin_shuffle(r[i], r[i + 1], kLowWords);
-        t[i + 1] = __builtin_shuffle(r[i], r[i + 1], kHighWords);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = __builtin_shuffle(t[i], t[i + 2], kLowPairs);
-        r[i + 1] = __builtin_shuffle(t[i], t[i + 2], kHighPairs);
-        r[i + 2] = __builtin_shuffle(t[i + 1], t[i + 3], kLowPairs);
-        r[i + 3] = __builtin_shuffle(t[i + 1], t[i + 3], kHighPairs);
-    }
-    // Quarter l of r[4 g + c] holds column 4 l + c of rows 4 g to 4 g + 3.
-    for (int c = 0; c < 4; ++c) {
-        const VecU even_low = __builtin_shuffle(r[c], r[4 + c], kEven);
-        const VecU even_high = __builtin_shuffle(r[8 + c], r[12 + c], kEven);
-        const VecU odd_low = __builtin_shuffle(r[c], r[4 + c], kOdd);
-        const VecU odd_high = __builtin_shuffle(r[8 + c], r[12 + c], kOdd);
-        t[c] = __builtin_shuffle(even_low, even_high, kEven);
-        t[8 + c] = __builtin_shuffle(even_low, even_high, kOdd);
-        t[4 + c] = __builtin_shuffle(odd_low, odd_high, kEven);
-        t[12 + c] = __builtin_shuffle(odd_low, odd_high, kOdd);
-    }
-    for (int i = 0; i < 16; ++i) r[i] = t[i];
-}
-
 inline __mmask32 first_halves(int64_t n) {
     return n >= 32 ? ~__mmask32{0}
                    : static_cast<__mmask32>((uint32_t{1} << std::max<int64_t>(n, 0)) - 1);
@@ -88,7 +56,7 @@ inline void pack_rows(const bf16* from, int64_t ld, int64_t columns, int64_t dep
                     words[i] = reinterpret_cast<VecU>(_mm512_maskz_loadu_epi16(mask, row));
                 }
             }
-            transpose_words(words);
+            transpose(words);
             const int64_t count = std::min<int64_t>(16, pairs - p);
             for (int64_t i = 0; i < count; ++i) {
                 std::memcpy(to + (p + i) * kPanel + first, &words[i], sizeof words[i]);

@@ -275,7 +275,8 @@ inline Vec merge_high(Vec even, Vec odd) {
 #endif
 
 // The transpose of kLanes vectors: lane j of vector i goes to lane i of vector j.
-inline void transpose(Vec (&v)[kLanes]) {
+template <typename V>
+inline void transpose(V (&v)[kLanes]) {
     VecI lane;
     for (int i = 0; i < kLanes; ++i) lane[i] = i;
 #pragma GCC unroll 4
@@ -286,7 +287,7 @@ inline void transpose(Vec (&v)[kLanes]) {
 #pragma GCC unroll 16
         for (int i = 0; i < kLanes; ++i) {
             if ((i & width) != 0) continue;
-            const Vec a = v[i], b = v[i + width];
+            const V a = v[i], b = v[i + width];
             v[i] = __builtin_shuffle(a, b, low);
             v[i + width] = __builtin_shuffle(a, b, high);
         }

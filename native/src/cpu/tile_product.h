@@ -13,7 +13,7 @@
 #include <cstdint>
 
 #include "cpu/register_block.h"
-#include "cpu/simd.h"
+#include "cpu/stored_rows.h"
 
 namespace caravan {
 namespace CARAVAN_ISA {
@@ -23,19 +23,6 @@ inline constexpr int64_t kBlockRows = most_rows(kMostVecs);
 inline constexpr int64_t kDepth = 256;
 inline constexpr int64_t kBlockStride = kDepth + kLanes;  // so that rows fall on several sets
 
-// Rows of a matrix of T, `ld` elements apart, or those that an index names.
-template <typename T>
-struct StoredRows {
-    const T* data;
-    int64_t ld;
-    const int32_t* assignments;  // null: row r is row r; else assignments[r] / choices
-    int64_t choices;
-
-    const T* operator[](int64_t r) const {
-        return data + (assignments == nullptr ? r : assignments[r] / choices) * ld;
-    }
-};
-
 // op(x) from the element (row, column) of x on.
 template <typename T>
 struct Factor {
@@ -43,57 +30,6 @@ struct Factor {
     int64_t row, column;
     bool transpose;
 };
-
-// ------------------------------------------------------------------ copies
-
-// to[i * ld + k] = x[row + i][column + k] for i < rows and k < columns.
-template <typename T>
-inline void copy_along(const StoredRows<T>& x, int64_t row, int64_t rows, int64_t column,
-                       int64_t columns, float* to, int64_t ld) {
-    for (int64_t i = 0; i < rows; ++i) {
-        const T* const from = x[row + i] + column;
-        for_vectors(columns, [&](int64_t k, auto part) {
-            store(to + i * ld + k, load(from + k, part), part);
-        });
-    }
-}
-
-// The same with whole vectors only: up to kLanes - 1 zeros behind a row, which the next overwrites.
-template <typename T>
-inline void copy_padded(const StoredRows<T>& x, int64_t row, int64_t rows, int64_t column,
-                        int64_t columns, float* to, int64_t ld) {
-    for (int64_t i = 0; i < rows; ++i) {
-        const T* const from = x[row + i] + column;
-        for_vectors(columns,
-                    [&](int64_t k, auto part) { store(to + i * ld + k, load(from + k, part)); });
-    }
-}
-
-// to[k * ld + j] = x[row + j][column + k] for k < columns and j < rows, zeros behind the rows up to
-// a multiple of kLanes.
-template <typename T>
-inline void copy_turned(const StoredRows<T>& x, int64_t row, int64_t rows, int64_t column,
-                        int64_t columns, float* to, int64_t ld) {
-    for (int64_t j = 0; j < rows; j += kLanes) {
-        for (int64_t k = 0; k < columns; k += kLanes) {
-            const int64_t n = std::min<int64_t>(kLanes, columns - k);
-            Vec v[kLanes];
-            if (n == kLanes && j + kLanes <= rows) {
-#pragma GCC unroll 16
-                for (int64_t i = 0; i < kLanes; ++i) v[i] = load(x[row + j + i] + column + k);
-                transpose(v);
-#pragma GCC unroll 16
-                for (int64_t i = 0; i < kLanes; ++i) store(to + (k + i) * ld + j, v[i]);
-                continue;
-            }
-            for (int64_t i = 0; i < kLanes; ++i) {
-                v[i] = j + i < rows ? load_part(x[row + j + i] + column + k, n) : Vec{};
-            }
-            transpose(v);
-            for (int64_t i = 0; i < n; ++i) store(to + (k + i) * ld + j, v[i]);
-        }
-    }
-}
 
 // ------------------------------------------------------------------ a tile
 
@@ -116,7 +52,7 @@ inline void put_block(bool add, int64_t rows, int64_t columns, int64_t depth, Le
         block(a, panel, ld_panel, depth, to, ld_to, nullptr);
     };
     if (columns % kLanes == 0) return sum(c, ld);
-    const StoredRows<float> there = {c, ld, nullptr, 1}, made = {edge, kPanelColumns, nullptr, 1};
+    const StoredRows<float> there = {c, ld}, made = {edge, kPanelColumns};
     if (add) copy_padded(there, 0, rows, 0, columns, edge, kPanelColumns);
     sum(edge, kPanelColumns);
     copy_along(made, 0, rows, 0, columns, c, ld);
