@@ -32,40 +32,50 @@ inline constexpr int most_rows(int vecs) {
     return vecs == 3 ? 4 : vecs == 2 ? 6 : 8;
 }
 
+// Lines of c are asked for while the sums are made, one for each kStepsAhead of the depth: of all at
+// once the last would wait for the first. Short products, those of attention, have c in the cache.
+inline constexpr int kStepsAhead = 2;
+
 template <Into kInto, int kRows, int kVecs>
 void block(Left a, const float* b, int64_t ldb, int64_t depth, float* c, int64_t ldc,
            const float* scale) {
-    Vec sum[kRows][kVecs];
+    Vec sum[kRows][kVecs] = {};
+    const float* left = a.data;
+    const auto add_products = [&](int64_t steps) {
+        for (int64_t k = 0; k < steps; ++k) {
+            Vec right[kVecs];
+#pragma GCC unroll 4
+            for (int v = 0; v < kVecs; ++v) right[v] = load(b + v * kLanes);
+#pragma GCC unroll 8
+            for (int r = 0; r < kRows; ++r) {
+                const Vec factor = broadcast(left[r * a.row]);
+#pragma GCC unroll 4
+                for (int v = 0; v < kVecs; ++v) sum[r][v] += factor * right[v];
+            }
+            left += a.step;
+            b += ldb;
+        }
+    };
+    constexpr int64_t kAhead = kRows * kVecs * kStepsAhead;
+    if (depth >= 4 * kAhead) {
+        for (int r = 0; r < kRows; ++r) {
+            for (int v = 0; v < kVecs; ++v) {
+                __builtin_prefetch(c + r * ldc + v * kLanes, 1, 3);
+                add_products(kStepsAhead);
+            }
+        }
+        depth -= kAhead;
+    }
+    add_products(depth);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
         for (int v = 0; v < kVecs; ++v) {
-            if (kInto == Into::kOverwrite) {
-                sum[r][v] = Vec{};
-            } else {
-                sum[r][v] = load(c + r * ldc + v * kLanes);
-                if (kInto == Into::kScaleAdd) sum[r][v] *= broadcast(scale[r]);
-            }
+            float* const to = c + r * ldc + v * kLanes;
+            if (kInto == Into::kAdd) sum[r][v] += load(to);
+            if (kInto == Into::kScaleAdd) sum[r][v] += scale[r] * load(to);
+            store(to, sum[r][v]);
         }
-    }
-    const float* left = a.data;
-    for (int64_t k = 0; k < depth; ++k) {
-        Vec right[kVecs];
-#pragma GCC unroll 4
-        for (int v = 0; v < kVecs; ++v) right[v] = load(b + v * kLanes);
-#pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) {
-            const Vec factor = broadcast(left[r * a.row]);
-#pragma GCC unroll 4
-            for (int v = 0; v < kVecs; ++v) sum[r][v] += factor * right[v];
-        }
-        left += a.step;
-        b += ldb;
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-        for (int v = 0; v < kVecs; ++v) store(c + r * ldc + v * kLanes, sum[r][v]);
     }
 }
 
