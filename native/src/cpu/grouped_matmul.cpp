@@ -16,12 +16,12 @@ void with_activation(int32_t activation, Body&& body) {
     switch (activation) {
         case CARAVAN_EXPERT_SWIGLU:
         case CARAVAN_EXPERT_SILU:
-            return body(silu<VectorMath, Vec>);
+            return body([](Vec x) { return silu<VectorMath>(x); });
         case CARAVAN_EXPERT_GEGLU:
         case CARAVAN_EXPERT_GELU:
-            return body(gelu<VectorMath, Vec>);
+            return body([](Vec x) { return gelu<VectorMath>(x); });
         default:
-            return body(gelu_tanh<VectorMath, Vec>);
+            return body([](Vec x) { return gelu_tanh<VectorMath>(x); });
     }
 }
 
