@@ -43,7 +43,7 @@ inline RowTiles row_tiles(int64_t count, int64_t most) {
     return {count, size == 0 ? 0 : (count + size - 1) / size, size};
 }
 
-constexpr int64_t kMostOuterSide = 1024;
+constexpr int64_t kMostOuterSide = 512;
 
 // The sides of a tile of an expert's gradient [m, n]: halved, the longer first, into as many pieces
 // as its share of all rows is of a sixteenth, so that one busy expert does not keep one thread

@@ -5,8 +5,8 @@
 // The rows of a are copied once for each kDepth of the depth, the columns of b a panel at a time: a
 // panel (64 KiB, or 24 with 8 lanes) stays in the cache while the blocks of a pass by. Half that
 // depth would fit the first level, and was slower: c is read and written twice as often
-// (bench/LOG.md). Sums of one element are taken in the order of the depth whatever the tile, so the
-// bits do not depend on how a product is cut.
+// (bench/LOG.md). An element is the sum of pieces of kDepth, in the order of the depth, whatever the
+// tile, so the bits do not depend on how a product is cut.
 #pragma once
 
 #include <algorithm>
@@ -58,6 +58,27 @@ inline void put_block(bool add, int64_t rows, int64_t columns, int64_t depth, Le
     copy_along(made, 0, rows, 0, columns, c, ld);
 }
 
+// The rows of op(a), a block at a time, for `depth` of the depth from k on. Where they lie along the
+// depth, a few steps at a time for all of them, so that what is read lies together.
+template <typename T>
+inline void copy_blocks(const Factor<T>& a, int64_t k, int64_t depth, int64_t rows, float* blocks) {
+    constexpr int64_t kSteps = 8;
+    if (!a.transpose) {
+        for (int64_t i = 0; i < rows; i += kBlockRows) {
+            copy_along(a.x, a.row + i, std::min(kBlockRows, rows - i), a.column + k, depth,
+                       blocks + i * kBlockStride, kBlockStride);
+        }
+        return;
+    }
+    for (int64_t step = 0; step < depth; step += kSteps) {
+        for (int64_t i = 0; i < rows; i += kBlockRows) {
+            copy_padded(a.x, a.row + k + step, std::min(kSteps, depth - step), a.column + i,
+                        std::min(kBlockRows, rows - i),
+                        blocks + i * kBlockStride + step * kBlockRows, kBlockRows);
+        }
+    }
+}
+
 // c [rows][ld] = op(a) op(b); with `add`, that much more. The scratch is aligned to 64 bytes.
 template <typename A, typename B>
 inline void tile_product(const Factor<A>& a, const Factor<B>& b, const TileShape& shape, bool add,
@@ -67,15 +88,7 @@ inline void tile_product(const Factor<A>& a, const Factor<B>& b, const TileShape
     float* const blocks = edge + kPanelColumns * kBlockRows;
     for (int64_t k = 0; k < shape.depth; k += kDepth) {
         const int64_t depth = std::min(kDepth, shape.depth - k);
-        for (int64_t i = 0; i < shape.rows; i += kBlockRows) {
-            const int64_t rows = std::min(kBlockRows, shape.rows - i);
-            float* const to = blocks + i * kBlockStride;
-            if (a.transpose) {
-                copy_padded(a.x, a.row + k, depth, a.column + i, rows, to, kBlockRows);
-            } else {
-                copy_along(a.x, a.row + i, rows, a.column + k, depth, to, kBlockStride);
-            }
-        }
+        copy_blocks(a, k, depth, shape.rows, blocks);
         for (int64_t j = 0; j < shape.columns; j += kPanelColumns) {
             const int64_t columns = std::min(kPanelColumns, shape.columns - j);
             if (b.transpose) {
