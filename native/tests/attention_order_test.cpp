@@ -48,7 +48,7 @@ void orders(Stream& stream) {
         {{{40, 300}, {1, 1}, {0, 5}, {70, 390}}, 2, 1, 128, false, 300, 40},
     };
     const bool shuffled = std::getenv("CARAVAN_SIMT_RESIDENT") != nullptr;
-    const int repeats = test::emulated() ? 2 : test::kind() == CARAVAN_CPU ? 10 : 1000;
+    const int repeats = test::emulated() ? 2 : 1000;
     for (const Shape& shape : shapes) {
         reference::Attention how =
             test::documents(shape.lengths, shape.heads, shape.kv_heads, shape.width, shape.width);

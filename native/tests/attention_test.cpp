@@ -33,6 +33,7 @@ void lengths(Stream& stream) {
                         {{3, 3}, {17, 17}, {1, 1}},
                         {{63, 63}, {64, 64}, {65, 65}},
                         {{1, 239}},
+                        {{239, 1}},
                         {{799, 3}},
                         {{113, 203}},
                         {{203, 113}},
@@ -102,6 +103,19 @@ void long_documents(Stream& stream) {
     check(how, F32, 0, 305, stream);
     how = shape({{1, 1}, {3, 1100}, {0, 1030}}, 2, 2, 8);
     check(how, F32, 0, 306, stream);
+}
+
+// The shapes by which races between blocks are looked for elsewhere: many tiles of queries and of
+// keys, the last ones whole, short by one or half empty.
+void many_tiles(Stream& stream) {
+    if (test::emulated()) return;
+    for (const auto& lengths :
+         {std::pair<int, int>{1023, 1024}, std::pair<int, int>{2000, 4000}, {4224, 4224}}) {
+        reference::Attention how = shape({lengths}, 1, 1, 64);
+        how.scale = 0.125;
+        how.causal = lengths.first != 2000;
+        check(how, BF16, 0, 350 + static_cast<uint64_t>(lengths.first), stream);
+    }
 }
 
 // q, k and v as slices of one buffer [T, H + 2 K, N].
@@ -496,6 +510,7 @@ int main() {
     lengths(stream);
     heads(stream);
     long_documents(stream);
+    many_tiles(stream);
     fused(stream);
     packed(stream);
     threads();
