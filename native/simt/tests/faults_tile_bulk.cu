@@ -190,6 +190,30 @@ __global__ void cluster_kernel(float* out, int fault) {
     if (fault != kNoEnd) tile::cluster_sync();
 }
 
+enum Send { kGoodSend, kNoSendStart, kNoSendWait, kNoSendExpect };
+
+// Each block reads what the other one sent.
+__global__ void send_kernel(float* out, int fault) {
+    tile::Shared shared;
+    auto* floats = shared.take<float>(2);
+    auto* arrived = shared.take<Mbarrier>(1);
+    const auto t = static_cast<unsigned>(threadIdx.x);
+    const uint32_t rank = tile::cluster_rank();
+    if (t == 0) {
+        tile::mbarrier_init(arrived, 1);
+        tile::mbarrier_init_fence();
+    }
+    if (fault != kNoSendStart) {
+        tile::cluster_arrive();
+        tile::cluster_wait();
+    }
+    if (t == 0 && fault != kNoSendExpect) tile::mbarrier_arrive_expect(arrived, 8);
+    if (t < 2) tile::cluster_send(floats + rank, t, static_cast<float>(rank), arrived);
+    if (fault == kNoSendStart) return;
+    if (fault != kNoSendWait) tile::mbarrier_wait(arrived, 0);
+    out[blockIdx.x * 32 + t] = floats[rank ^ 1];
+}
+
 }  // namespace
 
 void test_tile_bulk() {
@@ -308,6 +332,14 @@ void test_tile_bulk() {
                     kNoOrder);
     caught("cluster barrier that one block never reaches", {"cluster"}, cluster_kernel, pair, out,
            kHalfArrives);
+    const Shape sent = {2, 32, 16, 2};
+    clean("sent to another block", send_kernel, sent, out, kGoodSend);
+    caught("sent to a block before it started", {"before a cluster barrier"}, send_kernel, sent, out,
+           kNoSendStart);
+    caught_by_hooks("a sent value read without a wait", {"read of 4 bytes (load)"}, send_kernel,
+                    sent, out, kNoSendWait);
+    caught("nothing expected of another block", {"deadlock"}, send_kernel, sent, out,
+           kNoSendExpect);
 }
 
 }  // namespace plant

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "simt/machine.h"
 
@@ -35,6 +36,17 @@ inline void cluster_store(T* own, uint32_t rank, const T& value) {
     simt::check_write(to, sizeof(T), sizeof(T), "st.shared::cluster");
     const simt::Trusted trusted;
     std::memcpy(to, &value, sizeof(T));
+}
+
+template <typename T>
+inline void cluster_send(T* own, uint32_t rank, const T& value, Mbarrier* barrier) {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8, "4 or 8 bytes");
+    void* const to = simt::map_shared_rank(own, rank);
+    simt::Work work;
+    work.what = "st.async";
+    work.writes[0] = {to, sizeof(T), sizeof(T)};
+    work.run = [to, value] { std::memcpy(to, &value, sizeof(T)); };
+    simt::async_start(simt::map_shared_rank(barrier, rank), sizeof(T), std::move(work));
 }
 
 }  // namespace caravan::tile

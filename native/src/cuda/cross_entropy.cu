@@ -15,10 +15,10 @@
 // gradient.
 #include <algorithm>
 
+#include "cuda/cluster_exchange.cuh"
 #include "cuda/kernels.h"
 #include "cuda/soft_max.cuh"
 #include "cuda/tensors.h"
-#include "cuda/tile/cluster.cuh"
 #include "cuda/tile/copy_async.cuh"
 #include "cuda/tile/launch.cuh"
 #include "cuda/tile/math.cuh"
@@ -32,7 +32,6 @@ namespace {
 constexpr int kMaxThreads = 256;
 constexpr int kAtOnce = 4;  // vectors that a thread loads or copies as one
 constexpr int kAhead = 3;   // such copies that are under way
-constexpr int kMaxCluster = 8;
 constexpr int64_t kSliceBytes = 32 << 10;  // of a row, that a block of a cluster keeps
 constexpr int kSumThreads = 256;
 
@@ -58,17 +57,15 @@ __device__ __forceinline__ float nll_of(const SoftMax& s, float target_logit) {
 }
 
 // Brings all threads of the row's blocks to the same maximum and sum.
-__device__ __forceinline__ SoftMax combine(SoftMax s, int blocks, int rank, SoftMax* of_blocks,
+__device__ __forceinline__ SoftMax combine(SoftMax s, int blocks,
+                                           const ClusterExchange<SoftMax>& exchange,
                                            float* scratch) {
     SoftMax all;
     all.max = tile::block_reduce(s.max, Larger{}, -INFINITY, scratch);
     all.sum = tile::block_sum(s.sum * expf(s.max - shift_of(all.max)), scratch);
     if (blocks == 1) return all;
-    tile::cluster_wait();  // all have started
-    if (static_cast<int>(threadIdx.x) < blocks) {
-        tile::cluster_store(of_blocks + rank, threadIdx.x, all);
-    }
-    tile::cluster_sync();
+    exchange.begin();
+    const SoftMax* const of_blocks = exchange(all, 0);
     s = {};
     for (int i = 0; i < blocks; ++i) s.max = fmaxf(s.max, of_blocks[i].max);
     for (int i = 0; i < blocks; ++i) {
@@ -100,7 +97,7 @@ __global__ void __launch_bounds__(kMaxThreads, kResident<kKept>)
     }
     tile::Shared shared;
     float* const scratch = shared.take<float>(tile::kReduceScratch);
-    SoftMax* const of_blocks = shared.take<SoftMax>(kMaxCluster);
+    const ClusterExchange<SoftMax> exchange(shared, p.blocks);
     Values* const kept = shared.take<Values>(kKept ? row.count : 0, 16);
     const auto fetch = [&](int first) {
 #pragma unroll
@@ -114,7 +111,6 @@ __global__ void __launch_bounds__(kMaxThreads, kResident<kKept>)
 #pragma unroll
         for (int ahead = 0; ahead < kAhead; ++ahead) fetch(thread + ahead * kAtOnce * threads);
     }
-    if (p.blocks > 1) tile::cluster_arrive();
 
     const int64_t k = p.first + i;
     const int target = p.targets[k];
@@ -165,7 +161,7 @@ __global__ void __launch_bounds__(kMaxThreads, kResident<kKept>)
         if constexpr (kKept) fetch(first + kAhead * kAtOnce * threads);
     }
 
-    s = combine(s, p.blocks, rank, of_blocks, scratch);
+    s = combine(s, p.blocks, exchange, scratch);
     if (rank == 0 && thread == 0) p.nll[k] = nll_of(s, target_logit);
     if (!p.gradient) return;
 
@@ -274,7 +270,8 @@ __global__ void __launch_bounds__(kSumThreads)
 
 tile::SharedLayout layout(int64_t vectors) {
     tile::SharedLayout layout;
-    layout.take<float>(tile::kReduceScratch).take<SoftMax>(kMaxCluster);
+    layout.take<float>(tile::kReduceScratch);
+    ClusterExchange<SoftMax>::layout(layout);
     layout.take<uint4>(vectors, 16);
     return layout;
 }
@@ -288,7 +285,7 @@ struct Cut {
 Cut cut(const tile::Target& target, int64_t row_bytes, bool gradient) {
     const int64_t vectors = row_bytes / 16;
     if (!gradient) return {1, 0};
-    const int most = target.capability >= 90 ? kMaxCluster : 1;
+    const int most = target.capability >= 90 ? kExchangeBlocks : 1;
     int blocks = 1;
     while (blocks < most && vectors > blocks * (kSliceBytes / 16)) blocks *= 2;
     const int64_t slice = (vectors + blocks - 1) / blocks;

@@ -53,7 +53,10 @@ __global__ void __launch_bounds__(kRmsNormThreads, kWide&& kParts <= 4 ? 2 : 1)
     constexpr int kRowsAhead = kRows < 2 ? kRows : 2;
     // The weight, where the registers of two blocks suffice.
     constexpr bool kEarly = kWide && kParts == 4 && CARAVAN_SM90A;
-    float* const scratch = tile::Shared().take<float>(kRmsNormScratch + 1);
+    constexpr bool kShared = kRows == 1;  // rows of which a block may have but a part
+    tile::Shared shared;
+    float* const scratch = shared.take<float>(kRmsNormScratch);
+    const ClusterExchange<float> exchange(shared, kShared ? args.cluster : 1);
     const int group = args.group;
     const int lane = static_cast<int>(threadIdx.x) % group;
     const int side = static_cast<int>(threadIdx.x) / group;
@@ -113,11 +116,12 @@ __global__ void __launch_bounds__(kRmsNormThreads, kWide&& kParts <= 4 ? 2 : 1)
         for (int p = 0; p < kParts; ++p) rstd[r] = squares(h[r][p], rstd[r]);
     }
     group_sums(rstd, group, side, scratch);
+    if (kShared && args.cluster > 1) {
+        exchange.begin();
+        rstd[0] = cluster_sum(rstd[0], args.cluster, exchange, 0);
+    }
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-        if (args.cluster > 1) {
-            rstd[r] = cluster_sum(rstd[r], args.cluster, scratch + kRmsNormScratch);
-        }
         rstd[r] = rsqrtf(rstd[r] * args.inverse_width + args.eps);
         const int64_t row = first_row + r * side_by_side;
         if (args.rstd != nullptr && lane == 0 && rank == 0 && row < args.rows) {
@@ -140,7 +144,6 @@ __global__ void __launch_bounds__(kRmsNormThreads, kWide&& kParts <= 4 ? 2 : 1)
                                     normalised(tile::opaque(h[r][p]), weight, rstd[r]));
         }
     }
-    if (args.cluster > 1) tile::cluster_sync();
 }
 
 // A block reads its row twice.
@@ -204,7 +207,8 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
     constexpr int N = tile::kLanes<T>;
     tile::Shared shared;
     float* const scratch = shared.take<float>(2 * kRmsNormScratch);
-    float* const slots = shared.take<float>(kRmsNormScratch);
+    constexpr bool kShared = kRows == 1;  // rows of which a block may have but a part
+    const ClusterExchange<float> exchange(shared, kShared ? args.cluster : 1);
     auto* const places = shared.take<tile::Vector<T, N>>(0);
     const int group = args.group;
     const int threads = static_cast<int>(blockDim.x);
@@ -310,7 +314,8 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
     const int ahead = args.stages - 1;
     for (int stage = 0; stage < ahead; ++stage) fetch(side + stage * at_once, stage);
 
-    int stage = 0, odd = 0;
+    exchange.begin();
+    int stage = 0, turn = 0;
     for (int first = side; first - side < count; first += at_once) {
         fetch(first + ahead * at_once, stage == 0 ? ahead : stage - 1);
         wait_for_all_but(ahead);
@@ -324,12 +329,12 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
             mean[r] = products(fetched(stage, 0, r, p), fetched(stage, 1, r, p), weight_at(p, at),
                                mean[r]);
         });
-        group_sums(mean, group, side, scratch + odd * kRmsNormScratch);
-#pragma unroll
-        for (int r = 0; r < kRows; ++r) {
-            if (args.cluster > 1) mean[r] = cluster_sum(mean[r], args.cluster, slots + odd);
-            mean[r] *= rstd[r] * args.inverse_width;
+        group_sums(mean, group, side, scratch + turn % 2 * kRmsNormScratch);
+        if (kShared && args.cluster > 1) {
+            mean[0] = cluster_sum(mean[0], args.cluster, exchange, turn);
         }
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) mean[r] *= rstd[r] * args.inverse_width;
         const auto to = [&](int, int64_t row) { return args.d_x[row]; };
         visit(first, std::true_type{}, to, [&](T* row, int r, int p, int at) {
             store_gradient<kWide>(row, at, args.width, adds,
@@ -338,7 +343,7 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
                                   [&] { return fetched(stage, 2, r, p); });
         });
         stage = stage == ahead ? 0 : stage + 1;
-        odd ^= 1;
+        ++turn;
     }
 
     // The sums of the rows side by side, added in their order, where the rows were.
@@ -359,7 +364,6 @@ __global__ void __launch_bounds__(512, kWide&& kParts < 4 ? 2 : 1)
         for (int s = 1; s < side_by_side; ++s) sum += sums[s * own + i];
         args.partials[block * args.width + column] = sum;
     }
-    if (args.cluster > 1) tile::cluster_sync();
 }
 
 // A block reads each of its rows twice, and adds to its partial sums in memory.

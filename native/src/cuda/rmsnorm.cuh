@@ -5,7 +5,7 @@
 #include "core/blocks.h"
 #include "cuda/rmsnorm_config.h"
 #include "cuda/row_parts.cuh"
-#include "cuda/tile/cluster.cuh"
+#include "cuda/cluster_exchange.cuh"
 #include "cuda/tile/reduce.cuh"
 #include "cuda/tile/shared.cuh"
 
@@ -150,14 +150,17 @@ __device__ __forceinline__ float group_sum(float value, int group, int side, flo
     return values[0];
 }
 
-// The sum over the blocks of a cluster of what all threads of each hold. slot must not be that of
-// the call before, and no block may end before all have read the last one.
-__device__ __forceinline__ float cluster_sum(float value, int cluster, float* slot) {
+static_assert(kRmsNormExchangeBytes == kExchangeTurns * (kExchangeBlocks * sizeof(float) +
+                                                         sizeof(tile::Mbarrier)),
+              "the bytes of an exchange of floats");
+static_assert(kRmsNormCluster == kExchangeBlocks, "a value of each block has its place");
+
+// The sum over the blocks of a cluster of what all threads of each hold; exchange number `turn`.
+__device__ __forceinline__ float cluster_sum(float value, int cluster,
+                                             const ClusterExchange<float>& exchange, int turn) {
     const int lane = threadIdx.x % tile::kWarp;
-    if (threadIdx.x == 0) *slot = value;
-    tile::cluster_sync();
-    value = lane < cluster ? tile::cluster_load(slot, lane) : 0.0f;
-    return tile::warp_sum(value);
+    const float* const values = exchange(value, turn);
+    return tile::warp_sum(lane < cluster ? values[lane] : 0.0f);
 }
 
 template <typename T, int N>

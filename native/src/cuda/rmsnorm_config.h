@@ -29,6 +29,7 @@ struct RmsNormConfig {
 inline constexpr int kRmsNormThreads = 512;  // most of a block
 inline constexpr int kRmsNormCluster = 8;    // blocks of a cluster that every device can hold
 inline constexpr int kRmsNormScratch = 32;   // partial sums of a block's warps, in floats
+inline constexpr int kRmsNormExchangeBytes = 80;  // what the blocks of a cluster send each other
 
 inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -58,7 +59,8 @@ inline RmsNormConfig rmsnorm_forward_config(int64_t rows, int64_t width, int64_t
     const int64_t parts = ceil_divide(width * element_bytes, 16);
     RmsNormConfig config = {};
     config.cluster = 1;
-    config.shared_bytes = (kRmsNormScratch + 1) * static_cast<int64_t>(sizeof(float));
+    config.shared_bytes =
+        kRmsNormScratch * static_cast<int64_t>(sizeof(float)) + kRmsNormExchangeBytes;
     if (parts <= 128) {  // within a warp
         config.group = std::min(32, power_of_two_from(parts));
         config.parts = power_of_two_from(ceil_divide(parts, config.group));
@@ -93,7 +95,8 @@ inline RmsNormConfig rmsnorm_backward_config(int64_t block_rows, int64_t width,
                                              int32_t capability, int64_t shared_bytes) {
     const int most_parts = wide ? 8 : 2;  // as above
     const int64_t parts = ceil_divide(width * element_bytes, 16);
-    const int64_t scratch = 3 * kRmsNormScratch * static_cast<int64_t>(sizeof(float));
+    const int64_t scratch =
+        2 * kRmsNormScratch * static_cast<int64_t>(sizeof(float)) + kRmsNormExchangeBytes;
     const int64_t usable = shared_bytes - scratch;
     RmsNormConfig config = {};
     config.cluster = 1;

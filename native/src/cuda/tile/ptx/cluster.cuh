@@ -26,7 +26,7 @@ __device__ uint32_t cluster_size() {
 
 __device__ void cluster_arrive() {
 #if CARAVAN_SM90
-    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 #else
     ptx::unavailable();
 #endif
@@ -41,7 +41,9 @@ __device__ void cluster_wait() {
 }
 
 __device__ void cluster_sync() {
-    cluster_arrive();
+#if CARAVAN_SM90
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
     cluster_wait();
 }
 
@@ -115,6 +117,34 @@ __device__ void cluster_store(T* own, uint32_t rank, const T& value) {
                      "r"(written.words[0]), "r"(written.words[1]), "r"(written.words[2]),
                      "r"(written.words[3])
                      : "memory");
+    }
+#else
+    ptx::unavailable();
+#endif
+}
+
+template <typename T>
+__device__ void cluster_send(T* own, uint32_t rank, const T& value, Mbarrier* barrier) {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8, "4 or 8 bytes");
+#if CARAVAN_SM90
+    union {
+        T value;
+        uint32_t words[sizeof(T) / 4];
+    } sent = {value};
+    const uint32_t to = ptx::cluster_address(own, rank);
+    const uint32_t counted = ptx::cluster_address(barrier, rank);
+    if constexpr (sizeof(T) == 4) {
+        asm volatile(
+            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [%0], %1, [%2];" ::"r"(
+                to),
+            "r"(sent.words[0]), "r"(counted)
+            : "memory");
+    } else {
+        asm volatile(
+            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.u32 [%0], {%1, %2}, "
+            "[%3];" ::"r"(to),
+            "r"(sent.words[0]), "r"(sent.words[1]), "r"(counted)
+            : "memory");
     }
 #else
     ptx::unavailable();
