@@ -4,8 +4,8 @@
 //   [FILE.ptx...]
 //
 // holds the reports of a build against the table: a kernel that is not in it, other registers than
-// in it, local memory that it does not allow, a kernel for sm_90a without warpgroup instructions,
-// and more kernels of attention than were agreed on.
+// in it, local memory that it does not allow, a kernel for sm_90a without warpgroup instructions or
+// with arrivals that wait for the whole device, and more kernels of attention than were agreed on.
 #include "tests/compiled_kernels.h"
 
 #include "tests/harness.h"
@@ -140,6 +140,16 @@ std::string output(const std::string& command) {
     return text;
 }
 
+// A release to a whole cluster is made of MEMBAR.ALL.GPU: in a loop of products a barrier's arrival
+// then costs more than the products.
+constexpr const char* kReleasingArrival = "mbarrier.arrive.release.cluster";
+
+void check_arrivals(const std::set<std::string>& kernels) {
+    for (const auto& kernel : kernels) {
+        test::check(false, kernel.c_str(), 1, std::string("has ") + kReleasingArrival);
+    }
+}
+
 int check_build(int count, char** words) {
     std::string compiler, path, disassembler, library;
     bool refresh = false;
@@ -161,7 +171,11 @@ int check_build(int count, char** words) {
             std::ifstream file(word);
             if (!CHECK(file.good())) std::fprintf(stderr, "cannot read %s\n", word.c_str());
             if (ends_with(word, ".ptx")) {
-                warpgroups.merge(compiled::kernels_with(file, "wgmma.mma_async"));
+                std::istringstream ptx(
+                    {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()});
+                warpgroups.merge(compiled::kernels_with(ptx, "wgmma.mma_async"));
+                std::istringstream again(ptx.str());
+                check_arrivals(compiled::kernels_with(again, kReleasingArrival));
             } else {
                 compiled::read_report(file, stem(word), built);
             }

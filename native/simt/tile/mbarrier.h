@@ -23,6 +23,7 @@ inline void mbarrier_arrive_expect(Mbarrier* barrier, uint32_t bytes) {
     simt::mbarrier_arrive(barrier);
 }
 
+// Here it releases what was written too, which a device may not.
 inline void mbarrier_arrive_cluster(Mbarrier* barrier, uint32_t rank) {
     simt::mbarrier_arrive(simt::map_shared_rank(barrier, rank));
 }
@@ -34,10 +35,6 @@ inline bool mbarrier_test(Mbarrier* barrier, uint32_t parity) {
 }
 
 inline void mbarrier_wait(Mbarrier* barrier, uint32_t parity, simt::Site site) {
-    simt::mbarrier_wait(barrier, parity, site);
-}
-
-inline void mbarrier_wait_cluster(Mbarrier* barrier, uint32_t parity, simt::Site site) {
     simt::mbarrier_wait(barrier, parity, site);
 }
 

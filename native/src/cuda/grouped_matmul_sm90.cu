@@ -181,7 +181,7 @@ __device__ __forceinline__ void produce(const Grouped& g, const int32_t* first, 
             unsigned char* const x_tile = ring.stages + turn.stage * kStageBytes;
             unsigned char* const w_tile = x_tile + kRowBytes;
             Mbarrier* const full = ring.full + turn.stage;
-            tile::mbarrier_wait_cluster(ring.free + turn.stage, turn.parity ^ 1);
+            tile::mbarrier_wait(ring.free + turn.stage, turn.parity ^ 1);
             if (threadIdx.x == 0) {
                 tile::mbarrier_arrive_expect(full, kStageBytes - (kGathered ? kRowBytes : 0));
                 if (cluster == 1 || rank == 0) load_half(w_tile, rows.expert, at.low, k, full);

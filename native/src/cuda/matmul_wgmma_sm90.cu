@@ -67,7 +67,7 @@ __device__ __forceinline__ void produce(const Product& product, const Used& used
             unsigned char* const b_tile =
                 a_tile + kWgmmaRows * kWgmmaLine + rank * share * kWgmmaLine;
             Mbarrier* const full = ring.full + turn.stage;
-            tile::mbarrier_wait_cluster(ring.free + turn.stage, turn.parity ^ 1);
+            tile::mbarrier_wait(ring.free + turn.stage, turn.parity ^ 1);
             tile::mbarrier_arrive_expect(full, kStageBytes);
             if constexpr (kTransposeA) {
                 tile::tma_load(a_tile, a, row, k, full);

@@ -41,7 +41,10 @@ __device__ __forceinline__ void mbarrier_arrive(Mbarrier* barrier);
 // One arrival, and `bytes` more to be copied in this phase.
 __device__ __forceinline__ void mbarrier_arrive_expect(Mbarrier* barrier, uint32_t bytes);
 
-// One arrival on the same barrier of block `rank` of the cluster.
+// One arrival on the same barrier of block `rank` of the cluster, to tell that what this thread read
+// may be overwritten. It releases nothing (.relaxed): for a release to a cluster the machine code
+// holds the warp until all of its accesses are seen by the whole device (MEMBAR.ALL.GPU), which in a
+// loop of products costs as much as they do. What is written for others goes by cluster_send.
 __device__ __forceinline__ void mbarrier_arrive_cluster(Mbarrier* barrier, uint32_t rank);
 
 // One arrival once all cp.async copies that this thread started before have landed, without a wait;
@@ -53,10 +56,6 @@ __device__ __forceinline__ bool mbarrier_test(Mbarrier* barrier, uint32_t parity
 
 // Waits for the phase of this parity.
 __device__ __forceinline__ void mbarrier_wait(Mbarrier* barrier, uint32_t parity CARAVAN_SITE);
-
-// The same, for a barrier on which threads of other blocks of the cluster arrive.
-__device__ __forceinline__ void mbarrier_wait_cluster(Mbarrier* barrier,
-                                                      uint32_t parity CARAVAN_SITE);
 
 }  // namespace caravan::tile
 

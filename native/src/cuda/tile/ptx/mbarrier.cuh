@@ -54,7 +54,7 @@ __device__ void mbarrier_arrive_cluster(Mbarrier* barrier, uint32_t rank) {
         "{\n"
         ".reg .b32 there;\n"
         "mapa.shared::cluster.u32 there, %0, %1;\n"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
+        "mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [there];\n"
         "}" ::"r"(shared_address(barrier)),
         "r"(rank)
         : "memory");
@@ -96,26 +96,6 @@ __device__ void mbarrier_wait(Mbarrier* barrier, uint32_t parity) {
             "{\n"
             ".reg .pred complete;\n"
             "mbarrier.try_wait.parity.shared::cta.b64 complete, [%1], %2;\n"
-            "selp.u32 %0, 1, 0, complete;\n"
-            "}"
-            : "=r"(complete)
-            : "r"(address), "r"(parity)
-            : "memory");
-    } while (complete == 0);
-#else
-    ptx::unavailable();
-#endif
-}
-
-__device__ void mbarrier_wait_cluster(Mbarrier* barrier, uint32_t parity) {
-#if CARAVAN_SM90
-    const uint32_t address = shared_address(barrier);
-    uint32_t complete;
-    do {
-        asm volatile(
-            "{\n"
-            ".reg .pred complete;\n"
-            "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 complete, [%1], %2;\n"
             "selp.u32 %0, 1, 0, complete;\n"
             "}"
             : "=r"(complete)
