@@ -318,7 +318,8 @@ void mbarrier_wait(void* address, uint32_t parity, Site site) {
 void async_start(void* address, uint32_t bytes, Work work) {
     const void* const caller = __builtin_return_address(0);
     Thread& thread = running_thread(work.what);
-    barrier_at(thread, address, work.what, caller);
+    MBarrier& barrier = barrier_at(thread, address, work.what, caller);
+    if (work.releases) barrier.released.add(thread);
     PendingWork pending = begin(thread, std::move(work), caller);
     pending->barrier = address;
     pending->bytes = bytes;

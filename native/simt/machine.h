@@ -187,6 +187,9 @@ struct Work {
     // By the asynchronous proxy (bulk copies, wgmma): what threads wrote to `reads` must have been
     // followed by their fence_proxy_async. PTX ISA, "Async proxy".
     bool async_proxy = false;
+    // What its thread did before it is known to those who see it counted by the barrier on which it
+    // completes. PTX ISA, "st.async": complete-tx with release at the scope of the cluster.
+    bool releases = false;
 };
 
 // The kinds of groups that can be committed and waited for: cp.async and cp.async.bulk by each

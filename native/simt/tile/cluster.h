@@ -45,6 +45,7 @@ inline void cluster_send(T* own, uint32_t rank, const T& value, Mbarrier* barrie
     simt::Work work;
     work.what = "st.async";
     work.writes[0] = {to, sizeof(T), sizeof(T)};
+    work.releases = true;
     work.run = [to, value] { std::memcpy(to, &value, sizeof(T)); };
     simt::async_start(simt::map_shared_rank(barrier, rank), sizeof(T), std::move(work));
 }
