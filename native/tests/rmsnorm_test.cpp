@@ -380,11 +380,11 @@ std::vector<Shape> short_rows() {
 }
 
 // Widths on either side of each border between a device's routes: rows within a warp, a block, a
-// cluster, and too wide for one.
+// cluster (four rows one after the other, and another's), and too wide for one.
 std::vector<Shape> rows_of_each_route() {
     return {{0, 8},     {1, 1},     {70, 3},    {9, 17},    {37, 64},  {5, 256},
             {3, 264},   {2, 512},   {3, 1032},  {2, 2056},  {2, 4100}, {1, 16384},
-            {1, 16392}, {1, 32776}, {1, 65544}, {1, 262144}};
+            {5, 16392}, {1, 32776}, {1, 65544}, {1, 262144}};
 }
 
 }  // namespace
