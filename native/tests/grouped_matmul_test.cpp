@@ -334,6 +334,9 @@ void values() {
     // two; columns that no tile divides.
     check({1030, 1, 64, 288, {0, 130, 5, 0, 700, 190}, BF16, CARAVAN_EXPERT_SWIGLU}, random);
     check({330, 2, 192, 392, {3, 128, 0, 129, 300, 15}, BF16, CARAVAN_EXPERT_GELU}, random);
+    // Gradients of three tiles by one and of two by two: pairs beside and below each other, one of
+    // them with nothing to do; 85 of padding.
+    check({330, 2, 320, 256, {3, 128, 0, 129, 300, 15}, BF16, CARAVAN_EXPERT_GELU}, random);
     if (test::emulated()) return;
     // Wider than a tile of columns, and deeper than a step of widened operands.
     check({30, 1, 40, 530, {20, 9}, F32, CARAVAN_EXPERT_SWIGLU}, random);

@@ -474,20 +474,6 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
 
 // ------------------------------------------------------------------ launches
 
-tile::TensorMapShape matrix_shape(const void* data, int64_t columns, int64_t rows, int64_t stride,
-                                  int box_rows) {
-    tile::TensorMapShape shape;
-    shape.data = data;
-    shape.rank = 2;
-    shape.extent[0] = columns;
-    shape.extent[1] = rows;
-    shape.stride_bytes[1] = stride * 2;
-    shape.box[0] = kWgmmaDepth;
-    shape.box[1] = box_rows;
-    shape.swizzle = tile::Swizzle::k128;
-    return shape;
-}
-
 // Rows that are read and written 16 bytes at a time.
 bool in_lines(const void* data, int64_t stride) { return tile::wide(data, stride, 2); }
 

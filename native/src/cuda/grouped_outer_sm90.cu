@@ -1,16 +1,21 @@
-// Gradients of grouped weights on sm_90a. A producer warpgroup keeps a ring of tiles of rows full
-// by cp.async, whatever is gathered; rows behind an expert's last become 0. Two consumer warpgroups
-// multiply by wgmma with both operands along M and N, and add their sums to the gradient. A block
-// has 128 x 256 of an expert's gradient over all of its rows, and stays for one such tile after the
-// other; experts without rows are passed over.
+// Gradients of grouped weights on sm_90a. A block has 128 x 256 of an expert's gradient over all of
+// its rows, and stays for one such tile after the other; experts without rows are passed over. Two
+// blocks of a cluster hold tiles beside or below each other, so that they need the same of the
+// matrix whose rows lie in order: each fetches half of it for both by tensor copies. Rows of the
+// other one, which may be gathered, come by cp.async; behind an expert's last they become 0. Two
+// consumer warpgroups multiply by wgmma with both operands along M and N, and add their sums to the
+// gradient.
 #include "cuda/grouped_outer.cuh"
 #include "cuda/matmul_config.h"
+#include "cuda/tile/cluster.cuh"
 #include "cuda/tile/copy_async.cuh"
 #include "cuda/tile/fence.cuh"
 #include "cuda/tile/mbarrier.cuh"
+#include "cuda/tile/named_barrier.cuh"
 #include "cuda/tile/registers.cuh"
 #include "cuda/tile/shared.cuh"
 #include "cuda/tile/swizzle.cuh"
+#include "cuda/tile/tma.cuh"
 #include "cuda/tile/wgmma.cuh"
 #include "cuda/wgmma_ring.cuh"
 
@@ -19,14 +24,15 @@ namespace cuda {
 namespace {
 
 using tile::bf16;
+using tile::TensorMap;
 
 constexpr int kColumns = 256;
 constexpr int kStages = kWgmmaStages<kColumns>;
 
-// The two matrices of rows.
-struct Sides {
-    const bf16 *a, *b;
-    int64_t a_stride, b_stride;
+// The matrix whose rows come by cp.async.
+struct Own {
+    const bf16* data;
+    int64_t stride;
 };
 
 #if CARAVAN_SM90A
@@ -35,21 +41,37 @@ using tile::Mbarrier;
 
 constexpr int kStageBytes = kWgmmaStageBytes<kColumns>;
 
-// Calls body(rows, first row and column of the gradient) for each tile that the block takes.
-template <typename Body>
+// Of a tile, where the two operands of a stage lie. kSharesA: a, the rows of the gradient, is what
+// the blocks of a cluster share, else b.
+template <bool kSharesA>
+struct Operands {
+    static constexpr int kAPanels = kWgmmaRows / 64, kBPanels = kColumns / 64;
+    static constexpr int kShared = kSharesA ? kAPanels : kBPanels;
+    static constexpr int kOwn = kSharesA ? kBPanels : kAPanels;
+    static constexpr int kSharedAt = kSharesA ? 0 : kAPanels * kWgmmaPanelBytes;
+    static constexpr int kOwnAt = kSharesA ? kAPanels * kWgmmaPanelBytes : 0;
+};
+
+// Calls body(rows, first row and column of the gradient) for each tile that the block takes; those of
+// a cluster lie beside each other where a is shared, else below each other.
+template <bool kSharesA, typename Body>
 __device__ __forceinline__ void each_tile(const Outer& o, Body&& body) {
     constexpr int32_t kGroup = 8;  // rows of tiles that are walked together, for the L2
-    const int32_t down = (o.m + kWgmmaRows - 1) / kWgmmaRows;
-    const int32_t across = (o.n + kColumns - 1) / kColumns;
+    const auto cluster = static_cast<int32_t>(tile::cluster_size());
+    const auto rank = static_cast<int32_t>(tile::cluster_rank());
+    const int32_t high = kSharesA ? kWgmmaRows : kWgmmaRows * cluster;
+    const int32_t wide = kSharesA ? kColumns * cluster : kColumns;
+    const int32_t down = (o.m + high - 1) / high, across = (o.n + wide - 1) / wide;
     const int32_t tiles = down * across;
-    const int32_t all = o.experts * tiles, blocks = static_cast<int32_t>(gridDim.x);
-    for (auto unit = static_cast<int32_t>(blockIdx.x); unit < all; unit += blocks) {
+    const int32_t all = o.experts * tiles, clusters = static_cast<int32_t>(gridDim.x) / cluster;
+    for (auto unit = static_cast<int32_t>(blockIdx.x) / cluster; unit < all; unit += clusters) {
         const ExpertRows rows = rows_of(o.offsets, unit / tiles, o.rows);
         if (rows.rows <= 0) continue;
         const int32_t tile = unit % tiles;
         const int32_t group = tile / (kGroup * across) * kGroup;
         const int32_t height = min(kGroup, down - group), place = tile % (kGroup * across);
-        body(rows, (group + place % height) * kWgmmaRows, place / height * kColumns);
+        body(rows, (group + place % height) * high + (kSharesA ? 0 : rank * kWgmmaRows),
+             place / height * wide + (kSharesA ? rank * kColumns : 0));
     }
 }
 
@@ -85,9 +107,15 @@ struct Copies {
 };
 static_assert(Copies::kStep % 8 == 0, "the swizzle is the same for all rows of a thread");
 
-__device__ __forceinline__ void produce(const Outer& o, const Sides& sides, const Ring& ring) {
+template <bool kSharesA>
+__device__ __forceinline__ void produce(const Outer& o, const Own& own, const Ring& ring,
+                                        const TensorMap& shared) {
+    using Of = Operands<kSharesA>;
     constexpr int kLag = 2;  // stages whose copies are still on their way
     const Copies copies;
+    const auto cluster = static_cast<int>(tile::cluster_size());
+    const int share = Of::kShared / cluster;
+    const int mine = static_cast<int>(tile::cluster_rank()) * share;  // the first panel to fetch
     Turn<kStages> turn;
     int pending = 0;
     // The copies of `ago` stages before the next one have landed.
@@ -95,21 +123,32 @@ __device__ __forceinline__ void produce(const Outer& o, const Sides& sides, cons
         tile::fence_async_shared();
         tile::mbarrier_arrive(ring.full + (turn.stage + kStages - ago) % kStages);
     };
-    each_tile(o, [&](const ExpertRows& rows, int32_t row, int32_t column) {
-        const Gather a_index = o.a_index(rows.first), b_index = o.b_index(rows.first);
+    each_tile<kSharesA>(o, [&](const ExpertRows& rows, int32_t row, int32_t column) {
+        const Gather index = kSharesA ? o.b_index(rows.first) : o.a_index(rows.first);
         for (int32_t first = 0; first < rows.rows; first += kWgmmaDepth) {
-            int32_t from_a[Copies::kRows], from_b[Copies::kRows];
+            int32_t from[Copies::kRows];
 #pragma unroll
             for (int i = 0; i < Copies::kRows; ++i) {
                 const int32_t r = first + copies.line + i * Copies::kStep;
-                from_a[i] = r < rows.rows ? static_cast<int32_t>(a_index(r)) : -1;
-                from_b[i] = r < rows.rows ? static_cast<int32_t>(b_index(r)) : -1;
+                from[i] = r < rows.rows ? static_cast<int32_t>(index(r)) : -1;
             }
             unsigned char* const stage = ring.stages + turn.stage * kStageBytes;
+            Mbarrier* const full = ring.full + turn.stage;
             tile::mbarrier_wait(ring.free + turn.stage, turn.parity ^ 1);
-            copies.fetch<kWgmmaRows / 64>(stage, sides.a, sides.a_stride, from_a, row, o.m);
-            copies.fetch<kColumns / 64>(stage + kWgmmaRows * kWgmmaLine, sides.b, sides.b_stride,
-                                        from_b, column, o.n);
+            if (threadIdx.x == 0) {
+                tile::mbarrier_arrive_expect(full, Of::kShared * kWgmmaPanelBytes);
+                for (int panel = mine; panel < mine + share; ++panel) {
+                    unsigned char* const to = stage + Of::kSharedAt + panel * kWgmmaPanelBytes;
+                    const int x = (kSharesA ? row : column) + panel * 64, y = rows.first + first;
+                    if (cluster == 1) {
+                        tile::tma_load(to, shared, x, y, full);
+                    } else {
+                        tile::tma_load_multicast(to, shared, x, y, full, uint16_t{3});
+                    }
+                }
+            }
+            copies.fetch<Of::kOwn>(stage + Of::kOwnAt, own.data, own.stride, from,
+                                   kSharesA ? column : row, kSharesA ? o.n : o.m);
             tile::copy_async_commit();
             turn.next();
             if (pending == kLag) {
@@ -157,7 +196,27 @@ __device__ __forceinline__ void add_rows(const Outer& o, float* c, int32_t row, 
     }
 }
 
+// Makes 0 of the shared operand behind an expert's last row: those are the next one's, or anything.
+// All consumers call.
+template <bool kSharesA>
+__device__ __forceinline__ void clear_beyond(unsigned char* stage, int valid) {
+    using Of = Operands<kSharesA>;
+    const int thread = static_cast<int>(threadIdx.x) - kWgmmaGroup;
+    const int parts = (kWgmmaDepth - valid) * kWgmmaLine / 16;
+    const tile::Vector<uint32_t, 4> zeros = {};
+    for (int i = thread; i < Of::kShared * parts; i += kWgmmaConsumers) {
+        tile::store(reinterpret_cast<uint32_t*>(stage + Of::kSharedAt +
+                                                i / parts * kWgmmaPanelBytes + valid * kWgmmaLine +
+                                                i % parts * 16),
+                    zeros);
+    }
+    tile::fence_async_shared();
+    tile::barrier_sync(1, kWgmmaConsumers);
+}
+
+template <bool kSharesA>
 __device__ __forceinline__ void consume(const Outer& o, const Ring& ring) {
+    const auto cluster = static_cast<int>(tile::cluster_size());
     const int lane = threadIdx.x % tile::kWarp;
     const int group = static_cast<int>(threadIdx.x) / kWgmmaGroup - 1;
     const int warp_row =
@@ -167,14 +226,19 @@ __device__ __forceinline__ void consume(const Outer& o, const Ring& ring) {
     const uint64_t b_tile =
         tile::wgmma_mn_major(ring.stages + kWgmmaRows * kWgmmaLine, kWgmmaPanelBytes);
     const auto release = [&](int stage) {
-        if (lane == 0) tile::mbarrier_arrive(ring.free + stage);
+        if (lane < cluster) {
+            tile::mbarrier_arrive_cluster(ring.free + stage, static_cast<uint32_t>(lane));
+        }
     };
     Turn<kStages> turn;
-    each_tile(o, [&](const ExpertRows& rows, int32_t row, int32_t column) {
+    each_tile<kSharesA>(o, [&](const ExpertRows& rows, int32_t row, int32_t column) {
         float sums[kColumns / 2] = {};
         int last = 0;
         for (int32_t first = 0; first < rows.rows; first += kWgmmaDepth) {
             tile::mbarrier_wait(ring.full + turn.stage, turn.parity);
+            if (rows.rows - first < kWgmmaDepth) {
+                clear_beyond<kSharesA>(ring.stages + turn.stage * kStageBytes, rows.rows - first);
+            }
             const auto at = static_cast<uint32_t>(turn.stage * kStageBytes);
             tile::wgmma_fence();
 #pragma unroll
@@ -198,8 +262,10 @@ __device__ __forceinline__ void consume(const Outer& o, const Ring& ring) {
 
 #endif  // CARAVAN_SM90A
 
+template <bool kSharesA>
 __global__ void __launch_bounds__(kWgmmaThreads, 1)
-    grouped_outer_sm90_kernel(const Outer o, const Sides sides) {
+    grouped_outer_sm90_kernel(const Outer o, const Own own,
+                              const __grid_constant__ TensorMap shared_map) {
 #if CARAVAN_SM90A
     tile::Shared shared;
     Ring ring;
@@ -208,19 +274,23 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
     ring.free = shared.take<Mbarrier>(kStages);
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < kStages; ++stage) {
-            tile::mbarrier_init(ring.full + stage, kWgmmaGroup);
-            tile::mbarrier_init(ring.free + stage, kWgmmaConsumerWarps);
+            tile::mbarrier_init(ring.full + stage, 1 + kWgmmaGroup);
+            tile::mbarrier_init(ring.free + stage, kWgmmaConsumerWarps * tile::cluster_size());
         }
         tile::mbarrier_init_fence();
+        tile::tma_prefetch(shared_map);
     }
-    __syncthreads();
+    tile::cluster_sync();
     if (threadIdx.x < kWgmmaGroup) {
         tile::registers_release<72>();
-        produce(o, sides, ring);
+        produce<kSharesA>(o, own, ring, shared_map);
+        __syncwarp();
     } else {
         tile::registers_claim<216>();
-        consume(o, ring);
+        consume<kSharesA>(o, ring);
+        __syncwarp();
     }
+    tile::cluster_sync();  // the other block may copy here, and arrive here, to the end
 #endif
 }
 
@@ -236,14 +306,32 @@ bool start_grouped_outer_sm90(tile::Launcher& launcher, const Outer& o, const ca
     const bool filled =
         down * across * kWgmmaRows * kColumns <= int64_t{2} * o.m * o.n && o.rows >= kFewestRows;
     if (launcher.target().capability != 90 || kSharedBytes > launcher.target().shared_bytes ||
-        !filled || !wide_rows(a) || !wide_rows(b) || !tile::wide(o.c, o.n, 4)) {
+        !filled || !wide_rows(a) || !wide_rows(b) || !tile::wide(o.c, o.n, 4) ||
+        (o.gather_a && o.gather_b)) {
         return false;
     }
-    const int64_t tiles = down * across * o.experts;
-    if (tiles > INT32_MAX / 2) return false;  // numbers of tiles are 32 bits wide
-    const int64_t blocks = std::min<int64_t>(tiles, launcher.target().multiprocessors);
-    launcher.run(grouped_outer_sm90_kernel, tile::config(blocks, kWgmmaThreads, kSharedBytes), o,
-                 Sides{data<bf16>(a), data<bf16>(b), row_stride(a), row_stride(b)});
+    // What lies in order is shared; of both b, of which a tile has more.
+    const bool shares_a = o.gather_b;
+    const caravan_tensor &shared = shares_a ? a : b, &own = shares_a ? b : a;
+    const tile::TensorMapShape shape = matrix_shape(shared.data, shared.shape[1], shared.shape[0],
+                                                    row_stride(shared), kWgmmaDepth);
+    if (tile::tensor_map_fault(shape) != nullptr) return false;
+    const int64_t along = shares_a ? across : down;  // tiles that may share
+    const int cluster = along > 1 ? 2 : 1;
+    const int64_t units =
+        (along + cluster - 1) / cluster * (shares_a ? down : across) * o.experts;
+    if (units > INT32_MAX / 4) return false;  // numbers of tiles are 32 bits wide
+    TensorMap map = {};
+    if (!tile::make_tensor_map(shape, &map)) {
+        launcher.refuse("grouped_outer: needs a driver that makes tensor maps");
+        return true;
+    }
+    const int64_t clusters = std::max<int64_t>(launcher.target().multiprocessors / cluster, 1);
+    tile::Config config =
+        tile::config(std::min(units, clusters) * cluster, kWgmmaThreads, kSharedBytes);
+    config.cluster = cluster;
+    launcher.run(shares_a ? grouped_outer_sm90_kernel<true> : grouped_outer_sm90_kernel<false>,
+                 config, o, Own{data<bf16>(own), row_stride(own)}, map);
     return true;
 }
 

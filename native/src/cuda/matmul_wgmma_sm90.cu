@@ -313,21 +313,6 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
 #endif
 }
 
-// The map of an operand's matrix, whose boxes are 64 elements of its rows by `box_rows` rows.
-tile::TensorMapShape matrix_shape(const void* data, int64_t columns, int64_t rows, int64_t stride,
-                                  int box_rows) {
-    tile::TensorMapShape shape;
-    shape.data = data;
-    shape.rank = 2;
-    shape.extent[0] = columns;
-    shape.extent[1] = rows;
-    shape.stride_bytes[1] = stride * 2;
-    shape.box[0] = kWgmmaDepth;
-    shape.box[1] = box_rows;
-    shape.swizzle = tile::Swizzle::k128;
-    return shape;
-}
-
 template <int kColumns>
 void start(tile::Launcher& launcher, const tile::Config& config, const Product& product,
            unsigned units, bool c_mapped, const TensorMap (&maps)[3]) {
