@@ -185,8 +185,8 @@ __global__ void cluster_kernel(float* out, int fault) {
     if (fault == kHalfArrives && tile::cluster_rank() == 1) return;
     if (fault != kNoStart) tile::cluster_sync();
     if (fault == kNoOrder) floats[t] = 1;
-    const float value = tile::cluster_load(floats + 31 - t, tile::cluster_rank() ^ 1);
-    out[static_cast<int>(blockIdx.x) * 32 + t] = value;
+    const void* const other = simt::map_shared_rank(floats + 31 - t, tile::cluster_rank() ^ 1);
+    out[static_cast<int>(blockIdx.x) * 32 + t] = *static_cast<const float*>(other);
     if (fault != kNoEnd) tile::cluster_sync();
 }
 
@@ -334,8 +334,8 @@ void test_tile_bulk() {
            kHalfArrives);
     const Shape sent = {2, 32, 16, 2};
     clean("sent to another block", send_kernel, sent, out, kGoodSend);
-    caught("sent to a block before it started", {"before a cluster barrier"}, send_kernel, sent, out,
-           kNoSendStart);
+    caught("sent to a block before it started", {"before a cluster barrier"}, send_kernel, sent,
+           out, kNoSendStart);
     caught_by_hooks("a sent value read without a wait", {"read of 4 bytes (load)"}, send_kernel,
                     sent, out, kNoSendWait);
     caught("nothing expected of another block", {"deadlock"}, send_kernel, sent, out,

@@ -19,26 +19,6 @@ inline void cluster_sync(simt::Site site) {
 }
 
 template <typename T>
-inline T cluster_load(const T* own, uint32_t rank) {
-    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes");
-    const void* from = simt::map_shared_rank(own, rank);
-    simt::check_read(from, sizeof(T), sizeof(T), "ld.shared::cluster");
-    const simt::Trusted trusted;
-    T value;
-    std::memcpy(&value, from, sizeof(T));
-    return value;
-}
-
-template <typename T>
-inline void cluster_store(T* own, uint32_t rank, const T& value) {
-    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes");
-    void* to = simt::map_shared_rank(own, rank);
-    simt::check_write(to, sizeof(T), sizeof(T), "st.shared::cluster");
-    const simt::Trusted trusted;
-    std::memcpy(to, &value, sizeof(T));
-}
-
-template <typename T>
 inline void cluster_send(T* own, uint32_t rank, const T& value, Mbarrier* barrier) {
     static_assert(sizeof(T) == 4 || sizeof(T) == 8, "4 or 8 bytes");
     void* const to = simt::map_shared_rank(own, rank);

@@ -381,12 +381,9 @@ void add_tensor_cases(std::vector<Case>& cases, std::integer_sequence<int, kInde
 
 // ------------------------------------------------------------------------------- clusters
 
-// Each block of four passes words of 4, 8 and 16 bytes to the next one, sends words of 4 and 8 bytes
-// to all others, and reads the one after the next.
+// Each block of four sends words of 4 and 8 bytes to all.
 __global__ void cluster_kernel(uint32_t* out) {
     tile::Shared shared;
-    auto* words = shared.take<uint4>(32);
-    auto* given = shared.take<uint4>(32);
     auto* pairs = shared.take<uint2>(4 * 32);
     auto* singles = shared.take<uint32_t>(4 * 32);
     auto* arrived = shared.take<Mbarrier>(2);
@@ -394,69 +391,50 @@ __global__ void cluster_kernel(uint32_t* out) {
     const auto t = static_cast<uint32_t>(threadIdx.x);
     const uint32_t rank = tile::cluster_rank(), size = tile::cluster_size();
     const uint32_t base = rank * 1000 + t * 4;
-    words[t] = {base, base + 1, base + 2, base + 3};
     if (t == 0) {
         tile::mbarrier_init(arrived, 1);
         tile::mbarrier_init(read, 32 * size);
         tile::mbarrier_init_fence();
     }
-    tile::cluster_sync();
-    const uint32_t next = (rank + 1) % size;
-    tile::cluster_store(&given[t], next, words[t]);
-    tile::cluster_store(&given[t].x, next, base + 500);
-    tile::cluster_store(reinterpret_cast<uint2*>(&given[t].z), next, uint2{base + 600, base + 700});
-    const uint32_t after = (rank + 2) % size;
-    const uint4 whole = tile::cluster_load(&words[31 - t], after);
-    const uint32_t one = tile::cluster_load(&words[31 - t].y, after);
-    const auto two = tile::cluster_load(reinterpret_cast<const uint2*>(&words[t].z), after);
-    for (uint32_t other = 0; other < size; ++other) tile::mbarrier_arrive_cluster(read, other);
-    tile::mbarrier_wait(read, 0);
-    words[t] = {};  // all have read it
-    if (t == 0) tile::mbarrier_arrive_expect(arrived, 32 * size * 12);
-    for (uint32_t other = 0; other < size; ++other) {
-        tile::cluster_send(singles + rank * 32 + t, other, base + 800 + other, arrived);
-        tile::cluster_send(pairs + rank * 32 + t, other, uint2{base + 900, base + 901}, arrived);
-    }
-    tile::mbarrier_wait(arrived, 0);
-    tile::cluster_sync();
+    tile::cluster_arrive();
+    tile::cluster_wait();
     const uint32_t from = (rank + 3) % size * 32 + (31 - t);
-    const uint32_t values[] = {rank,       size,    given[t].x,    given[t].y,    given[t].z,
-                               given[t].w, whole.x, whole.w,       one,           two.x,
-                               two.y,      words[t].x, singles[from], pairs[from].x, pairs[from].y};
-    for (uint32_t i = 0; i < 15; ++i) out[(blockIdx.x * 15 + i) * 32 + t] = values[i];
+    for (uint32_t turn = 0; turn < 2; ++turn) {  // in the same places
+        if (t == 0) tile::mbarrier_arrive_expect(arrived, 32 * size * 12);
+        for (uint32_t other = 0; other < size; ++other) {
+            tile::cluster_send(singles + rank * 32 + t, other, base + turn + 800 + other, arrived);
+            tile::cluster_send(pairs + rank * 32 + t, other,
+                               uint2{base + turn + 900, base + turn + 901}, arrived);
+        }
+        tile::mbarrier_wait(arrived, turn);
+        const uint32_t values[] = {rank, size, singles[from], pairs[from].x, pairs[from].y};
+        for (uint32_t i = 0; i < 5; ++i) {
+            out[((blockIdx.x * 2 + turn) * 5 + i) * 32 + t] = values[i];
+        }
+        for (uint32_t other = 0; other < size; ++other) tile::mbarrier_arrive_cluster(read, other);
+        tile::mbarrier_wait(read, turn);
+    }
+    tile::cluster_sync();  // arrivals come to the end
 }
 
 Result cluster_case(Device& device) {
     constexpr int kBlocks = 8, kSize = 4;
-    Buffer out(device, kBlocks * 15 * 32);
-    tile::Config config = tile::config(kBlocks, 32, 32 * 16 * 2 + kSize * 32 * 12 + 2 * 8);
+    Buffer out(device, kBlocks * 2 * 5 * 32);
+    tile::Config config = tile::config(kBlocks, 32, kSize * 32 * 12 + 2 * 8);
     config.cluster = kSize;
     Result result;
     result.fault = launch(device, cluster_kernel, config, out.as<uint32_t>());
     result.got = out.read();
     for (uint32_t block = 0; block < kBlocks; ++block) {
-        const uint32_t rank = block % kSize, before = (rank + 3) % kSize,
-                       after = (rank + 2) % kSize;
-        for (int i = 0; i < 15; ++i) {
-            for (uint32_t t = 0; t < 32; ++t) {
-                const uint32_t given = before * 1000 + t * 4, read = after * 1000 + (31 - t) * 4;
-                const uint32_t sent = before * 1000 + (31 - t) * 4;
-                const uint32_t values[] = {rank,
-                                           kSize,
-                                           given + 500,
-                                           given + 1,
-                                           given + 600,
-                                           given + 700,
-                                           read,
-                                           read + 3,
-                                           read + 1,
-                                           after * 1000 + t * 4 + 2,
-                                           after * 1000 + t * 4 + 3,
-                                           0,
-                                           sent + 800 + rank,
-                                           sent + 900,
-                                           sent + 901};
-                result.expected.push_back(values[i]);
+        const uint32_t rank = block % kSize, before = (rank + 3) % kSize;
+        for (uint32_t turn = 0; turn < 2; ++turn) {
+            for (int i = 0; i < 5; ++i) {
+                for (uint32_t t = 0; t < 32; ++t) {
+                    const uint32_t sent = before * 1000 + (31 - t) * 4 + turn;
+                    const uint32_t values[] = {rank, kSize, sent + 800 + rank, sent + 900,
+                                               sent + 901};
+                    result.expected.push_back(values[i]);
+                }
             }
         }
     }

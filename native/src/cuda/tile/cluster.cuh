@@ -1,6 +1,5 @@
 // Clusters: blocks that run together and reach each other's shared memory (PTX ISA, "Cooperative
-// thread array clusters", "barrier.cluster", "mapa", "ld"/"st" with .shared::cluster, "st.async";
-// sm_90 on).
+// thread array clusters", "barrier.cluster", "mapa", "st.async"; sm_90 on).
 //
 // A block must not touch another's shared memory before that block has started nor after it has
 // ended: cluster_sync, or cluster_arrive and cluster_wait, once at the start, and cluster_sync once
@@ -28,16 +27,10 @@ __device__ __forceinline__ void cluster_sync(CARAVAN_SITE_ALONE);
 __device__ __forceinline__ void cluster_arrive(CARAVAN_SITE_ALONE);
 __device__ __forceinline__ void cluster_wait(CARAVAN_SITE_ALONE);
 
-// Reads or writes, in the shared memory of block `rank`, the place that `own` is in this block's.
-// T has 4, 8 or 16 bytes and is aligned to as much.
-template <typename T>
-__device__ __forceinline__ T cluster_load(const T* own, uint32_t rank);
-template <typename T>
-__device__ __forceinline__ void cluster_store(T* own, uint32_t rank, const T& value);
-
-// The same write without waiting for anything; it counts sizeof(T) bytes of the phase of `barrier` of
-// that block (mbarrier_arrive_expect), whose threads see the value once they have waited for it. T
-// has 4 or 8 bytes.
+// Writes, in the shared memory of block `rank`, the place that `own` is in this block's, without
+// waiting for anything. It counts sizeof(T) bytes of the phase of `barrier` of that block
+// (mbarrier_arrive_expect), whose threads see the value once they have waited for it. T has 4 or 8
+// bytes and is aligned to as much.
 template <typename T>
 __device__ __forceinline__ void cluster_send(T* own, uint32_t rank, const T& value,
                                              Mbarrier* barrier);

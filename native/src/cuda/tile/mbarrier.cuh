@@ -41,10 +41,10 @@ __device__ __forceinline__ void mbarrier_arrive(Mbarrier* barrier);
 // One arrival, and `bytes` more to be copied in this phase.
 __device__ __forceinline__ void mbarrier_arrive_expect(Mbarrier* barrier, uint32_t bytes);
 
-// One arrival on the same barrier of block `rank` of the cluster, to tell that what this thread read
-// may be overwritten. It releases nothing (.relaxed): for a release to a cluster the machine code
-// holds the warp until all of its accesses are seen by the whole device (MEMBAR.ALL.GPU), which in a
-// loop of products costs as much as they do. What is written for others goes by cluster_send.
+// One arrival on the same barrier of block `rank` of the cluster, to tell that what this thread
+// read may be overwritten. It releases nothing (.relaxed): for a release to a cluster the machine code
+// holds the warp until the whole device has seen its accesses (MEMBAR.ALL.GPU), in a loop of
+// products at each step. What is written for others goes by cluster_send.
 __device__ __forceinline__ void mbarrier_arrive_cluster(Mbarrier* barrier, uint32_t rank);
 
 // One arrival once all cp.async copies that this thread started before have landed, without a wait;

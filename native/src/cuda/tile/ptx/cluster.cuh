@@ -65,65 +65,6 @@ __device__ __forceinline__ uint32_t cluster_address(const void* own, uint32_t ra
 }  // namespace ptx
 
 template <typename T>
-__device__ T cluster_load(const T* own, uint32_t rank) {
-    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes");
-    union {
-        uint32_t words[sizeof(T) / 4];
-        T value;
-    } read = {};
-#if CARAVAN_SM90
-    const uint32_t from = ptx::cluster_address(own, rank);
-    if constexpr (sizeof(T) == 4) {
-        asm volatile("ld.shared::cluster.u32 %0, [%1];"
-                     : "=r"(read.words[0])
-                     : "r"(from)
-                     : "memory");
-    } else if constexpr (sizeof(T) == 8) {
-        asm volatile("ld.shared::cluster.v2.u32 {%0, %1}, [%2];"
-                     : "=r"(read.words[0]), "=r"(read.words[1])
-                     : "r"(from)
-                     : "memory");
-    } else {
-        asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(read.words[0]), "=r"(read.words[1]), "=r"(read.words[2]),
-                       "=r"(read.words[3])
-                     : "r"(from)
-                     : "memory");
-    }
-#else
-    ptx::unavailable();
-#endif
-    return read.value;
-}
-
-template <typename T>
-__device__ void cluster_store(T* own, uint32_t rank, const T& value) {
-    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes");
-#if CARAVAN_SM90
-    union {
-        T value;
-        uint32_t words[sizeof(T) / 4];
-    } written = {value};
-    const uint32_t to = ptx::cluster_address(own, rank);
-    if constexpr (sizeof(T) == 4) {
-        asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(to), "r"(written.words[0])
-                     : "memory");
-    } else if constexpr (sizeof(T) == 8) {
-        asm volatile("st.shared::cluster.v2.u32 [%0], {%1, %2};" ::"r"(to), "r"(written.words[0]),
-                     "r"(written.words[1])
-                     : "memory");
-    } else {
-        asm volatile("st.shared::cluster.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to),
-                     "r"(written.words[0]), "r"(written.words[1]), "r"(written.words[2]),
-                     "r"(written.words[3])
-                     : "memory");
-    }
-#else
-    ptx::unavailable();
-#endif
-}
-
-template <typename T>
 __device__ void cluster_send(T* own, uint32_t rank, const T& value, Mbarrier* barrier) {
     static_assert(sizeof(T) == 4 || sizeof(T) == 8, "4 or 8 bytes");
 #if CARAVAN_SM90
