@@ -151,11 +151,7 @@ __device__ __forceinline__ void produce(const Grouped& g, const int32_t* first, 
     const int rank = static_cast<int>(tile::cluster_rank());
     const int32_t steps = (g.depth + kWgmmaDepth - 1) / kWgmmaDepth;
     const auto load_w = [&](unsigned char* to, int across, int down, Mbarrier* full) {
-        if (cluster == 1) {
-            tile::tma_load(to, w, across, down, full);
-        } else {
-            tile::tma_load_multicast(to, w, across, down, full, uint16_t{3});
-        }
+        load_for_all(to, w, across, down, full, cluster);
     };
     const auto load_half = [&](unsigned char* to, int32_t expert, int32_t column, int32_t k,
                                Mbarrier* full) {
@@ -225,11 +221,6 @@ __device__ __forceinline__ void multiply(float (&sums)[kGroupedColumns / 2], con
     const unsigned char* const columns = ring.stages + kRowBytes;
     const uint64_t w_tile =
         kAlongK ? tile::wgmma_k_major(columns) : tile::wgmma_mn_major(columns, kWgmmaPanelBytes);
-    const auto release = [&](int stage) {
-        if (lane < cluster) {
-            tile::mbarrier_arrive_cluster(ring.free + stage, static_cast<uint32_t>(lane));
-        }
-    };
     int last = 0;
     for (int32_t step = 0; step < steps; ++step) {
         tile::mbarrier_wait(ring.full + turn.stage, turn.parity);
@@ -244,12 +235,12 @@ __device__ __forceinline__ void multiply(float (&sums)[kGroupedColumns / 2], con
         tile::wgmma_commit();
         // The products before this step's are done: their stage may be filled again.
         tile::wgmma_wait<1>();
-        if (step > 0) release(last);
+        if (step > 0) ring.release(last, lane, cluster);
         last = turn.stage;
         turn.next();
     }
     tile::wgmma_wait<0>(sums);
-    if (steps > 0) release(last);
+    if (steps > 0) ring.release(last, lane, cluster);
 }
 
 // ------------------------------------------------------------------ from registers to rows

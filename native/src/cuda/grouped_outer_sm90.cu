@@ -6,7 +6,7 @@
 // consumer warpgroups multiply by wgmma with both operands along M and N, and add their sums to the
 // gradient.
 #include "cuda/grouped_outer.cuh"
-#include "cuda/matmul_config.h"
+#include "cuda/grouped_matmul_config.h"
 #include "cuda/tile/cluster.cuh"
 #include "cuda/tile/copy_async.cuh"
 #include "cuda/tile/fence.cuh"
@@ -26,9 +26,6 @@ namespace {
 using tile::bf16;
 using tile::TensorMap;
 
-constexpr int kColumns = 256;
-constexpr int kStages = kWgmmaStages<kColumns>;
-
 // The matrix whose rows come by cp.async.
 struct Own {
     const bf16* data;
@@ -39,28 +36,28 @@ struct Own {
 using tile::Major;
 using tile::Mbarrier;
 
-constexpr int kStageBytes = kWgmmaStageBytes<kColumns>;
+constexpr int kStageBytes = kWgmmaStageBytes<kGroupedColumns>;
 
 // Of a tile, where the two operands of a stage lie. kSharesA: a, the rows of the gradient, is what
 // the blocks of a cluster share, else b.
 template <bool kSharesA>
 struct Operands {
-    static constexpr int kAPanels = kWgmmaRows / 64, kBPanels = kColumns / 64;
+    static constexpr int kAPanels = kWgmmaRows / 64, kBPanels = kGroupedColumns / 64;
     static constexpr int kShared = kSharesA ? kAPanels : kBPanels;
     static constexpr int kOwn = kSharesA ? kBPanels : kAPanels;
     static constexpr int kSharedAt = kSharesA ? 0 : kAPanels * kWgmmaPanelBytes;
     static constexpr int kOwnAt = kSharesA ? kAPanels * kWgmmaPanelBytes : 0;
 };
 
-// Calls body(rows, first row and column of the gradient) for each tile that the block takes; those of
-// a cluster lie beside each other where a is shared, else below each other.
+// Calls body(rows, first row and column of the gradient) for each tile that the block takes; those
+// of a cluster lie beside each other where a is shared, else below each other.
 template <bool kSharesA, typename Body>
 __device__ __forceinline__ void each_tile(const Outer& o, Body&& body) {
     constexpr int32_t kGroup = 8;  // rows of tiles that are walked together, for the L2
     const auto cluster = static_cast<int32_t>(tile::cluster_size());
     const auto rank = static_cast<int32_t>(tile::cluster_rank());
     const int32_t high = kSharesA ? kWgmmaRows : kWgmmaRows * cluster;
-    const int32_t wide = kSharesA ? kColumns * cluster : kColumns;
+    const int32_t wide = kSharesA ? kGroupedColumns * cluster : kGroupedColumns;
     const int32_t down = (o.m + high - 1) / high, across = (o.n + wide - 1) / wide;
     const int32_t tiles = down * across;
     const int32_t all = o.experts * tiles, clusters = static_cast<int32_t>(gridDim.x) / cluster;
@@ -71,7 +68,7 @@ __device__ __forceinline__ void each_tile(const Outer& o, Body&& body) {
         const int32_t group = tile / (kGroup * across) * kGroup;
         const int32_t height = min(kGroup, down - group), place = tile % (kGroup * across);
         body(rows, (group + place % height) * high + (kSharesA ? 0 : rank * kWgmmaRows),
-             place / height * wide + (kSharesA ? rank * kColumns : 0));
+             place / height * wide + (kSharesA ? rank * kGroupedColumns : 0));
     }
 }
 
@@ -116,12 +113,12 @@ __device__ __forceinline__ void produce(const Outer& o, const Own& own, const Ri
     const auto cluster = static_cast<int>(tile::cluster_size());
     const int share = Of::kShared / cluster;
     const int mine = static_cast<int>(tile::cluster_rank()) * share;  // the first panel to fetch
-    Turn<kStages> turn;
+    Turn<kGroupedStages> turn;
     int pending = 0;
     // The copies of `ago` stages before the next one have landed.
     const auto landed = [&](int ago) {
         tile::fence_async_shared();
-        tile::mbarrier_arrive(ring.full + (turn.stage + kStages - ago) % kStages);
+        tile::mbarrier_arrive(ring.full + (turn.stage + kGroupedStages - ago) % kGroupedStages);
     };
     each_tile<kSharesA>(o, [&](const ExpertRows& rows, int32_t row, int32_t column) {
         const Gather index = kSharesA ? o.b_index(rows.first) : o.a_index(rows.first);
@@ -140,11 +137,7 @@ __device__ __forceinline__ void produce(const Outer& o, const Own& own, const Ri
                 for (int panel = mine; panel < mine + share; ++panel) {
                     unsigned char* const to = stage + Of::kSharedAt + panel * kWgmmaPanelBytes;
                     const int x = (kSharesA ? row : column) + panel * 64, y = rows.first + first;
-                    if (cluster == 1) {
-                        tile::tma_load(to, shared, x, y, full);
-                    } else {
-                        tile::tma_load_multicast(to, shared, x, y, full, uint16_t{3});
-                    }
+                    load_for_all(to, shared, x, y, full, cluster);
                 }
             }
             copies.fetch<Of::kOwn>(stage + Of::kOwnAt, own.data, own.stride, from,
@@ -169,7 +162,7 @@ __device__ __forceinline__ void produce(const Outer& o, const Own& own, const Ri
 
 // Adds a warp's 16 rows from `row` on.
 __device__ __forceinline__ void add_rows(const Outer& o, float* c, int32_t row, int32_t column,
-                                         const float (&sums)[kColumns / 2]) {
+                                         const float (&sums)[kGroupedColumns / 2]) {
     constexpr int kBatch = 4;  // parts of 8 columns whose loads are under way together
     const int lane = threadIdx.x % tile::kWarp;
     const int32_t left = o.n - column - tile::Wgmma64::sum_column(lane, 0);
@@ -179,7 +172,7 @@ __device__ __forceinline__ void add_rows(const Outer& o, float* c, int32_t row, 
         if (at >= o.m) continue;
         float* const to = c + int64_t{at} * o.n + (o.n - left);
 #pragma unroll
-        for (int batch = 0; batch < kColumns / 8; batch += kBatch) {
+        for (int batch = 0; batch < kGroupedColumns / 8; batch += kBatch) {
             tile::Vector<float, 2> values[kBatch] = {};
 #pragma unroll
             for (int q = 0; q < kBatch; ++q) {
@@ -200,16 +193,7 @@ __device__ __forceinline__ void add_rows(const Outer& o, float* c, int32_t row, 
 // All consumers call.
 template <bool kSharesA>
 __device__ __forceinline__ void clear_beyond(unsigned char* stage, int valid) {
-    using Of = Operands<kSharesA>;
-    const int thread = static_cast<int>(threadIdx.x) - kWgmmaGroup;
-    const int parts = (kWgmmaDepth - valid) * kWgmmaLine / 16;
-    const tile::Vector<uint32_t, 4> zeros = {};
-    for (int i = thread; i < Of::kShared * parts; i += kWgmmaConsumers) {
-        tile::store(reinterpret_cast<uint32_t*>(stage + Of::kSharedAt +
-                                                i / parts * kWgmmaPanelBytes + valid * kWgmmaLine +
-                                                i % parts * 16),
-                    zeros);
-    }
+    clear_lines(stage + Operands<kSharesA>::kSharedAt, Operands<kSharesA>::kShared, valid);
     tile::fence_async_shared();
     tile::barrier_sync(1, kWgmmaConsumers);
 }
@@ -225,14 +209,9 @@ __device__ __forceinline__ void consume(const Outer& o, const Ring& ring) {
         tile::wgmma_mn_major(ring.stages + group * kWgmmaPanelBytes, kWgmmaPanelBytes);
     const uint64_t b_tile =
         tile::wgmma_mn_major(ring.stages + kWgmmaRows * kWgmmaLine, kWgmmaPanelBytes);
-    const auto release = [&](int stage) {
-        if (lane < cluster) {
-            tile::mbarrier_arrive_cluster(ring.free + stage, static_cast<uint32_t>(lane));
-        }
-    };
-    Turn<kStages> turn;
+    Turn<kGroupedStages> turn;
     each_tile<kSharesA>(o, [&](const ExpertRows& rows, int32_t row, int32_t column) {
-        float sums[kColumns / 2] = {};
+        float sums[kGroupedColumns / 2] = {};
         int last = 0;
         for (int32_t first = 0; first < rows.rows; first += kWgmmaDepth) {
             tile::mbarrier_wait(ring.full + turn.stage, turn.parity);
@@ -243,19 +222,19 @@ __device__ __forceinline__ void consume(const Outer& o, const Ring& ring) {
             tile::wgmma_fence();
 #pragma unroll
             for (int k = 0; k < kWgmmaDepth; k += 16) {
-                tile::wgmma<kColumns, Major::kMN, Major::kMN>(
+                tile::wgmma<kGroupedColumns, Major::kMN, Major::kMN>(
                     sums, tile::wgmma_advance(a_tile, at + k * kWgmmaLine),
                     tile::wgmma_advance(b_tile, at + k * kWgmmaLine), true);
             }
             tile::wgmma_commit();
             // The products before this step's are done: their stage may be filled again.
             tile::wgmma_wait<1>();
-            if (first > 0) release(last);
+            if (first > 0) ring.release(last, lane, cluster);
             last = turn.stage;
             turn.next();
         }
         tile::wgmma_wait<0>(sums);
-        release(last);
+        ring.release(last, lane, cluster);
         add_rows(o, o.c + int64_t{rows.expert} * o.m * o.n, row + warp_row, column, sums);
     });
 }
@@ -269,11 +248,11 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
 #if CARAVAN_SM90A
     tile::Shared shared;
     Ring ring;
-    ring.stages = shared.take<unsigned char>(kStages * kStageBytes, 1024);
-    ring.full = shared.take<Mbarrier>(kStages);
-    ring.free = shared.take<Mbarrier>(kStages);
+    ring.stages = shared.take<unsigned char>(kGroupedStages * kStageBytes, 1024);
+    ring.full = shared.take<Mbarrier>(kGroupedStages);
+    ring.free = shared.take<Mbarrier>(kGroupedStages);
     if (threadIdx.x == 0) {
-        for (int stage = 0; stage < kStages; ++stage) {
+        for (int stage = 0; stage < kGroupedStages; ++stage) {
             tile::mbarrier_init(ring.full + stage, 1 + kWgmmaGroup);
             tile::mbarrier_init(ring.free + stage, kWgmmaConsumerWarps * tile::cluster_size());
         }
@@ -298,38 +277,26 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
 
 bool start_grouped_outer_sm90(tile::Launcher& launcher, const Outer& o, const caravan_tensor& a,
                               const caravan_tensor& b) {
-    constexpr int64_t kSharedBytes = kWgmmaRingBytes + 2 * kStages * 8;
-    constexpr int64_t kFewestRows = 256;
-    const int64_t down = (o.m + kWgmmaRows - 1) / kWgmmaRows;
-    const int64_t across = (o.n + kColumns - 1) / kColumns;
-    // Where a wide tile would be mostly empty, narrower ones by mma.sync have less to do.
-    const bool filled =
-        down * across * kWgmmaRows * kColumns <= int64_t{2} * o.m * o.n && o.rows >= kFewestRows;
-    if (launcher.target().capability != 90 || kSharedBytes > launcher.target().shared_bytes ||
-        !filled || !wide_rows(a) || !wide_rows(b) || !tile::wide(o.c, o.n, 4) ||
-        (o.gather_a && o.gather_b)) {
-        return false;
-    }
     // What lies in order is shared; of both b, of which a tile has more.
     const bool shares_a = o.gather_b;
+    const GroupedOuterConfig cut = grouped_outer_config(o.rows, o.experts, o.m, o.n, shares_a,
+                                                        launcher.target().multiprocessors);
+    if (launcher.target().capability != 90 || !cut.served ||
+        cut.shared_bytes > launcher.target().shared_bytes || !wide_rows(a) || !wide_rows(b) ||
+        !tile::wide(o.c, o.n, 4) || (o.gather_a && o.gather_b)) {
+        return false;
+    }
     const caravan_tensor &shared = shares_a ? a : b, &own = shares_a ? b : a;
     const tile::TensorMapShape shape = matrix_shape(shared.data, shared.shape[1], shared.shape[0],
                                                     row_stride(shared), kWgmmaDepth);
     if (tile::tensor_map_fault(shape) != nullptr) return false;
-    const int64_t along = shares_a ? across : down;  // tiles that may share
-    const int cluster = along > 1 ? 2 : 1;
-    const int64_t units =
-        (along + cluster - 1) / cluster * (shares_a ? down : across) * o.experts;
-    if (units > INT32_MAX / 4) return false;  // numbers of tiles are 32 bits wide
     TensorMap map = {};
     if (!tile::make_tensor_map(shape, &map)) {
         launcher.refuse("grouped_outer: needs a driver that makes tensor maps");
         return true;
     }
-    const int64_t clusters = std::max<int64_t>(launcher.target().multiprocessors / cluster, 1);
-    tile::Config config =
-        tile::config(std::min(units, clusters) * cluster, kWgmmaThreads, kSharedBytes);
-    config.cluster = cluster;
+    tile::Config config = tile::config(cut.blocks, kWgmmaThreads, cut.shared_bytes);
+    config.cluster = cut.cluster;
     launcher.run(shares_a ? grouped_outer_sm90_kernel<true> : grouped_outer_sm90_kernel<false>,
                  config, o, Own{data<bf16>(own), row_stride(own)}, map);
     return true;

@@ -48,14 +48,6 @@ __device__ __forceinline__ void produce(const Product& product, const Used& used
     const int cluster = static_cast<int>(tile::cluster_size());
     const int rank = static_cast<int>(tile::cluster_rank());
     const int share = kColumns / cluster;
-    const auto all = static_cast<uint16_t>((1 << cluster) - 1);
-    const auto load_b = [&](unsigned char* to, int x, int y, Mbarrier* full) {
-        if (cluster == 1) {
-            tile::tma_load(to, b, x, y, full);
-        } else {
-            tile::tma_load_multicast(to, b, x, y, full, all);
-        }
-    };
     tile::tma_prefetch(a);
     tile::tma_prefetch(b);
     Turn<kWgmmaStages<kColumns>> turn;
@@ -76,10 +68,11 @@ __device__ __forceinline__ void produce(const Product& product, const Used& used
                 tile::tma_load(a_tile, a, k, row, full);
             }
             if constexpr (kTransposeB) {
-                load_b(b_tile, k, column, full);
+                load_for_all(b_tile, b, k, column, full, cluster);
             } else {
                 for (int panel = 0; panel < share / 64; ++panel) {
-                    load_b(b_tile + panel * kWgmmaPanelBytes, column + panel * 64, k, full);
+                    load_for_all(b_tile + panel * kWgmmaPanelBytes, b, column + panel * 64, k, full,
+                                 cluster);
                 }
             }
             turn.next();
@@ -91,26 +84,17 @@ __device__ __forceinline__ void produce(const Product& product, const Used& used
 // hold anything. All consumers call.
 template <int kColumns, bool kTransposeB>
 __device__ __forceinline__ void clear_beyond(unsigned char* a_tile, int valid) {
-    const int thread = static_cast<int>(threadIdx.x) - kWgmmaGroup;
     unsigned char* const b_tile = a_tile + kWgmmaRows * kWgmmaLine;
-    const auto clear_panels = [&](unsigned char* panels, int count) {
-        const int words = (kWgmmaDepth - valid) * kWgmmaLine / 16;
-        const tile::Vector<uint32_t, 4> zeros = {};
-        for (int i = thread; i < count * words; i += kWgmmaConsumers) {
-            tile::store(reinterpret_cast<uint32_t*>(panels + i / words * kWgmmaPanelBytes +
-                                                    valid * kWgmmaLine + i % words * 16),
-                        zeros);
-        }
-    };
-    clear_panels(a_tile, kWgmmaRows / 64);
+    clear_lines(a_tile, kWgmmaRows / 64, valid);
     if constexpr (kTransposeB) {
+        const int thread = static_cast<int>(threadIdx.x) - kWgmmaGroup;
         const int columns = kWgmmaDepth - valid;
         for (int i = thread; i < kColumns * columns; i += kWgmmaConsumers) {
             const int at = i / columns * kWgmmaLine + (valid + i % columns) * 2;
             *reinterpret_cast<uint16_t*>(b_tile + tile::swizzle_128(static_cast<uint32_t>(at))) = 0;
         }
     } else {
-        clear_panels(b_tile, kColumns / 64);
+        clear_lines(b_tile, kColumns / 64, valid);
     }
     tile::fence_async_shared();
     tile::barrier_sync(1, kWgmmaConsumers);
@@ -233,11 +217,6 @@ __device__ __forceinline__ void consume(const Product& product, const Used& used
         kTransposeA ? tile::wgmma_mn_major(a_rows, kWgmmaPanelBytes) : tile::wgmma_k_major(a_rows);
     const uint64_t b_tile = kTransposeB ? tile::wgmma_k_major(b_columns)
                                         : tile::wgmma_mn_major(b_columns, kWgmmaPanelBytes);
-    const auto release = [&](int stage) {
-        if (lane < cluster) {
-            tile::mbarrier_arrive_cluster(ring.free + stage, static_cast<uint32_t>(lane));
-        }
-    };
     Turn<kWgmmaStages<kColumns>> turn;
     each_unit<kColumns>(product, used, units, [&](const TilePlace& place, int32_t steps) {
         float sums[kColumns / 2] = {};
@@ -259,12 +238,12 @@ __device__ __forceinline__ void consume(const Product& product, const Used& used
             tile::wgmma_commit();
             // The products before this step's are done: their stage may be filled again.
             tile::wgmma_wait<1>();
-            if (step > 0) release(last);
+            if (step > 0) ring.release(last, lane, cluster);
             last = turn.stage;
             turn.next();
         }
         tile::wgmma_wait<0>(sums);
-        if (steps > 0) release(last);
+        if (steps > 0) ring.release(last, lane, cluster);
         put_rows<kColumns>(product, used, place.row + first_row, place.column, sums, outlet);
     });
     if (lane == 0) tile::tma_wait<0>();
