@@ -140,8 +140,7 @@ std::string output(const std::string& command) {
     return text;
 }
 
-// A release to a whole cluster is made of MEMBAR.ALL.GPU: in a loop of products a barrier's arrival
-// then costs more than the products.
+// A release to a whole cluster is made of MEMBAR.ALL.GPU, which waits for the device.
 constexpr const char* kReleasingArrival = "mbarrier.arrive.release.cluster";
 
 void check_arrivals(const std::set<std::string>& kernels) {
@@ -171,11 +170,10 @@ int check_build(int count, char** words) {
             std::ifstream file(word);
             if (!CHECK(file.good())) std::fprintf(stderr, "cannot read %s\n", word.c_str());
             if (ends_with(word, ".ptx")) {
-                std::istringstream ptx(
-                    {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()});
-                warpgroups.merge(compiled::kernels_with(ptx, "wgmma.mma_async"));
-                std::istringstream again(ptx.str());
-                check_arrivals(compiled::kernels_with(again, kReleasingArrival));
+                warpgroups.merge(compiled::kernels_with(file, "wgmma.mma_async"));
+                file.clear();
+                file.seekg(0);
+                check_arrivals(compiled::kernels_with(file, kReleasingArrival));
             } else {
                 compiled::read_report(file, stem(word), built);
             }

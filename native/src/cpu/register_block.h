@@ -32,8 +32,8 @@ inline constexpr int most_rows(int vecs) {
     return vecs == 3 ? 4 : vecs == 2 ? 6 : 8;
 }
 
-// Lines of c are asked for while the sums are made, one for each kStepsAhead of the depth: of all at
-// once the last would wait for the first. Short products, those of attention, have c in the cache.
+// Lines of c are asked for while the sums are made, one for each kStepsAhead of the depth: of all
+// at once the last would wait for the first. Short products, as attention's, have c in the cache.
 inline constexpr int kStepsAhead = 2;
 
 template <Into kInto, int kRows, int kVecs>

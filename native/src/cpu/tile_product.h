@@ -5,8 +5,8 @@
 // The rows of a are copied once for each kDepth of the depth, the columns of b a panel at a time: a
 // panel (64 KiB, or 24 with 8 lanes) stays in the cache while the blocks of a pass by. Half that
 // depth would fit the first level, and was slower: c is read and written twice as often
-// (bench/LOG.md). An element is the sum of pieces of kDepth, in the order of the depth, whatever the
-// tile, so the bits do not depend on how a product is cut.
+// (bench/LOG.md). An element is the sum of pieces of kDepth, in the order of the depth, whatever
+// the tile, so the bits do not depend on how a product is cut.
 #pragma once
 
 #include <algorithm>
@@ -58,8 +58,8 @@ inline void put_block(bool add, int64_t rows, int64_t columns, int64_t depth, Le
     copy_along(made, 0, rows, 0, columns, c, ld);
 }
 
-// The rows of op(a), a block at a time, for `depth` of the depth from k on. Where they lie along the
-// depth, a few steps at a time for all of them, so that what is read lies together.
+// The rows of op(a), a block at a time, for `depth` of the depth from k on. Where they lie along
+// the depth, a few steps at a time for all of them, so that what is read lies together.
 template <typename T>
 inline void copy_blocks(const Factor<T>& a, int64_t k, int64_t depth, int64_t rows, float* blocks) {
     constexpr int64_t kSteps = 8;
